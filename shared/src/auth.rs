@@ -1,0 +1,169 @@
+//! Tokens and passwords.
+//!
+//! Tokens are JSON Web Tokens (RFC 7519) signed with HMAC-SHA-256; no other algorithm is accepted. Passwords are kept as argon2id
+//! hashes in PHC format.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use argon2::Argon2;
+use argon2::password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::config::Environment;
+use crate::id::UserId;
+
+/// The shortest secret that signs tokens outside development, in bytes (RFC 7518, 3.2: as long as the hash).
+pub const MIN_SECRET_BYTES: usize = 32;
+
+/// What a token says.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Claims {
+    /// Whose it is.
+    pub sub: UserId,
+    /// When it was issued, in seconds since 1970.
+    pub iat: u64,
+    /// When it ends, in seconds since 1970.
+    pub exp: u64,
+    /// Which token; revocation names it.
+    #[serde(default)]
+    pub jti: Option<Uuid>,
+}
+
+/// A token is not accepted. Why is nobody's business but the log's.
+#[derive(Debug, thiserror::Error)]
+#[error("token refused: {0}")]
+pub struct InvalidToken(#[from] jsonwebtoken::errors::Error);
+
+/// Why a secret does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum WeakSecret {
+    /// There is none.
+    #[error("a secret is required (set JWT_SECRET)")]
+    Missing,
+    /// It is shorter than the hash.
+    #[error("the secret must have at least {MIN_SECRET_BYTES} bytes outside development")]
+    Short,
+}
+
+/// Issues and checks tokens.
+#[derive(Clone)]
+pub struct TokenAuthority {
+    encoding: EncodingKey,
+    decoding: DecodingKey,
+    validation: Validation,
+    lifetime: Duration,
+}
+
+impl std::fmt::Debug for TokenAuthority {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TokenAuthority").field("lifetime", &self.lifetime).finish_non_exhaustive()
+    }
+}
+
+impl TokenAuthority {
+    /// An authority over tokens signed with `secret`, each good for `lifetime`.
+    pub fn new(secret: &str, lifetime: Duration, environment: Environment) -> Result<Self, WeakSecret> {
+        if secret.is_empty() {
+            return Err(WeakSecret::Missing);
+        }
+        if secret.len() < MIN_SECRET_BYTES && environment == Environment::Production {
+            return Err(WeakSecret::Short);
+        }
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.set_required_spec_claims(&["exp", "sub"]);
+        // The replaced backends name no audience; theirs and ours need not.
+        validation.validate_aud = false;
+        validation.leeway = 0;
+        Ok(Self {
+            encoding: EncodingKey::from_secret(secret.as_bytes()),
+            decoding: DecodingKey::from_secret(secret.as_bytes()),
+            validation,
+            lifetime,
+        })
+    }
+
+    /// How long a new token is good for.
+    pub fn lifetime(&self) -> Duration {
+        self.lifetime
+    }
+
+    /// A new token for a user.
+    pub fn issue(&self, user: UserId) -> Result<String, InvalidToken> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let claims =
+            Claims { sub: user, iat: now, exp: now.saturating_add(self.lifetime.as_secs()), jti: Some(Uuid::new_v4()) };
+        Ok(jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding)?)
+    }
+
+    /// What a token says, if it is ours and not over.
+    pub fn verify(&self, token: &str) -> Result<Claims, InvalidToken> {
+        Ok(jsonwebtoken::decode::<Claims>(token, &self.decoding, &self.validation)?.claims)
+    }
+}
+
+/// Hashes a password. Takes tens of milliseconds of CPU: call it off the async threads.
+pub fn hash_password(password: &str) -> Result<String, argon2::password_hash::Error> {
+    Ok(Argon2::default().hash_password(password.as_bytes())?.to_string())
+}
+
+/// Whether a password matches a hash. Takes as long as hashing; a malformed hash matches nothing.
+pub fn verify_password(password: &str, hash: &str) -> bool {
+    PasswordHash::new(hash)
+        .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn authority(lifetime: u64) -> TokenAuthority {
+        TokenAuthority::new("a-test-secret-of-thirty-two-bytes", Duration::from_secs(lifetime), Environment::Production)
+            .unwrap()
+    }
+
+    #[test]
+    fn a_token_says_whose_it_is() {
+        let (authority, user) = (authority(60), UserId::generate());
+        let token = authority.issue(user).unwrap();
+        assert_eq!(authority.verify(&token).unwrap().sub, user);
+    }
+
+    #[test]
+    fn expired_foreign_and_unsigned_tokens_are_refused() {
+        let user = UserId::generate();
+        let other =
+            TokenAuthority::new("another-secret-of-thirty-two-byte", Duration::from_secs(60), Environment::Production)
+                .unwrap();
+        assert!(authority(60).verify(&other.issue(user).unwrap()).is_err());
+
+        let past = Claims { sub: user, iat: 1, exp: 2, jti: None };
+        let sign = |header: &Header| jsonwebtoken::encode(header, &past, &authority(60).encoding).unwrap();
+        assert!(authority(60).verify(&sign(&Header::new(Algorithm::HS256))).is_err());
+
+        let future = Claims { sub: user, iat: 1, exp: u64::MAX / 2, jti: None };
+        let hs384 = jsonwebtoken::encode(&Header::new(Algorithm::HS384), &future, &authority(60).encoding).unwrap();
+        assert!(authority(60).verify(&hs384).is_err());
+        // {"alg":"none","typ":"JWT"} with the same claims and no signature.
+        let body = hs384.split('.').nth(1).unwrap();
+        assert!(authority(60).verify(&format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{body}.")).is_err());
+    }
+
+    #[test]
+    fn weak_secrets_are_refused_outside_development() {
+        let make = |secret, environment| TokenAuthority::new(secret, Duration::from_secs(1), environment);
+        assert!(make("", Environment::Development).is_err());
+        assert!(make("short", Environment::Production).is_err());
+        assert!(make("short", Environment::Development).is_ok());
+    }
+
+    #[test]
+    fn passwords_match_their_hash_only() {
+        let hash = hash_password("correct horse").unwrap();
+        assert!(hash.starts_with("$argon2id$"));
+        assert!(verify_password("correct horse", &hash));
+        assert!(!verify_password("wrong horse", &hash));
+        assert!(!verify_password("correct horse", "not a hash"));
+    }
+}

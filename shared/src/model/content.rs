@@ -1,0 +1,177 @@
+//! The texts that clients give us, parsed once at the edge into types that cannot hold a bad value.
+
+use serde::{Deserialize, Serialize};
+
+use super::error::Rejection;
+
+/// The longest message, in characters (Unicode scalar values) after trimming.
+pub const MAX_CONTENT_CHARS: usize = 4_000;
+/// The longest client-chosen id of a send, in bytes.
+pub const MAX_TEMP_ID_BYTES: usize = 128;
+/// The longest display name of a user or conversation, in characters.
+pub const MAX_NAME_CHARS: usize = 100;
+/// The longest e-mail address, in bytes (RFC 5321, 4.5.3.1.3).
+pub const MAX_EMAIL_BYTES: usize = 254;
+/// The longest picture address, in bytes.
+pub const MAX_AVATAR_BYTES: usize = 2_048;
+/// The most people one request may name.
+pub const MAX_PARTICIPANTS: usize = 256;
+
+/// A message's text: trimmed, 1 to 4 000 characters, no NUL.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Content(String);
+
+impl Content {
+    /// Checks and trims a text. Lone surrogates cannot occur here: they do not survive JSON decoding into a `str`.
+    pub fn parse(text: &str) -> Result<Self, Rejection> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(Rejection::invalid("content must not be blank"));
+        }
+        if text.contains('\0') {
+            return Err(Rejection::invalid("content must not contain NUL"));
+        }
+        // A byte length within the limit spares the count for nearly every message.
+        if text.len() > MAX_CONTENT_CHARS && text.chars().count() > MAX_CONTENT_CHARS {
+            return Err(Rejection::invalid(format!("content must have at most {MAX_CONTENT_CHARS} characters")));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The text, taken out.
+    pub fn into_string(self) -> String {
+        self.0
+    }
+}
+
+/// A client-chosen id that makes a send repeatable: 1 to 128 bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TempId(String);
+
+impl TempId {
+    /// Checks a text.
+    pub fn parse(text: &str) -> Result<Self, Rejection> {
+        if text.is_empty() || text.len() > MAX_TEMP_ID_BYTES {
+            return Err(Rejection::invalid(format!("tempId must have 1 to {MAX_TEMP_ID_BYTES} bytes")));
+        }
+        if text.contains('\0') {
+            return Err(Rejection::invalid("tempId must not contain NUL"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Checks a display name of a user or conversation: trimmed, 1 to 100 characters, no control characters.
+pub fn parse_name(field: &str, text: &str) -> Result<String, Rejection> {
+    let text = text.trim();
+    if text.is_empty() || text.chars().count() > MAX_NAME_CHARS {
+        return Err(Rejection::invalid(format!("{field} must have 1 to {MAX_NAME_CHARS} characters")));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(Rejection::invalid(format!("{field} must not contain control characters")));
+    }
+    Ok(text.to_owned())
+}
+
+/// Checks a handle: 3 to 32 of `A-Za-z0-9_.-`.
+pub fn parse_username(text: &str) -> Result<String, Rejection> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+    if (3..=32).contains(&text.len()) && text.bytes().all(allowed) {
+        Ok(text.to_owned())
+    } else {
+        Err(Rejection::invalid("username must have 3 to 32 of A-Z a-z 0-9 _ . -"))
+    }
+}
+
+/// Checks an e-mail address for its form (one `@`, a dotted domain) and returns it in lower case.
+///
+/// Whether it reaches anybody is for whoever sends mail to find out.
+pub fn parse_email(text: &str) -> Result<String, Rejection> {
+    let text = text.trim();
+    let well_formed = text.len() <= MAX_EMAIL_BYTES
+        && text.split_once('@').is_some_and(|(local, domain)| {
+            !local.is_empty()
+                && local.len() <= 64
+                && !domain.contains('@')
+                && domain.split('.').count() >= 2
+                && domain.split('.').all(|label| {
+                    !label.is_empty()
+                        && !label.starts_with('-')
+                        && !label.ends_with('-')
+                        && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte >= 0x80)
+                })
+        })
+        && !text.chars().any(|c| c.is_whitespace() || c.is_control());
+    if well_formed { Ok(text.to_lowercase()) } else { Err(Rejection::invalid("email must be an e-mail address")) }
+}
+
+/// Checks a picture's address: an http or https URL of at most 2 048 bytes.
+pub fn parse_avatar(text: &str) -> Result<String, Rejection> {
+    let schemed = text.starts_with("https://") || text.starts_with("http://");
+    if schemed && text.len() <= MAX_AVATAR_BYTES && !text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        Ok(text.to_owned())
+    } else {
+        Err(Rejection::invalid("avatar must be an http or https URL"))
+    }
+}
+
+/// Checks a message type: empty means `text`; 1 to 32 of `a-z0-9_-`, as a lower-case word.
+pub fn parse_message_type(text: &str) -> Result<String, Rejection> {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-');
+    if (1..=32).contains(&text.len()) && text.bytes().all(allowed) {
+        Ok(text.to_owned())
+    } else {
+        Err(Rejection::invalid("message type must have 1 to 32 of a-z 0-9 _ -"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn length_is_counted_in_characters_not_bytes() {
+        assert!(Content::parse(&"😀".repeat(4_000)).is_ok());
+        assert!(Content::parse(&"😀".repeat(4_001)).is_err());
+        assert_eq!(Content::parse("  hi \n").unwrap().as_str(), "hi");
+        assert!(Content::parse(" \t\n ").is_err());
+        assert!(Content::parse("a\0b").is_err());
+    }
+
+    #[test]
+    fn usernames_and_addresses() {
+        for good in ["abc", "a.b-c_9", &"x".repeat(32)] {
+            assert!(parse_username(good).is_ok(), "{good}");
+        }
+        for bad in ["ab", "a b", "é-é", "", &"x".repeat(33)] {
+            assert!(parse_username(bad).is_err(), "{bad}");
+        }
+        assert_eq!(parse_email("User@Example.com").unwrap(), "user@example.com");
+        for bad in ["", "a", "a@b", "@b.c", "a@b..c", "a b@c.d", "a@b@c.d", "a@-b.c"] {
+            assert!(parse_email(bad).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn accepted_content_is_trimmed_and_within_limits(text in "\\PC{0,64}") {
+            if let Ok(content) = Content::parse(&text) {
+                prop_assert_eq!(content.as_str(), text.trim());
+                prop_assert!(!content.as_str().is_empty());
+            }
+        }
+    }
+}

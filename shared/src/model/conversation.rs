@@ -1,0 +1,74 @@
+//! Conversations and memberships.
+
+use serde::{Deserialize, Serialize};
+
+use super::account::Profile;
+use super::message::Message;
+use super::timestamp::Timestamp;
+use crate::id::{ConversationId, Seq};
+
+/// The three kinds of conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, sqlx::Type)]
+#[serde(rename_all = "lowercase")]
+#[sqlx(type_name = "text", rename_all = "lowercase")]
+pub enum ConversationKind {
+    /// Exactly two members, one conversation per pair, members fixed.
+    Direct,
+    /// Members by invitation.
+    Group,
+    /// Public: joining is a subscription, not a membership.
+    Room,
+}
+
+/// What a member may do in a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
+#[serde(rename_all = "lowercase")]
+#[sqlx(type_name = "text", rename_all = "lowercase")]
+pub enum MemberRole {
+    /// Made it, or had it passed on. May do everything.
+    Owner,
+    /// May add and remove members and delete messages.
+    Admin,
+    /// May read and write.
+    Member,
+}
+
+impl MemberRole {
+    /// Whether this role may add and remove others and delete their messages.
+    pub fn moderates(self) -> bool {
+        matches!(self, Self::Owner | Self::Admin)
+    }
+}
+
+/// A member, as it is listed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Participant {
+    /// Who.
+    #[serde(flatten)]
+    pub profile: Profile,
+    /// As what.
+    pub role: MemberRole,
+}
+
+/// A conversation as one of its members sees it.
+#[derive(Debug, Clone)]
+pub struct ConversationView {
+    /// Which.
+    pub id: ConversationId,
+    /// Of what kind.
+    pub kind: ConversationKind,
+    /// A group's or room's name; direct conversations have none.
+    pub name: Option<String>,
+    /// The present members, in the order they joined.
+    pub participants: Vec<Participant>,
+    /// The newest message, deleted ones included.
+    pub last_message: Option<Message>,
+    /// How many messages the viewer has not read. Exact.
+    pub unread_count: i64,
+    /// The last durable change that this view includes.
+    pub last_seq: Seq,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+}

@@ -1,0 +1,140 @@
+//! Events: committed facts, on their way from the worker to every gateway that has somebody listening.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::conversation::Participant;
+use super::message::Message;
+use super::timestamp::Timestamp;
+use crate::id::{ConversationId, MessageId, Seq, UserId};
+
+/// A fact about a conversation.
+///
+/// Delivery on the room channel is at most once: it is a hint. A hub shows events in the order of `seq`, ignores what it has
+/// shown, and reads what is missing from the room's history or from PostgreSQL before it shows anything later.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Its place in the conversation's order; none for what is said but not stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seq: Option<Seq>,
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    #[serde(flatten)]
+    pub fact: Fact,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "fact", rename_all = "snake_case")]
+pub enum Fact {
+    /// The conversation was made. Always the first; its members learn of it by a [`UserNotice`].
+    ConversationCreated {
+        /// By whom.
+        by: UserId,
+    },
+    /// A message was stored.
+    MessageStored {
+        /// The message.
+        message: Message,
+        /// The sender's own id for it; for the sender's eyes only.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        temp_id: Option<Arc<str>>,
+    },
+    /// A message got another text.
+    MessageEdited {
+        /// The message as it is now.
+        message: Message,
+    },
+    /// A message became a tombstone.
+    MessageDeleted {
+        /// Which.
+        message: MessageId,
+        /// By whom.
+        by: UserId,
+    },
+    /// A member's read marker was set.
+    MessagesRead {
+        /// Whose.
+        user: UserId,
+        /// Up to this message; none where the whole conversation was marked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message: Option<MessageId>,
+        /// The marker: everything up to this ordinal is read.
+        read_count: i64,
+    },
+    /// Members were added.
+    MembersAdded {
+        /// Whom.
+        members: Vec<Participant>,
+    },
+    /// A member was taken out, or left (then `by` is the same user). Its sockets get nothing after this.
+    MemberRemoved {
+        /// Whom.
+        user: UserId,
+        /// By whom.
+        by: UserId,
+    },
+    /// Nothing new in itself: the conversation has come at least this far. Sent where facts may not have been announced
+    /// (a worker died between commit and fan-out), so that hubs which are behind catch up.
+    Advanced,
+}
+
+/// What is published on a room channel: the events of one batch, in order, and kept in the room's history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomBatch {
+    /// Which room.
+    pub conversation: ConversationId,
+    /// Its new events, in order of `seq`.
+    pub events: Vec<Event>,
+}
+
+/// What a user's own channel carries: what concerns a user who need not have joined the room.
+///
+/// At most once, as on room channels; after any loss of the connection, gateways ask PostgreSQL for what they missed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "notice", rename_all = "snake_case")]
+pub enum UserNotice {
+    /// The user is a member of a conversation it was not a member of.
+    Joined {
+        /// Which.
+        conversation: ConversationId,
+        /// The change that made it so.
+        seq: Seq,
+    },
+    /// The user is no longer a member.
+    Removed {
+        /// Of which.
+        conversation: ConversationId,
+        /// The change that made it so.
+        seq: Seq,
+        /// By whom.
+        by: UserId,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_survives_its_journey() {
+        let batch = RoomBatch {
+            conversation: ConversationId::generate(),
+            events: vec![
+                Event { seq: Some(Seq(4)), at: Timestamp::now(), fact: Fact::Advanced },
+                Event {
+                    seq: None,
+                    at: Timestamp::now(),
+                    fact: Fact::MessagesRead { user: UserId::generate(), message: None, read_count: 3 },
+                },
+            ],
+        };
+        let text = serde_json::to_string(&batch).unwrap();
+        assert_eq!(serde_json::from_str::<RoomBatch>(&text).unwrap(), batch);
+    }
+}

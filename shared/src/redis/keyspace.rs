@@ -1,0 +1,126 @@
+//! Every key and channel name, made in one place.
+//!
+//! What belongs to a partition carries its hash tag, `{p}`, so that one script may touch it all and a Redis Cluster keeps it on
+//! one slot.
+
+use crate::id::{ConversationId, NodeId, Partition, UserId};
+
+/// The consumer group of every ingress stream.
+pub const WORKERS: &str = "workers";
+/// The one field of an ingress entry: a [`CommandEnvelope`](crate::model::command::CommandEnvelope) as JSON.
+pub const COMMAND_FIELD: &str = "c";
+/// The one field of a history entry: a [`RoomBatch`](crate::model::event::RoomBatch) as JSON.
+pub const BATCH_FIELD: &str = "b";
+
+/// The names, for a deployment with a fixed number of partitions.
+#[derive(Debug, Clone, Copy)]
+pub struct Keyspace {
+    partitions: u16,
+}
+
+impl Keyspace {
+    /// The names for `partitions` partitions.
+    pub fn new(partitions: u16) -> Self {
+        Self { partitions }
+    }
+
+    /// How many partitions there are.
+    pub fn partitions(&self) -> impl Iterator<Item = Partition> + use<> {
+        (0..self.partitions).map(Partition)
+    }
+
+    /// The partition of a conversation.
+    pub fn partition(&self, conversation: ConversationId) -> Partition {
+        conversation.partition(self.partitions)
+    }
+
+    /// String: what Redis's memory is called. Random, set when absent; another value (or none) means that Redis lost its memory.
+    pub fn epoch() -> &'static str {
+        "confab:epoch"
+    }
+
+    /// String: the same, for one partition's slot, so that a script can check it together with the stream.
+    pub fn partition_epoch(partition: Partition) -> String {
+        format!("confab:{{{partition}}}:epoch")
+    }
+
+    /// Stream, gateways → worker: the commands of a partition, group [`WORKERS`].
+    pub fn ingress(partition: Partition) -> String {
+        format!("confab:{{{partition}}}:ingress")
+    }
+
+    /// Stream, worker → operator: entries that could not be processed, with the reason.
+    pub fn dead(partition: Partition) -> String {
+        format!("confab:{{{partition}}}:dead")
+    }
+
+    /// String with a time to live: which worker owns the partition.
+    pub fn lease(partition: Partition) -> String {
+        format!("confab:{{{partition}}}:lease")
+    }
+
+    /// String: the last position given out on this partition.
+    pub fn position(partition: Partition) -> String {
+        format!("confab:{{{partition}}}:position")
+    }
+
+    /// Stream, worker → gateways: a conversation's last events, for as long as a client may come back for them.
+    pub fn history(&self, conversation: ConversationId) -> String {
+        format!("confab:{{{}}}:history:{conversation}", self.partition(conversation))
+    }
+
+    /// Sharded channel, worker → gateways: a conversation's events as they happen.
+    pub fn room(&self, conversation: ConversationId) -> String {
+        format!("confab:{{{}}}:room:{conversation}", self.partition(conversation))
+    }
+
+    /// Channel, worker → gateways: what concerns a user whatever it has joined.
+    pub fn user(user: UserId) -> String {
+        format!("confab:user:{user}")
+    }
+
+    /// Channel, worker → one gateway: replies to its commands.
+    pub fn node(node: NodeId) -> String {
+        format!("confab:node:{node}")
+    }
+
+    /// Sorted set: the live workers, scored by when their registration lapses (Unix milliseconds).
+    pub fn workers() -> &'static str {
+        "confab:workers"
+    }
+
+    /// The conversation that a room channel belongs to, if the name is one of ours.
+    pub fn parse_room(channel: &str) -> Option<ConversationId> {
+        let (_, conversation) = channel.strip_prefix("confab:{")?.split_once("}:room:")?;
+        conversation.parse().ok()
+    }
+
+    /// The user that a channel belongs to, if the name is one of ours.
+    pub fn parse_user(channel: &str) -> Option<UserId> {
+        channel.strip_prefix("confab:user:")?.parse().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channels_name_their_owner() {
+        let keyspace = Keyspace::new(16);
+        let (conversation, user) = (ConversationId::generate(), UserId::generate());
+        assert_eq!(Keyspace::parse_room(&keyspace.room(conversation)), Some(conversation));
+        assert_eq!(Keyspace::parse_user(&Keyspace::user(user)), Some(user));
+        assert_eq!(Keyspace::parse_room(&keyspace.history(conversation)), None);
+    }
+
+    #[test]
+    fn a_partitions_keys_share_their_hash_tag() {
+        let keyspace = Keyspace::new(16);
+        let conversation = ConversationId::generate();
+        let tag = format!("{{{}}}", keyspace.partition(conversation));
+        for key in [keyspace.room(conversation), keyspace.history(conversation)] {
+            assert!(key.contains(&tag), "{key}");
+        }
+    }
+}
