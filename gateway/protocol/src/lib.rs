@@ -1,1 +1,44 @@
-//! x
+//! Codecs of the wire protocols Confab speaks: bytes to frames and back.
+//!
+//! The crate owns the exact bytes of Engine.IO v4 ([`engineio`]), Socket.IO v5 ([`socketio`]) and of the WebSocket
+//! frames a server writes ([`websocket`]), and the rule that JSON passing through stays byte for byte what it was
+//! ([`json`]). It must never know sockets, tasks, time or chat: whoever calls it brings the bytes, decides what a frame
+//! means, and carries the answer out.
+//!
+//! Decoding borrows from the message and does not allocate, save where the format itself forces a copy (base64,
+//! escapes in an event's name, attachments that arrive in later messages). Encoding appends to a caller's
+//! [`bytes::BytesMut`]. Every limit is a parameter.
+//!
+//! A message from a WebSocket client travels like this:
+//!
+//! ```
+//! use confab_gateway_protocol::{engineio, socketio::{self, Body}};
+//!
+//! let engineio::Packet::Message(text) = engineio::Packet::decode(r#"42/chat,7["sendMessage",{"content":"hi"}]"#)?
+//! else { unreachable!() };
+//! let packet = socketio::decode(text, 10)?;
+//! assert_eq!(packet.namespace, "/chat");
+//! let Body::Event(event) = packet.body else { unreachable!() };
+//! assert_eq!((&*event.name, event.ack_id), ("sendMessage", Some(7)));
+//! assert_eq!(event.args.first().map(|json| json.as_str()), Some(r#"{"content":"hi"}"#));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! And one to many of them is encoded once:
+//!
+//! ```
+//! use confab_gateway_protocol::{engineio, json::Json, socketio, websocket};
+//!
+//! let message = Json::check(r#"{"content":"hi"}"#)?;
+//! let frame = websocket::text_frame(|out| {
+//!     engineio::begin_message(out);
+//!     socketio::event(out, "/chat", None, "newMessage").json(message).finish();
+//! });
+//! assert_eq!(frame.payload(), r#"42/chat,["newMessage",{"content":"hi"}]"#);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+pub mod engineio;
+pub mod json;
+pub mod socketio;
+pub mod websocket;
