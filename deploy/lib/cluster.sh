@@ -1,0 +1,221 @@
+# shellcheck shell=bash
+# One cluster: its layout (how many, which ports), the settings its programs get, its processes in the right order,
+# and state.json, through which tests find it. Uses DEV_DIR and what the sibling files define.
+
+# Long, fixed and public on purpose: tokens stay valid from one start to the next. Never for anything but development.
+readonly DEV_JWT_SECRET=confab-development-only-secret-do-not-use-this-anywhere-else-0123456789
+
+STATE_FILE=$DEV_DIR/state.json
+LAYOUT_FILE=$DEV_DIR/layout
+SETTINGS_FILE=$DEV_DIR/settings
+
+# Longest graceful stops: a gateway spreads its clients' reconnections over 30 s, a worker finishes its batch in 10 s.
+readonly GATEWAY_STOP=35 WORKER_STOP=15 SERVICE_STOP=30 READY_LIMIT=60
+
+gateway_port() { echo $((GATEWAY_PORT + $1)); }
+gateway_internal() { echo $((INTERNAL_PORT + $1)); }
+worker_internal() { echo $((INTERNAL_PORT + 100 + $1)); }
+
+internal_port_of() { # NAME
+    case $1 in
+    gateway-*) gateway_internal "${1#*-}" ;;
+    worker-*) worker_internal "${1#*-}" ;;
+    esac
+}
+
+gateway_names() { local i; for ((i = 0; i < GATEWAYS; i++)); do echo "gateway-$i"; done; }
+worker_names() { local i; for ((i = 0; i < WORKERS; i++)); do echo "worker-$i"; done; }
+
+# The environment names that are settings of the programs, as `export` lines. deploy's own names are not among them.
+program_settings() {
+    local name
+    for name in $(compgen -e); do
+        case $name in
+        CONFAB_DEV_KEEP_URLS) printf 'export %s=%q\n' "$name" "${!name}" ;;
+        CONFAB_DEV_* | CONFAB_TEST_* | CONFAB_STATE) ;;
+        DATABASE_URL | REDIS_URL) [[ -z ${CONFAB_DEV_KEEP_URLS:-} ]] || printf 'export %s=%q\n' "$name" "${!name}" ;;
+        CONFAB_* | JWT_SECRET | JWT_EXPIRES_IN | CORS_ORIGIN | FRONTEND_URL | THROTTLE_TTL | THROTTLE_LIMIT | \
+            FAILPOINTS | RUST_LOG | RUST_BACKTRACE)
+            printf 'export %s=%q\n' "$name" "${!name}"
+            ;;
+        esac
+    done
+}
+
+# Kept from the first start, so that a later restart gives a process the same settings from any shell.
+save_cluster() {
+    printf '%s=%q\n' GATEWAYS "$GATEWAYS" WORKERS "$WORKERS" GATEWAY_PORT "$GATEWAY_PORT" INTERNAL_PORT "$INTERNAL_PORT" \
+        POSTGRES_PORT "$POSTGRES_PORT" REDIS_PORT "$REDIS_PORT" BIN_DIR "$BIN_DIR" >"$LAYOUT_FILE"
+    (umask 077 && program_settings >"$SETTINGS_FILE")
+}
+
+load_layout() {
+    [[ -s $LAYOUT_FILE ]] || return 1
+    # shellcheck source=/dev/null
+    source "$LAYOUT_FILE"
+}
+
+# What the caller says now goes over what was said at the first start.
+load_settings() {
+    local now
+    now=$(program_settings)
+    # shellcheck source=/dev/null
+    source "$SETTINGS_FILE"
+    eval "$now"
+}
+
+# The environment of one program. Only called in a subshell that becomes the program. A DATABASE_URL or REDIS_URL found
+# in the caller's shell is most likely another project's: Confab would create its tables and demo users there, so they
+# count only when CONFAB_DEV_KEEP_URLS says that they are meant.
+program_environment() { # INTERNAL_PORT
+    local name
+    if [[ -z ${CONFAB_DEV_KEEP_URLS:-} ]]; then unset DATABASE_URL REDIS_URL; fi
+    for name in $(compgen -e); do
+        case $name in CONFAB_DEV_* | CONFAB_TEST_* | CONFAB_STATE) unset "$name" ;; esac
+    done
+    export DATABASE_URL=${DATABASE_URL:-$(postgres_url)} REDIS_URL=${REDIS_URL:-$(redis_url)}
+    export JWT_SECRET=${JWT_SECRET:-$DEV_JWT_SECRET}
+    export CONFAB_ENVIRONMENT=${CONFAB_ENVIRONMENT:-development} CONFAB_HTTP__BIND=${CONFAB_HTTP__BIND:-127.0.0.1}
+    export CONFAB_HTTP__INTERNAL_LISTEN=127.0.0.1:$1
+    unset PORT
+    cd "$ROOT"
+}
+
+exec_gateway() { # INDEX
+    program_environment "$(gateway_internal "$1")"
+    export PORT
+    PORT=$(gateway_port "$1")
+    exec setsid "$BIN_DIR/confab-gateway"
+}
+
+exec_worker() { # INDEX
+    program_environment "$(worker_internal "$1")"
+    exec setsid "$BIN_DIR/confab-worker" run
+}
+
+# A worker's one-shot commands: migrate, seed.
+run_worker_command() { # COMMAND OUTPUT
+    if ! (
+        program_environment "$(worker_internal 0)"
+        unset FAILPOINTS
+        exec "$BIN_DIR/confab-worker" "$1"
+    ) </dev/null >"$2" 2>"$LOG_DIR/$1.log"; then
+        show_tail "$2" 30
+        show_tail "$LOG_DIR/$1.log" 30
+        die "confab-worker $1 failed"
+    fi
+}
+
+program_answers() { # NAME
+    curl -sf -o /dev/null --noproxy '*' --max-time 2 "http://127.0.0.1:$(internal_port_of "$1")/readyz"
+}
+
+require_program_ports() { # NAME
+    local index=${1#*-}
+    require_free_port "$(internal_port_of "$1")" "$1 (internal)" CONFAB_DEV_INTERNAL_PORT
+    [[ $1 != gateway-* ]] || require_free_port "$(gateway_port "$index")" "$1" CONFAB_DEV_GATEWAY_PORT
+}
+
+launch_program() { # NAME
+    require_program_ports "$1"
+    launch "$1" "exec_${1%-*}" "${1#*-}"
+}
+
+# Writes state.json whole and in one step: whoever reads it never sees a half.
+write_state() {
+    local new restart=("$ROOT/deploy/dev" restart)
+    [[ $DEV_DIR == "$ROOT/target/dev" ]] || restart=(env "CONFAB_DEV_DIR=$DEV_DIR" "${restart[@]}")
+    exec 7>"$DEV_DIR/state.lock"
+    flock 7
+    new=$(mktemp "$DEV_DIR/state.XXXXXX")
+    {
+        local name
+        for name in $(gateway_names); do
+            printf '%s\n' "gateways $(pid_of "$name") ${name#*-} $(gateway_internal "${name#*-}") $(gateway_port "${name#*-}")"
+        done
+        for name in $(worker_names); do
+            printf '%s\n' "workers $(pid_of "$name") ${name#*-} $(worker_internal "${name#*-}")"
+        done
+    } | jq -Rn \
+        --arg redis "$(redis_url)" --argjson redis_pid "$(pid_of redis)" \
+        --arg postgres "$(postgres_url)" --argjson postgres_pid "$(pid_of postgres)" \
+        --arg secret "$(program_environment 0 && echo "$JWT_SECRET")" \
+        '[inputs | split(" ")] as $programs | $ARGS.positional as $restart
+         | def http: "http://127.0.0.1:" + .;
+           def list($kind): [$programs[] | select(.[0] == $kind)];
+         {
+           gateways: [list("gateways")[] | {
+             pid: (.[1] | tonumber), url: (.[4] | http), internal: (.[3] | http), restart: ($restart + ["gateway", .[2]])}],
+           workers: [list("workers")[] | {
+             pid: (.[1] | tonumber), internal: (.[3] | http), restart: ($restart + ["worker", .[2]])}],
+           redis: {url: $redis, pid: $redis_pid, restart: ($restart + ["redis"])},
+           postgres: {url: $postgres, pid: $postgres_pid, restart: ($restart + ["postgres"])},
+           jwtSecret: $secret
+         }' --args "${restart[@]}" >"$new"
+    mv "$new" "$STATE_FILE"
+    exec 7>&-
+}
+
+start_cluster() { # SEED(yes|no)
+    local name
+    rm -f "$STATE_FILE" "$RUN_DIR"/* "$LOG_DIR"/*
+    save_cluster
+    for name in $(gateway_names) $(worker_names); do require_program_ports "$name"; done
+
+    step "starting PostgreSQL and Redis"
+    start_redis
+    start_postgres
+    wait_ready redis "$READY_LIMIT" redis_answers
+    wait_ready postgres "$READY_LIMIT" postgres_answers
+    create_database
+    run_worker_command migrate "$LOG_DIR/migrate.out"
+    if [[ $1 == yes ]]; then run_worker_command seed "$DEV_DIR/seed.txt"; else rm -f "$DEV_DIR/seed.txt"; fi
+
+    step "starting $GATEWAYS gateways and $WORKERS workers"
+    for name in $(worker_names) $(gateway_names); do launch_program "$name"; done
+    for name in $(worker_names) $(gateway_names); do wait_ready "$name" "$READY_LIMIT" program_answers "$name"; done
+    write_state
+}
+
+# From the outside in: who takes work stops first, who holds the truth stops last.
+stop_cluster() {
+    local gateways=() workers=() name
+    for name in $(known_processes); do
+        case $name in
+        gateway-*) gateways+=("$name") ;;
+        worker-*) workers+=("$name") ;;
+        esac
+    done
+    stop_processes TERM "$GATEWAY_STOP" "${gateways[@]}"
+    stop_processes TERM "$WORKER_STOP" "${workers[@]}"
+    stop_processes TERM "$SERVICE_STOP" redis
+    # PostgreSQL's fast shutdown: it ends the sessions and closes its files cleanly.
+    stop_processes INT "$SERVICE_STOP" postgres
+    rm -f "$RUN_DIR"/* "$STATE_FILE"
+}
+
+restart_process() { # NAME
+    case $1 in
+    redis)
+        stop_processes TERM "$SERVICE_STOP" redis
+        start_redis
+        wait_ready redis "$READY_LIMIT" redis_answers
+        ;;
+    postgres)
+        stop_processes INT "$SERVICE_STOP" postgres
+        start_postgres
+        wait_ready postgres "$READY_LIMIT" postgres_answers
+        ;;
+    gateway-*)
+        stop_processes TERM "$GATEWAY_STOP" "$1"
+        launch_program "$1"
+        wait_ready "$1" "$READY_LIMIT" program_answers "$1"
+        ;;
+    worker-*)
+        stop_processes TERM "$WORKER_STOP" "$1"
+        launch_program "$1"
+        wait_ready "$1" "$READY_LIMIT" program_answers "$1"
+        ;;
+    esac
+    write_state
+}
