@@ -45,15 +45,19 @@ CREATE TABLE memberships (
     read_at         timestamptz,
     -- The change that last added or removed this member or gave it another role.
     change_seq      bigint NOT NULL,
+    -- The change that last added it, set again by a rejoining: it tells an addition from a mere change of role.
+    joined_seq      bigint NOT NULL,
     joined_at       timestamptz NOT NULL,
     left_at         timestamptz,
     removed_by      uuid REFERENCES users (id),
     PRIMARY KEY (conversation_id, user_id),
-    CHECK ((left_at IS NULL) = (removed_by IS NULL))
+    CHECK ((left_at IS NULL) = (removed_by IS NULL)),
+    CHECK (joined_seq <= change_seq)
 ) WITH (fillfactor = 70);
 CREATE INDEX memberships_user ON memberships (user_id) WHERE left_at IS NULL;
 -- What a gateway asks after it lost its connection to Redis: who came or went since.
 CREATE INDEX memberships_user_joined ON memberships (user_id, joined_at);
+CREATE INDEX memberships_user_left ON memberships (user_id, left_at) WHERE left_at IS NOT NULL;
 CREATE INDEX memberships_conversation_change ON memberships (conversation_id, change_seq);
 
 CREATE TABLE messages (
