@@ -188,6 +188,7 @@ stop_cluster() {
     done
     stop_processes TERM "$GATEWAY_STOP" "${gateways[@]}"
     stop_processes TERM "$WORKER_STOP" "${workers[@]}"
+    HURRY='' # the next two are quick, and a killed PostgreSQL must recover at its next start
     stop_processes TERM "$SERVICE_STOP" redis
     # PostgreSQL's fast shutdown: it ends the sessions and closes its files cleanly.
     stop_processes INT "$SERVICE_STOP" postgres

@@ -54,6 +54,7 @@ launch() { # NAME FUNCTION [ARGUMENT…]
         "$@"
     ) </dev/null >>"$LOG_DIR/$name.log" 2>&1 7>&- 8>&- 9>&- &
     pid=$!
+    disown "$pid" # else the shell would announce its death in its own words
     printf '%s %s\n' "$pid" "$(fingerprint "$pid" || echo gone)" >"$RUN_DIR/$name.new"
     mv "$RUN_DIR/$name.new" "$RUN_DIR/$name"
 }

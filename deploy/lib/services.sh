@@ -57,13 +57,10 @@ init_postgres() {
     mv "$PG_HOME/init" "$PG_DATA"
 }
 
-# Postmaster and backends all stand in the data directory, and nothing else does.
+# Postmaster and backends all stand in the data directory, and nothing else does. Their own user looks, because in a
+# container root may not see where another user's process stands.
 postgres_in_use() {
-    local link
-    for link in /proc/[0-9]*/cwd; do
-        [[ $(readlink "$link" 2>/dev/null) != "$PG_DATA" ]] || return 0
-    done
-    return 1
+    grep -qxF -- "$(realpath "$PG_DATA")" < <(as_postgres readlink /proc/[0-9]*/cwd 2>/dev/null)
 }
 
 exec_postgres() {
