@@ -78,6 +78,8 @@ program_environment() { # INTERNAL_PORT
     export CONFAB_ENVIRONMENT=${CONFAB_ENVIRONMENT:-development} CONFAB_HTTP__BIND=${CONFAB_HTTP__BIND:-127.0.0.1}
     export CONFAB_HTTP__INTERNAL_LISTEN=127.0.0.1:$1
     unset PORT
+    # One descriptor per client: the usual soft limit of 1024 is soon reached, the hard one is ours to use.
+    ulimit -Sn "$(ulimit -Hn)" 2>/dev/null || :
     cd "$ROOT"
 }
 
