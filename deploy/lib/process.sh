@@ -44,15 +44,26 @@ any_running() {
     return 1
 }
 
+# The next program gets standard input, output and error and nothing else: a lock must not outlive its script, and
+# whoever reads a pipe of ours to its end must not wait for a server.
+close_descriptors() {
+    local path fd
+    for path in "/proc/$BASHPID/fd"/*; do
+        fd=${path##*/}
+        if ((fd > 2)); then eval "exec $fd>&-"; fi
+    done
+}
+
 # Runs a function that ends in `exec setsid …` as a process of its own session. The function's subshell becomes the
-# program, so the recorded pid is the program's. The lock descriptors are closed: a lock must not outlive its script.
+# program, so the recorded pid is the program's.
 launch() { # NAME FUNCTION [ARGUMENT…]
     local name=$1 pid
     shift
     (
         trap - EXIT INT TERM HUP
+        close_descriptors
         "$@"
-    ) </dev/null >>"$LOG_DIR/$name.log" 2>&1 7>&- 8>&- 9>&- &
+    ) </dev/null >>"$LOG_DIR/$name.log" 2>&1 &
     pid=$!
     disown "$pid" # else the shell would announce its death in its own words
     printf '%s %s\n' "$pid" "$(fingerprint "$pid" || echo gone)" >"$RUN_DIR/$name.new"
