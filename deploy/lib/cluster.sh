@@ -125,11 +125,11 @@ launch_program() { # NAME
 
 # Writes state.json whole and in one step: whoever reads it never sees a half.
 write_state() {
-    local new restart=("$ROOT/deploy/dev" restart)
+    local restart=("$ROOT/deploy/dev" restart)
     [[ $DEV_DIR == "$ROOT/target/dev" ]] || restart=(env "CONFAB_DEV_DIR=$DEV_DIR" "${restart[@]}")
     exec 7>"$DEV_DIR/state.lock"
     flock 7
-    new=$(mktemp "$DEV_DIR/state.XXXXXX")
+    (umask 077 && : >"$STATE_FILE.new")
     {
         local name
         for name in $(gateway_names); do
@@ -153,8 +153,8 @@ write_state() {
            redis: {url: $redis, pid: $redis_pid, restart: ($restart + ["redis"])},
            postgres: {url: $postgres, pid: $postgres_pid, restart: ($restart + ["postgres"])},
            jwtSecret: $secret
-         }' --args "${restart[@]}" >"$new"
-    mv "$new" "$STATE_FILE"
+         }' --args "${restart[@]}" >"$STATE_FILE.new"
+    mv "$STATE_FILE.new" "$STATE_FILE"
     exec 7>&-
 }
 
@@ -194,7 +194,7 @@ stop_cluster() {
     stop_processes TERM "$SERVICE_STOP" redis
     # PostgreSQL's fast shutdown: it ends the sessions and closes its files cleanly.
     stop_processes INT "$SERVICE_STOP" postgres
-    rm -f "$RUN_DIR"/* "$STATE_FILE"
+    rm -f "$RUN_DIR"/* "$STATE_FILE" "$STATE_FILE.new"
 }
 
 restart_process() { # NAME
