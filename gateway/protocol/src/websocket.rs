@@ -166,3 +166,48 @@ pub fn header(opcode: Opcode, payload_len: usize) -> ([u8; HEADER_ROOM], usize) 
         (bytes, 10)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_length_takes_the_shortest_form() {
+        let header_of = |len| {
+            let (bytes, header_len) = header(Opcode::Text, len);
+            bytes[..header_len].to_vec()
+        };
+        assert_eq!(header_of(0), [0x81, 0]);
+        assert_eq!(header_of(125), [0x81, 125]);
+        assert_eq!(header_of(126), [0x81, 126, 0, 126]);
+        assert_eq!(header_of(65_535), [0x81, 126, 0xff, 0xff]);
+        assert_eq!(header_of(65_536), [0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
+    }
+
+    #[test]
+    fn frames_as_the_rfc_shows_them() {
+        assert_eq!(
+            text_frame(|out| out.put_slice(b"Hello")).into_wire(),
+            &b"\x81\x05Hello"[..]
+        );
+        assert_eq!(
+            pong_frame(b"Hello").map(Frame::into_wire),
+            Ok(Bytes::from_static(b"\x8a\x05Hello"))
+        );
+        assert_eq!(
+            close_frame(1000, "bye").into_wire(),
+            &b"\x88\x05\x03\xe8bye"[..]
+        );
+        assert_eq!(header(Opcode::Ping, 0).0[0], 0x89);
+    }
+
+    #[test]
+    fn no_byte_is_copied_for_the_header() {
+        let mut builder = FrameBuilder::with_capacity(64);
+        builder.payload().put_slice(b"payload");
+        let payload_at = builder.payload()[HEADER_ROOM..].as_ptr();
+        let frame = builder.finish(Opcode::Text);
+        assert_eq!(frame.wire()[2..].as_ptr(), payload_at);
+        assert_eq!(frame.payload().as_ptr(), payload_at);
+    }
+}

@@ -78,7 +78,7 @@ enum Container {
 }
 
 /// What is known of an object: the key whose value comes next, and as much as can make it a placeholder. A key that is
-/// there twice counts as it does in JavaScript: the last one wins.
+/// there twice counts as it does in JavaScript, the last one wins; but the value it replaces is searched as well.
 #[derive(Default)]
 struct Members {
     key: Option<Key>,

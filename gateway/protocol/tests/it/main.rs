@@ -1,0 +1,22 @@
+//! Golden vectors and properties of every codec.
+//!
+//! The vectors are the examples of the Engine.IO v4 and Socket.IO v5 specifications and what the reference parsers refuse:
+//! they pin the exact bytes. The properties say that what is encoded decodes to the same, that JSON passed on keeps its
+//! bytes, and that no input makes a decoder panic.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod assembler;
+mod engineio;
+mod engineio_properties;
+mod json;
+mod placeholder;
+mod socketio_properties;
+mod socketio_read;
+mod socketio_write;
+mod strategies;
+mod websocket;
