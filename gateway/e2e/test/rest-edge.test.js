@@ -1,0 +1,95 @@
+// What every route has in common: the shape of errors, request ids, unknown routes, wrong methods, bodies too large.
+
+import assert from 'node:assert/strict';
+import http from 'node:http';
+import test from 'node:test';
+import { gatewayUrl, PATIENCE_MS } from './support/cluster.js';
+import { people } from './support/people.js';
+import { as, failed, ok, request } from './support/rest.js';
+import * as shapes from './support/shapes.js';
+
+const cast = people('ann');
+const limit = { timeout: 60_000 };
+
+test('an unknown route is a JSON 404, with a token and without', limit, async () => {
+  const { ann } = await cast();
+  for (const path of ['/nowhere', '/auth', '/auth/nowhere', '/chats/nowhere/at/all', '/%20']) {
+    failed(await as(ann, 'GET', path), 404, 'NOT_FOUND');
+    failed(await request('GET', path, { gateway: 1 }), 404, 'NOT_FOUND');
+  }
+});
+
+test('a wrong method is 405', limit, async () => {
+  const { ann } = await cast();
+  for (const [method, path] of [['DELETE', '/conversations'], ['PATCH', '/auth/me'], ['GET', '/auth/login'], ['GET', '/messages'], ['PUT', '/chats/conversations']]) {
+    const answer = await as(ann, method, path, method === 'GET' ? undefined : {});
+    assert.equal(answer.status, 405, `${method} ${path}: ${answer.status} ${answer.text}`);
+    shapes.keys(answer.body, ['statusCode', 'error', 'message', 'code', 'requestId'], ['details']);
+    assert.equal(answer.body.statusCode, 405);
+  }
+});
+
+test('a request id is taken when given, made when not, and always returned', limit, async () => {
+  const { ann } = await cast();
+  const given = 'e2e-0123456789';
+  const good = await as(ann, 'GET', '/auth/me', undefined, { headers: { 'x-request-id': given } });
+  ok(good, 200);
+  assert.equal(good.headers.get('x-request-id'), given);
+  const bad = await as(ann, 'GET', '/nowhere', undefined, { headers: { 'x-request-id': given }, gateway: 1 });
+  assert.equal(failed(bad, 404, 'NOT_FOUND').requestId, given);
+  const made = [await as(ann, 'GET', '/auth/me'), await as(ann, 'GET', '/auth/me')].map((answer) => answer.headers.get('x-request-id'));
+  assert.ok(made[0] && made[1], 'made by the gateway');
+  assert.notEqual(made[0], made[1]);
+});
+
+/** Offers a body of `size` bytes, but waits with it until the gateway asks for it, as large uploads should. */
+function offer(path, token, size) {
+  return new Promise((resolve, reject) => {
+    const call = http.request(new URL(path, gatewayUrl(0)), {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json', 'content-length': size, expect: '100-continue' },
+      timeout: PATIENCE_MS,
+      agent: false,
+    });
+    let answered = false;
+    call.on('continue', async () => {
+      const piece = Buffer.alloc(64 * 1024, 'x');
+      for (let sent = 0; sent < size && !answered; sent += piece.length) {
+        if (!call.write(piece.subarray(0, Math.min(piece.length, size - sent)))) {
+          await new Promise((drained) => { call.once('drain', drained); call.once('close', drained); });
+        }
+      }
+      if (!answered) call.end();
+    });
+    call.on('response', (response) => {
+      answered = true;
+      const chunks = [];
+      response.on('data', (chunk) => chunks.push(chunk));
+      response.on('end', () => {
+        const text = Buffer.concat(chunks).toString();
+        const headers = new Headers(Object.entries(response.headers).map(([name, value]) => [name, String(value)]));
+        resolve({ request: `POST ${path}`, status: response.statusCode, headers, text, body: JSON.parse(text) });
+        call.destroy();
+      });
+    });
+    call.on('timeout', () => call.destroy(new Error('no answer in time')));
+    // An error after the answer is the gateway hanging up on the rest of the body, which is its right.
+    call.on('error', (error) => { if (!answered) reject(error); });
+    call.flushHeaders();
+  });
+}
+
+test('a body that is too large is 413', limit, async () => {
+  const { ann } = await cast();
+  failed(await offer('/messages', ann.token, 8_000_000), 413, 'PAYLOAD_TOO_LARGE');
+  ok(await as(ann, 'GET', '/auth/me'), 200);
+});
+
+test('health is open and says what it depends on', limit, async () => {
+  for (const gateway of [0, 1]) {
+    const body = ok(await request('GET', '/health', { gateway }), 200);
+    shapes.keys(body, ['status', 'version', 'uptime', 'checks']);
+    assert.ok('redis' in body.checks && 'database' in body.checks);
+    ok(await request('GET', '/health/db', { gateway }), 200);
+  }
+});
