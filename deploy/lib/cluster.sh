@@ -75,7 +75,7 @@ program_environment() { # INTERNAL_PORT
     done
     export DATABASE_URL=${DATABASE_URL:-$(postgres_url)} REDIS_URL=${REDIS_URL:-$(redis_url)}
     export JWT_SECRET=${JWT_SECRET:-$DEV_JWT_SECRET}
-    export CONFAB_ENVIRONMENT=${CONFAB_ENVIRONMENT:-development} CONFAB_HTTP__BIND=${CONFAB_HTTP__BIND:-127.0.0.1}
+    export CONFAB_ENVIRONMENT=${CONFAB_ENVIRONMENT:-development} CONFAB_LOG__FORMAT=${CONFAB_LOG__FORMAT:-pretty}
     export CONFAB_HTTP__INTERNAL_LISTEN=127.0.0.1:$1
     unset PORT
     # One descriptor per client: the usual soft limit of 1024 is soon reached, the hard one is ours to use.
@@ -85,7 +85,7 @@ program_environment() { # INTERNAL_PORT
 
 exec_gateway() { # INDEX
     program_environment "$(gateway_internal "$1")"
-    export PORT
+    export PORT CONFAB_HTTP__BIND=${CONFAB_HTTP__BIND:-127.0.0.1}
     PORT=$(gateway_port "$1")
     exec setsid "$BIN_DIR/confab-gateway"
 }
