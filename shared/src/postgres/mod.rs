@@ -1,5 +1,13 @@
 //! PostgreSQL: the only truth. Every SQL statement of Confab is in this module.
 
+pub mod batch;
+pub mod changes;
+pub mod conversations;
+pub mod messages;
+pub mod partitions;
+pub mod seed;
+pub mod users;
+
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -43,4 +51,9 @@ pub fn pool(config: &DatabaseConfig, application: &str) -> Result<PgPool, sqlx::
 /// Brings the schema up to date.
 pub async fn migrate(pool: &PgPool) -> Result<(), sqlx::migrate::MigrateError> {
     MIGRATIONS.run(pool).await
+}
+
+/// Asks PostgreSQL for a sign of life.
+pub async fn ping(pool: &PgPool) -> Result<(), sqlx::Error> {
+    sqlx::query("SELECT 1").execute(pool).await.map(|_| ())
 }

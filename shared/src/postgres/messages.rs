@@ -1,0 +1,280 @@
+//! Messages as their readers see them: pages of a conversation's history, and single ones.
+//!
+//! Owns the reading of `messages` rows, joined with their senders. Must never know how a page is asked for on the wire.
+
+use std::sync::Arc;
+
+use sqlx::postgres::PgRow;
+use sqlx::{PgPool, Row};
+
+use crate::id::{ConversationId, MessageId, UserId};
+use crate::model::account::Profile;
+use crate::model::error::{Rejection, RequestError};
+use crate::model::message::Message;
+
+/// What [`message`] reads, of `messages m` joined with its sender `users u`. Prefixed, so that other columns may stand beside.
+macro_rules! message_columns {
+    () => {
+        "m.id AS m_id, m.conversation_id AS m_conversation_id, m.seq AS m_seq, m.change_seq AS m_change_seq,
+         m.ordinal AS m_ordinal, m.type AS m_type, m.content AS m_content, m.reply_to AS m_reply_to,
+         m.created_at AS m_created_at, m.edited_at AS m_edited_at, m.deleted_at AS m_deleted_at,
+         u.id AS u_id, u.username AS u_username, u.name AS u_name, u.avatar AS u_avatar"
+    };
+}
+pub(super) use message_columns;
+
+/// A message and whether it counts as read for whoever looks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageView {
+    /// The message.
+    pub message: Message,
+    /// Of the viewer's own: whether all other present members have read it. Of another's: whether the viewer has.
+    pub is_read: bool,
+}
+
+/// Which part of a conversation's history is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Slice {
+    /// The newest.
+    Newest,
+    /// Those just before a message.
+    Before(MessageId),
+    /// Those just after a message.
+    After(MessageId),
+    /// The page of this number, counted back from the newest, which are on page 1.
+    Numbered(u32),
+}
+
+/// What part of a conversation's history is read, and how much of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    /// From where.
+    pub slice: Slice,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// A part of a conversation's history, newest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessagePage {
+    /// The messages, newest first whichever way they were asked for.
+    pub messages: Vec<MessageView>,
+    /// Whether there are more in the direction asked for.
+    pub has_more: bool,
+}
+
+/// A page of the history, for a present member. Rejects a viewer who is none, and a slice whose message is not of this
+/// conversation.
+pub async fn page(
+    pool: &PgPool,
+    conversation: ConversationId,
+    viewer: UserId,
+    page: Page,
+) -> Result<MessagePage, RequestError> {
+    let place = standing(pool, conversation, viewer, page.slice).await?;
+    let place = place.ok_or_else(|| Rejection::not_found("conversation"))?;
+    let (edge, forward) = match page.slice {
+        Slice::Newest => (Some(i64::MAX), false),
+        Slice::Before(_) => (place.anchor, false),
+        Slice::After(_) => (place.anchor, true),
+        Slice::Numbered(number) => (
+            Some(edge_of(pool, conversation, number, page.limit).await?),
+            false,
+        ),
+    };
+    let edge =
+        edge.ok_or_else(|| Rejection::invalid("the cursor names no message of this conversation"))?;
+    // One more than asked for tells whether there are more.
+    let wanted = usize::try_from(page.limit).unwrap_or(usize::MAX);
+    let mut messages = around(pool, conversation, edge, forward, i64::from(page.limit) + 1).await?;
+    let has_more = messages.len() > wanted;
+    messages.truncate(wanted);
+    if forward {
+        messages.reverse();
+    }
+    let messages = messages
+        .into_iter()
+        .map(|message| place.view(message, viewer))
+        .collect();
+    Ok(MessagePage { messages, has_more })
+}
+
+/// A message as a present member of its conversation, or its sender, sees it.
+pub async fn find(
+    pool: &PgPool,
+    id: MessageId,
+    viewer: UserId,
+) -> Result<Option<MessageView>, sqlx::Error> {
+    let row = sqlx::query(concat!(
+        "SELECT ",
+        message_columns!(),
+        ", s.read_count AS read_count,
+           (SELECT min(o.read_count) FROM memberships o
+            WHERE o.conversation_id = m.conversation_id AND o.left_at IS NULL AND o.user_id <> $2) AS others_read_count
+         FROM messages m
+         JOIN users u ON u.id = m.sender_id
+         LEFT JOIN memberships s ON s.conversation_id = m.conversation_id AND s.user_id = $2 AND s.left_at IS NULL
+         WHERE m.id = $1 AND (s.user_id IS NOT NULL OR m.sender_id = $2)"
+    ))
+    .bind(id)
+    .bind(viewer)
+    .fetch_optional(pool)
+    .await?;
+    row.map(|row| {
+        let standing = Standing {
+            own: row.try_get::<Option<i64>, _>("read_count")?.unwrap_or(0),
+            others: row.try_get("others_read_count")?,
+            anchor: None,
+        };
+        Ok(standing.view(message(&row)?, viewer))
+    })
+    .transpose()
+}
+
+/// How far a conversation has been read, and where a page begins.
+pub(super) struct Standing {
+    /// The viewer's own read count.
+    pub(super) own: i64,
+    /// The least of the other present members'; none if there are no others.
+    pub(super) others: Option<i64>,
+    /// The `seq` of the message that a page was asked for by.
+    anchor: Option<i64>,
+}
+
+impl Standing {
+    /// How far the viewer and the least advanced of the others have read.
+    pub(super) fn new(own: i64, others: Option<i64>) -> Self {
+        Self {
+            own,
+            others,
+            anchor: None,
+        }
+    }
+
+    /// Whether a message counts as read.
+    pub(super) fn has_read(&self, message: &Message, viewer: UserId) -> bool {
+        if message.sender.id == viewer {
+            self.others.is_none_or(|least| least >= message.ordinal)
+        } else {
+            self.own >= message.ordinal
+        }
+    }
+
+    fn view(&self, message: Message, viewer: UserId) -> MessageView {
+        MessageView {
+            is_read: self.has_read(&message, viewer),
+            message,
+        }
+    }
+}
+
+async fn standing(
+    pool: &PgPool,
+    conversation: ConversationId,
+    viewer: UserId,
+    slice: Slice,
+) -> Result<Option<Standing>, sqlx::Error> {
+    let anchor = match slice {
+        Slice::Before(message) | Slice::After(message) => Some(message),
+        Slice::Newest | Slice::Numbered(_) => None,
+    };
+    let row: Option<(i64, Option<i64>, Option<i64>)> = sqlx::query_as(
+        "SELECT s.read_count,
+                (SELECT min(o.read_count) FROM memberships o
+                 WHERE o.conversation_id = $1 AND o.left_at IS NULL AND o.user_id <> $2),
+                (SELECT m.seq FROM messages m WHERE m.id = $3 AND m.conversation_id = $1)
+         FROM memberships s WHERE s.conversation_id = $1 AND s.user_id = $2 AND s.left_at IS NULL",
+    )
+    .bind(conversation)
+    .bind(viewer)
+    .bind(anchor)
+    .fetch_optional(pool)
+    .await?;
+    Ok(row.map(|(own, others, anchor)| Standing {
+        own,
+        others,
+        anchor,
+    }))
+}
+
+/// The `seq` below which a numbered page begins: that of the last message of the page before it.
+async fn edge_of(
+    pool: &PgPool,
+    conversation: ConversationId,
+    number: u32,
+    limit: u32,
+) -> Result<i64, sqlx::Error> {
+    let passed = i64::from(number.saturating_sub(1)) * i64::from(limit);
+    if passed == 0 {
+        return Ok(i64::MAX);
+    }
+    // The index alone answers this: the rows that are passed over are not fetched.
+    let edge: Option<i64> = sqlx::query_scalar(
+        "SELECT seq FROM messages WHERE conversation_id = $1 ORDER BY seq DESC OFFSET $2 LIMIT 1",
+    )
+    .bind(conversation)
+    .bind(passed - 1)
+    .fetch_optional(pool)
+    .await?;
+    Ok(edge.unwrap_or(0))
+}
+
+/// The messages nearest to an edge, which is not among them, in the order in which they are met.
+async fn around(
+    pool: &PgPool,
+    conversation: ConversationId,
+    edge: i64,
+    forward: bool,
+    limit: i64,
+) -> Result<Vec<Message>, sqlx::Error> {
+    let sql = if forward {
+        concat!(
+            "SELECT ",
+            message_columns!(),
+            " FROM messages m JOIN users u ON u.id = m.sender_id
+              WHERE m.conversation_id = $1 AND m.seq > $2 ORDER BY m.seq LIMIT $3"
+        )
+    } else {
+        concat!(
+            "SELECT ",
+            message_columns!(),
+            " FROM messages m JOIN users u ON u.id = m.sender_id
+              WHERE m.conversation_id = $1 AND m.seq < $2 ORDER BY m.seq DESC LIMIT $3"
+        )
+    };
+    let rows = sqlx::query(sql)
+        .bind(conversation)
+        .bind(edge)
+        .bind(limit)
+        .fetch_all(pool)
+        .await?;
+    rows.iter().map(message).collect()
+}
+
+/// Reads [`message_columns!`].
+pub(super) fn message(row: &PgRow) -> Result<Message, sqlx::Error> {
+    Ok(Message {
+        id: row.try_get("m_id")?,
+        conversation: row.try_get("m_conversation_id")?,
+        seq: row.try_get("m_seq")?,
+        change_seq: row.try_get("m_change_seq")?,
+        ordinal: row.try_get("m_ordinal")?,
+        sender: Arc::new(profile(row)?),
+        message_type: row.try_get::<&str, _>("m_type")?.into(),
+        content: row.try_get::<&str, _>("m_content")?.into(),
+        reply_to: row.try_get("m_reply_to")?,
+        created_at: row.try_get("m_created_at")?,
+        edited_at: row.try_get("m_edited_at")?,
+        deleted_at: row.try_get("m_deleted_at")?,
+    })
+}
+
+/// Reads the user's part of [`message_columns!`].
+pub(super) fn profile(row: &PgRow) -> Result<Profile, sqlx::Error> {
+    Ok(Profile {
+        id: row.try_get("u_id")?,
+        username: row.try_get::<&str, _>("u_username")?.into(),
+        name: row.try_get::<&str, _>("u_name")?.into(),
+        avatar: row.try_get::<Option<&str>, _>("u_avatar")?.map(Arc::from),
+    })
+}

@@ -1,0 +1,142 @@
+//! Pages of history and what counts as read.
+
+use confab_shared::id::{MessageId, UserId};
+use confab_shared::model::error::{ErrorCode, RequestError};
+use confab_shared::postgres::messages::{self, MessagePage, Page, Slice};
+
+use crate::database::with_database;
+
+fn ids(page: &MessagePage) -> Vec<MessageId> {
+    page.messages.iter().map(|view| view.message.id).collect()
+}
+
+fn code(outcome: Result<MessagePage, RequestError>) -> ErrorCode {
+    outcome.unwrap_err().rejection().code
+}
+
+#[test]
+#[ignore = "needs CONFAB_TEST_STATE; run by deploy/test"]
+fn pages_meet_without_overlap_in_both_directions() {
+    with_database(|db| async move {
+        let ann = db.user("ann").await;
+        let room = db.group(&[ann]).await;
+        let mut said = Vec::new();
+        for number in 0..7 {
+            said.push(db.say(room, ann, &format!("number {number}")).await);
+        }
+        said.reverse();
+        let read = |slice, limit| messages::page(&db.pool, room, ann, Page { slice, limit });
+
+        let newest = read(Slice::Newest, 3).await.unwrap();
+        assert_eq!((ids(&newest), newest.has_more), (said[..3].to_vec(), true));
+        let older = read(Slice::Before(said[2]), 3).await.unwrap();
+        assert_eq!((ids(&older), older.has_more), (said[3..6].to_vec(), true));
+        let oldest = read(Slice::Before(said[5]), 3).await.unwrap();
+        assert_eq!((ids(&oldest), oldest.has_more), (said[6..].to_vec(), false));
+
+        let following = read(Slice::After(said[6]), 3).await.unwrap();
+        assert_eq!(
+            (ids(&following), following.has_more),
+            (said[3..6].to_vec(), true)
+        );
+        let rest = read(Slice::After(said[3]), 3).await.unwrap();
+        assert_eq!((ids(&rest), rest.has_more), (said[..3].to_vec(), false));
+
+        for (number, expected) in [
+            (1, &said[..3]),
+            (2, &said[3..6]),
+            (3, &said[6..]),
+            (4, &said[7..]),
+        ] {
+            assert_eq!(
+                ids(&read(Slice::Numbered(number), 3).await.unwrap()),
+                expected,
+                "page {number}"
+            );
+        }
+        assert!(!read(Slice::Newest, 7).await.unwrap().has_more);
+    });
+}
+
+#[test]
+#[ignore = "needs CONFAB_TEST_STATE; run by deploy/test"]
+fn a_page_is_for_present_members_and_its_anchor_of_the_conversation() {
+    with_database(|db| async move {
+        let (ann, ben, eve) = (
+            db.user("ann").await,
+            db.user("ben").await,
+            db.user("eve").await,
+        );
+        let (room, other) = (db.group(&[ann, ben]).await, db.group(&[eve]).await);
+        let (message, foreign) = (
+            db.say(room, ann, "here").await,
+            db.say(other, eve, "there").await,
+        );
+        let newest = Page {
+            slice: Slice::Newest,
+            limit: 10,
+        };
+        assert_eq!(
+            code(messages::page(&db.pool, room, eve, newest).await),
+            ErrorCode::NotFound
+        );
+        let astray = Page {
+            slice: Slice::Before(foreign),
+            limit: 10,
+        };
+        assert_eq!(
+            code(messages::page(&db.pool, room, ann, astray).await),
+            ErrorCode::ValidationFailed
+        );
+
+        db.remove(room, ben, ann, None).await;
+        assert_eq!(
+            code(messages::page(&db.pool, room, ben, newest).await),
+            ErrorCode::NotFound
+        );
+        assert!(
+            messages::find(&db.pool, message, ben)
+                .await
+                .unwrap()
+                .is_none()
+        );
+        assert!(
+            messages::find(&db.pool, message, ann)
+                .await
+                .unwrap()
+                .is_some()
+        );
+    });
+}
+
+#[test]
+#[ignore = "needs CONFAB_TEST_STATE; run by deploy/test"]
+fn ones_own_message_is_read_when_all_present_others_have_read_it() {
+    with_database(|db| async move {
+        let (ann, ben, cid) = (
+            db.user("ann").await,
+            db.user("ben").await,
+            db.user("cid").await,
+        );
+        let room = db.group(&[ann, ben, cid]).await;
+        let message = db.say(room, ann, "read me").await;
+        let is_read = async |viewer: UserId| {
+            let found = messages::find(&db.pool, message, viewer)
+                .await
+                .unwrap()
+                .unwrap();
+            let page = Page {
+                slice: Slice::Newest,
+                limit: 1,
+            };
+            let paged = messages::page(&db.pool, room, viewer, page).await.unwrap();
+            assert_eq!(paged.messages, std::slice::from_ref(&found));
+            found.is_read
+        };
+        assert!(!is_read(ann).await && !is_read(ben).await);
+        db.read(room, ben, message).await;
+        assert!(is_read(ben).await && !is_read(ann).await);
+        db.remove(room, cid, ann, None).await;
+        assert!(is_read(ann).await);
+    });
+}
