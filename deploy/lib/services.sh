@@ -102,13 +102,14 @@ start_postgres() {
 
 postgres_answers() { "$PG_BIN/pg_isready" -q -h 127.0.0.1 -p "$POSTGRES_PORT"; }
 
-# The programs' own role owns the database and is no superuser, as it would be in production.
+# The programs' own role owns the database and is no superuser, as it would be in production. It may create databases:
+# tests make their own.
 create_database() {
     local password
     password=$(<"$PASSWORD_FILE")
     PGPASSWORD=$password "$PG_BIN/psql" -X -q -h 127.0.0.1 -p "$POSTGRES_PORT" -U postgres -d postgres \
         -v ON_ERROR_STOP=1 >>"$LOG_DIR/initdb.log" 2>&1 <<SQL || die "could not create the database, see $LOG_DIR/initdb.log"
-SELECT 'CREATE ROLE confab LOGIN PASSWORD ''$password'''
+SELECT 'CREATE ROLE confab LOGIN CREATEDB PASSWORD ''$password'''
  WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'confab') \gexec
 SELECT 'CREATE DATABASE confab OWNER confab'
  WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'confab') \gexec
