@@ -133,7 +133,7 @@ impl PayloadEncoder {
         self.out.is_empty()
     }
 
-    /// Appends a packet.
+    /// Appends a packet. Its text must have no raw record separator, which JSON never has: the format cannot escape it.
     pub fn push(&mut self, packet: &Packet<'_>) -> Result<(), PayloadFull> {
         self.append(|out| match packet {
             Packet::Binary(bytes) => write_base64(out, bytes),
