@@ -168,6 +168,7 @@ test('a token is each namespace’s own', limit, async (t) => {
   const { ann } = await cast();
   const { root, chat } = await both(t, ann);
   chat.disconnect();
+  await emitAck(root, 'joinRoom', {});
   chat.auth = { token: 'garbage' };
   unauthorized(await refused(chat));
   const answer = await emitAck(root, 'createConversation', { participantIds: [], type: 'direct' });

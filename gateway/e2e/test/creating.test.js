@@ -6,7 +6,7 @@ import { group } from './support/chat.js';
 import { nobody, people, register, unique } from './support/people.js';
 import { as, ok } from './support/rest.js';
 import * as shapes from './support/shapes.js';
-import { connect, heard, once, rejected, succeed } from './support/socket.js';
+import { connect, emitAck, heard, once, rejected, succeed } from './support/socket.js';
 import { membershipCount, roles } from './support/truth.js';
 
 const cast = people('ann', 'ben', 'cat');
@@ -67,6 +67,15 @@ test('a group needs no name, and several others make one without saying so', lim
   shapes.conversation(conversation);
   assert.equal(conversation.type, 'group');
   await once(b, 'conversationCreated', ({ _id }) => _id === conversation._id);
+});
+
+test('a blank name is taken or refused, but no fault', limit, async (t) => {
+  const { ben, a } = await trio(t);
+  for (const name of ['', '   ']) {
+    const answer = await emitAck(a, 'createConversation', { participantIds: [ben.id], type: 'group', name });
+    if (answer.success) shapes.conversation(answer.conversation);
+    else assert.equal(answer.error.code, 'VALIDATION_FAILED');
+  }
 });
 
 test('a direct conversation is made once per pair, whoever asks and wherever', limit, async (t) => {

@@ -35,7 +35,7 @@ function grammar({ conversationId, messageId, ben }) {
       bad: {
         conversationId: NO_UUID,
         content: NO_TEXT,
-        type: [7, {}, []],
+        type: [7, {}, [], 'a\u0000', '\ud800', 'x'.repeat(500)],
         tempId: [{}, [], true, 'x'.repeat(129)],
         replyTo: NO_ID.filter((value) => value !== undefined && value !== null),
       },

@@ -62,6 +62,8 @@ test('an email or a username that is taken is a CONFLICT', limit, async () => {
   const { ann } = await cast();
   failed(await post('/auth/register', { ...newcomer(), email: ann.email }, 1), 409, 'CONFLICT');
   failed(await post('/auth/register', { ...newcomer(), username: ann.username }), 409, 'CONFLICT');
+  failed(await post('/auth/register', { ...newcomer(), email: ann.email.toUpperCase() }), 409, 'CONFLICT');
+  failed(await post('/auth/register', { ...newcomer(), username: ann.username.toUpperCase() }, 1), 409, 'CONFLICT');
 });
 
 test('registered twice at once, one of them gets it', limit, async () => {
@@ -81,10 +83,11 @@ test('a wrong password and an unknown email are told apart in no way', limit, as
 
 test('what is wrong with a registration is said field by field', limit, async () => {
   const bad = {
-    email: [undefined, null, 7, '', 'nobody', 'two@@example.com', 'a b@example.com'],
+    email: [undefined, null, 7, '', 'nobody', 'two@@example.com', 'a b@example.com', `${'x'.repeat(250)}@example.com`],
     username: [undefined, null, 7, '', 'ab', 'x'.repeat(33), 'with space', 'ünder', 'semi;colon', 'nul\u0000'],
     password: [undefined, null, 7, '', '1234567', 'x'.repeat(129)],
-    name: [7, {}, 'x'.repeat(101)],
+    name: [7, {}, 'x'.repeat(101), 'a\u0000b'],
+    avatar: [7, {}, 'x'.repeat(3000)],
   };
   for (const [field, values] of Object.entries(bad)) {
     for (const value of values) {
