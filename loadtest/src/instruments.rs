@@ -1,6 +1,6 @@
 //! What all clients of a run measure together.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::histogram::Histogram;
 
@@ -15,6 +15,7 @@ pub struct Instruments {
     to: AtomicU64,
     acked: AtomicU64,
     delivered: AtomicU64,
+    unanswered: AtomicUsize,
 }
 
 impl Default for Instruments {
@@ -27,6 +28,7 @@ impl Default for Instruments {
             to: AtomicU64::new(0),
             acked: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
+            unanswered: AtomicUsize::new(0),
         }
     }
 }
@@ -40,6 +42,21 @@ impl Instruments {
 
     fn covers(&self, moment: u64) -> bool {
         (self.from.load(Ordering::Relaxed)..self.to.load(Ordering::Relaxed)).contains(&moment)
+    }
+
+    /// Something was asked for.
+    pub(crate) fn asked(&self) {
+        self.unanswered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// So many of the things asked for were answered, or never will be.
+    pub(crate) fn settled(&self, count: usize) {
+        self.unanswered.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    /// How many things asked for are not answered yet.
+    pub fn unanswered(&self) -> usize {
+        self.unanswered.load(Ordering::Relaxed)
     }
 
     /// A message sent at one moment was acknowledged at another.

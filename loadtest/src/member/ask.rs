@@ -126,6 +126,7 @@ impl Member {
     ) {
         connection.emit(event, self.next_ack, payload);
         self.asked.insert(self.next_ack, asked);
+        self.instruments.asked();
         self.next_ack = self.next_ack.wrapping_add(1);
     }
 

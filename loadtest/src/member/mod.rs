@@ -116,9 +116,9 @@ impl Member {
             .filter(|message| *message > 0)
     }
 
-    /// Whether everything asked for is answered.
-    pub fn is_idle(&self) -> bool {
-        self.asked.is_empty()
+    /// How much it asked for that is not answered yet.
+    pub fn unanswered(&self) -> usize {
+        self.asked.len()
     }
 
     /// Whether it gets the live events of all its conversations.
@@ -169,6 +169,7 @@ impl Member {
         if let Some(link) = self.log.connections.last_mut() {
             link.closed = Some(now);
         }
+        self.instruments.settled(self.asked.len());
         let mut unsure = Vec::new();
         for (_, asked) in self.asked.drain() {
             match asked {

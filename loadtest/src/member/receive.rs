@@ -166,6 +166,7 @@ impl Member {
             }
             return Answer::None;
         };
+        self.instruments.settled(1);
         let success = self
             .fields
             .success

@@ -1,0 +1,247 @@
+//! One user under faults: sends, edits, deletes and reads, comes back by the other gateway, and reads what it missed.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use confab_loadtest::client::{ClientError, Connection};
+use confab_loadtest::clock;
+use confab_loadtest::http::Endpoint;
+use confab_loadtest::log::{ChangeKind, ClientLog, Outcome};
+use confab_loadtest::member::{Answer, Member};
+use confab_loadtest::queries;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::dice::Dice;
+
+const BUFFER: usize = 16 << 10;
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// Between attempts to connect, to join, or to read the history.
+const BACK_OFF: Duration = Duration::from_millis(150);
+/// Between a failed send and its repetition.
+const RETRY_AFTER: Duration = Duration::from_millis(300);
+/// How often a message is sent at the most.
+const ATTEMPTS: u16 = 40;
+/// The mean time between two things that a client does.
+const PACE: Duration = Duration::from_millis(250);
+
+/// What all clients do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Connect and join, no more.
+    Gather,
+    /// Everything.
+    Flow,
+    /// Finish what was begun.
+    Silence,
+    /// Some mark everything read, once.
+    LastReading,
+}
+
+/// What all clients of a scenario share.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    pub(crate) endpoints: Vec<Endpoint>,
+    pub(crate) phase: watch::Receiver<Phase>,
+    pub(crate) finish: CancellationToken,
+    /// By client: whether it is connected and has nothing left to do in the present phase.
+    pub(crate) quiet: Vec<AtomicBool>,
+}
+
+/// A user.
+pub(crate) struct Client {
+    index: usize,
+    member: Member,
+    stage: Arc<Stage>,
+    dice: Dice,
+    gateway: usize,
+    /// Messages to send again, and when.
+    retries: VecDeque<(Instant, usize)>,
+    read_last: bool,
+}
+
+impl Client {
+    pub(crate) fn new(index: usize, member: Member, stage: Arc<Stage>) -> Self {
+        let gateway = index % stage.endpoints.len();
+        let dice = Dice::new(index as u64);
+        Self {
+            index,
+            member,
+            stage,
+            dice,
+            gateway,
+            retries: VecDeque::new(),
+            read_last: false,
+        }
+    }
+
+    /// Until the scenario is finished.
+    pub(crate) async fn run(mut self) -> ClientLog {
+        let finish = self.stage.finish.clone();
+        while !finish.is_cancelled() {
+            let endpoint = self.stage.endpoints[self.gateway].clone();
+            match Connection::open(&endpoint, self.member.token(), BUFFER, CONNECT_LIMIT).await {
+                Ok(mut connection) => {
+                    let gateway = u32::try_from(self.gateway).unwrap();
+                    self.member
+                        .connected(&mut connection, gateway, clock::now());
+                    if self.serve(&mut connection, &endpoint).await.is_ok() {
+                        break;
+                    }
+                    for send in self.member.disconnected(clock::now()) {
+                        self.retry(send);
+                    }
+                }
+                Err(_) => sleep(BACK_OFF + Duration::from_millis(self.dice.below(150))).await,
+            }
+            self.note_quiet(false);
+            self.gateway = (self.gateway + 1) % self.stage.endpoints.len();
+        }
+        self.member.into_log()
+    }
+
+    /// Until the connection breaks (an error) or the scenario is finished.
+    async fn serve(
+        &mut self,
+        connection: &mut Connection,
+        endpoint: &Endpoint,
+    ) -> Result<(), ClientError> {
+        let stage = Arc::clone(&self.stage);
+        let mut next = Instant::now()
+            + PACE.mul_f64(f64::from(u32::try_from(self.index % 16).unwrap()) / 16.0);
+        let mut again = Instant::now();
+        loop {
+            while let Some(packet) = connection.packet()? {
+                if let Answer::Unsure(send) = self.member.receive(&packet, clock::now()) {
+                    self.retry(send);
+                }
+            }
+            let phase = *stage.phase.borrow();
+            if Instant::now() >= again {
+                again = Instant::now() + BACK_OFF;
+                self.member.join_missing(connection);
+                self.catch_up(endpoint).await;
+            }
+            if self.is_present() {
+                self.send_again(connection);
+                if phase == Phase::Flow && Instant::now() >= next {
+                    next += PACE.mul_f64(0.8) + Duration::from_millis(self.dice.below(100));
+                    self.act(connection);
+                }
+                if phase == Phase::LastReading && !self.read_last {
+                    self.read_last = true;
+                    self.read_everything(connection);
+                }
+            }
+            let idle =
+                self.member.unanswered() == 0 && self.retries.is_empty() && self.is_present();
+            self.note_quiet(idle && (phase != Phase::LastReading || self.read_last));
+            connection.flush()?;
+            let wake = self
+                .retries
+                .front()
+                .map_or(next.max(Instant::now()), |(at, _)| *at);
+            let wake = wake
+                .min(Instant::now() + BACK_OFF)
+                .max(Instant::now() + Duration::from_millis(5));
+            tokio::select! {
+                came = connection.turn() => came?,
+                () = sleep_until(wake) => {}
+                () = stage.finish.cancelled() => return Ok(()),
+            }
+        }
+    }
+
+    /// Whether it has joined everything and missed nothing.
+    fn is_present(&self) -> bool {
+        self.member.has_joined()
+            && (0..self.member.places()).all(|place| !self.member.needs_history(place))
+    }
+
+    fn note_quiet(&self, quiet: bool) {
+        self.stage.quiet[self.index].store(quiet, Ordering::Relaxed);
+    }
+
+    /// Reads the histories that a reconnection left open. One that cannot be read now is read later.
+    async fn catch_up(&mut self, endpoint: &Endpoint) {
+        for place in 0..self.member.places() {
+            if self.member.needs_history(place) {
+                let (id, covered) = (self.member.place_id(place), self.member.covered(place));
+                let history = queries::history(endpoint, self.member.token(), &id, covered);
+                if let Ok(Ok(messages)) = timeout(CONNECT_LIMIT, history).await {
+                    self.member.read_history(place, messages);
+                }
+            }
+        }
+    }
+
+    /// Every fourth message is not sent again: it stays unknown whether it is stored.
+    fn retry(&mut self, send: usize) {
+        if send % 4 != 3 && self.member.log().sends[send].attempts < ATTEMPTS {
+            self.retries.push_back((Instant::now() + RETRY_AFTER, send));
+        }
+    }
+
+    fn send_again(&mut self, connection: &mut Connection) {
+        while let Some((_, send)) = self.retries.pop_front_if(|(at, _)| *at <= Instant::now()) {
+            self.member.resend(connection, send);
+        }
+    }
+
+    fn act(&mut self, connection: &mut Connection) {
+        let place = usize::try_from(self.dice.below(self.member.places() as u64)).unwrap();
+        let now = clock::now();
+        match self.dice.below(100) {
+            0..78 => self.member.send(connection, place, now),
+            78..87 => {
+                if let Some(send) = self.own_message() {
+                    self.member.edit(connection, send, now);
+                }
+            }
+            87..92 => {
+                if let Some(send) = self.own_message() {
+                    self.member.delete(connection, send, now);
+                }
+            }
+            92..98 => {
+                if let Some(message) = self.member.newest_message(place) {
+                    self.member.read(connection, place, message, now);
+                }
+            }
+            _ => self.member.read_all(connection, place, now),
+        }
+    }
+
+    /// One of its latest messages of which everything is known, and that it did not delete.
+    fn own_message(&mut self) -> Option<usize> {
+        let log = self.member.log();
+        let back = usize::try_from(self.dice.below(12)).unwrap();
+        let send = log.sends.len().checked_sub(back + 1)?;
+        let Outcome::Done { value, .. } = log.sends[send].outcome else {
+            return None;
+        };
+        let is_open = log
+            .changes
+            .iter()
+            .filter(|change| {
+                change.message == value
+                    && matches!(change.kind, ChangeKind::Edit(_) | ChangeKind::Delete)
+            })
+            .any(|change| {
+                change.kind == ChangeKind::Delete || !matches!(change.outcome, Outcome::Done { .. })
+            });
+        (!is_open).then_some(send)
+    }
+
+    /// Every room has a client with such an index among its members; see `Scenario::begin`.
+    fn read_everything(&mut self, connection: &mut Connection) {
+        if self.index.is_multiple_of(3) {
+            for place in 0..self.member.places() {
+                self.member.read_all(connection, place, clock::now());
+            }
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Breaks a running cluster under load, one thing at a time and then many, and checks that no promise was broken.
+//!
+//! Needs `CONFAB_TEST_STATE`: the state file of a cluster with two gateways and two workers, whose workers have failpoints.
+//! Run with `--test-threads=1`: there is one cluster to break.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "tests fail by panicking and say on their output what they saw"
+)]
+
+mod client;
+mod dice;
+mod harness;
+mod injuries;
+mod scenario;
+
+use std::time::Duration;
+
+use dice::Dice;
+use harness::Harness;
+use injuries::Injury;
+use scenario::Scenario;
+
+/// Load before something is broken, and after it is whole again.
+const BEFORE: Duration = Duration::from_secs(2);
+const AFTER: Duration = Duration::from_secs(3);
+/// How long the mix goes on.
+const MIX: Duration = Duration::from_secs(40);
+
+fn run(test: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(test);
+}
+
+/// Load, the injuries one after the other, more load, rest, check.
+fn survives(name: &'static str, injuries: &[Injury]) {
+    run(async {
+        let harness = Harness::from_environment().await;
+        let mut scenario = Scenario::begin(name, &harness).await;
+        scenario.flow(BEFORE).await;
+        for injury in injuries {
+            scenario.break_by(injury).await;
+        }
+        scenario.flow(AFTER).await;
+        scenario.finish().await;
+    });
+}
+
+/// The injury hits the very last messages of every room: nothing that follows would show the gap.
+fn last_words_arrive(name: &'static str, injury: &Injury) {
+    run(async {
+        let harness = Harness::from_environment().await;
+        let mut scenario = Scenario::begin(name, &harness).await;
+        scenario.flow(Duration::from_millis(500)).await;
+        scenario.break_and_fall_silent(injury).await;
+        scenario.finish().await;
+    });
+}
+
+macro_rules! faults {
+    ($($name:ident: $($injury:expr),+;)+) => {$(
+        #[test]
+        #[ignore = "needs CONFAB_TEST_STATE; run by deploy/test"]
+        fn $name() {
+            survives(stringify!($name), &[$($injury),+]);
+        }
+    )+};
+}
+
+faults! {
+    a_gateway_killed: Injury::KillGateway(1);
+    a_worker_killed_again_and_again: Injury::KillWorker(0), Injury::KillWorker(1), Injury::KillWorker(0);
+    a_worker_dead_before_its_commit: Injury::Failpoint("worker::before_commit");
+    a_worker_dead_after_its_commit: Injury::Failpoint("worker::after_commit");
+    a_worker_dead_after_its_fan_out: Injury::Failpoint("worker::after_fan_out");
+    a_worker_dead_after_its_reply: Injury::Failpoint("worker::after_reply");
+    a_worker_asleep_past_its_lease: Injury::SleepWorker(0, Duration::from_secs(6));
+    redis_flushed: Injury::FlushRedis, Injury::FlushRedis, Injury::FlushRedis;
+    redis_restarted_empty: Injury::RestartRedis(Duration::ZERO);
+    redis_away: Injury::RestartRedis(Duration::from_secs(3));
+    postgres_restarted: Injury::RestartPostgres(Duration::ZERO);
+    postgres_away: Injury::RestartPostgres(Duration::from_secs(3));
+}
+
+#[test]
+#[ignore = "needs CONFAB_TEST_STATE; run by deploy/test"]
+fn the_last_words_of_quiet_rooms_after_a_flush() {
+    last_words_arrive(
+        "the_last_words_of_quiet_rooms_after_a_flush",
+        &Injury::FlushRedis,
+    );
+}
+
+#[test]
+#[ignore = "needs CONFAB_TEST_STATE; run by deploy/test"]
+fn the_last_words_of_quiet_rooms_after_redis_was_restarted() {
+    last_words_arrive(
+        "the_last_words_of_quiet_rooms_after_redis_was_restarted",
+        &Injury::RestartRedis(Duration::ZERO),
+    );
+}
+
+#[test]
+#[ignore = "needs CONFAB_TEST_STATE; run by deploy/test"]
+fn the_last_words_of_quiet_rooms_after_a_worker_was_killed() {
+    last_words_arrive(
+        "the_last_words_of_quiet_rooms_after_a_worker_was_killed",
+        &Injury::KillWorker(0),
+    );
+}
+
+#[test]
+#[ignore = "needs CONFAB_TEST_STATE; run by deploy/test"]
+fn z_a_mix_of_everything() {
+    run(async {
+        let harness = Harness::from_environment().await;
+        let mut dice = Dice::seeded();
+        let mut scenario = Scenario::begin("z_a_mix_of_everything", &harness).await;
+        scenario.flow(BEFORE).await;
+        let begun = tokio::time::Instant::now();
+        while begun.elapsed() < MIX {
+            let injury = Injury::any(&mut dice);
+            scenario.break_by(&injury).await;
+            scenario
+                .flow(Duration::from_millis(dice.below(1_500)))
+                .await;
+        }
+        scenario.flow(AFTER).await;
+        scenario.finish().await;
+    });
+}

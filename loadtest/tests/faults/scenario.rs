@@ -1,0 +1,266 @@
+//! A cluster under load while something breaks: from making the users to the verdict.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use confab_loadtest::checker::Case;
+use confab_loadtest::clock;
+use confab_loadtest::instruments::Instruments;
+use confab_loadtest::log::{ClientLog, Outcome};
+use confab_loadtest::member::{Member, Progress};
+use confab_loadtest::queries;
+use confab_loadtest::setup::Population;
+use confab_loadtest::truth::Truth;
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::client::{Client, Phase, Stage};
+use crate::harness::Harness;
+use crate::injuries::Injury;
+
+const ROOMS: u32 = 30;
+const MEMBERS: u32 = 5;
+/// Everybody is in two rooms.
+const USERS: u32 = ROOMS * MEMBERS / 2;
+
+/// How long everybody may take to connect and join.
+const GATHER_LIMIT: Duration = Duration::from_secs(30);
+/// How long what was begun may take to be confirmed or refused once nothing is broken any more.
+const QUIET_LIMIT: Duration = Duration::from_mins(1);
+/// How long the last message of a room may take: the servers' sweep is the last resort.
+const TAIL_LIMIT: Duration = Duration::from_secs(40);
+/// How long a room may stand still; far beyond what is promised, so that a slow machine fails nothing.
+const RESUME_LIMIT: Duration = Duration::from_secs(30);
+
+/// A scenario under way.
+pub(crate) struct Scenario {
+    name: &'static str,
+    harness: Harness,
+    database: PgPool,
+    population: Arc<Population>,
+    stage: Arc<Stage>,
+    phase: watch::Sender<Phase>,
+    clients: JoinSet<(usize, ClientLog)>,
+    progress: Vec<(u32, Progress)>,
+    /// What was inflicted, and when.
+    broken: Vec<(u64, String)>,
+}
+
+impl Scenario {
+    /// Users, rooms, and everybody connected and joined. Load begins at once.
+    pub(crate) async fn begin(name: &'static str, harness: &Harness) -> Self {
+        println!("{name}");
+        let cluster = harness.cluster();
+        // A connection that PostgreSQL's restart has broken is not handed out.
+        let database = PgPoolOptions::new()
+            .max_connections(2)
+            .test_before_acquire(true)
+            .connect_lazy(&cluster.postgres.url);
+        let database = database.unwrap();
+        // Five neighbours each, so every third user is in every room.
+        let rooms = (0..ROOMS)
+            .map(|room| {
+                (0..MEMBERS)
+                    .map(|rank| (room * MEMBERS + rank) % USERS)
+                    .collect()
+            })
+            .collect();
+        let population = Arc::new(
+            Population::create(&cluster, &database, USERS, rooms)
+                .await
+                .unwrap(),
+        );
+        let instruments = Arc::new(Instruments::default());
+        let (phase, watching) = watch::channel(Phase::Gather);
+        let stage = Arc::new(Stage {
+            endpoints: cluster.endpoints(),
+            phase: watching,
+            finish: CancellationToken::new(),
+            quiet: (0..USERS).map(|_| AtomicBool::new(false)).collect(),
+        });
+        let mut clients = JoinSet::new();
+        let mut progress = Vec::new();
+        for index in 0..USERS {
+            let member = Member::new(index, Arc::clone(&population), Arc::clone(&instruments));
+            progress.extend(member.progress());
+            let index = usize::try_from(index).unwrap();
+            let client = Client::new(index, member, Arc::clone(&stage));
+            clients.spawn(async move { (index, client.run().await) });
+        }
+        let harness = harness.clone();
+        let this = Self {
+            name,
+            harness,
+            database,
+            population,
+            stage,
+            phase,
+            clients,
+            progress,
+            broken: Vec::new(),
+        };
+        assert!(
+            this.falls_quiet(GATHER_LIMIT).await.is_some(),
+            "{name}: not everybody could connect and join"
+        );
+        this.phase.send_replace(Phase::Flow);
+        this
+    }
+
+    /// Lets the load go on for a while.
+    pub(crate) async fn flow(&self, long: Duration) {
+        sleep(long).await;
+    }
+
+    /// Inflicts an injury, and heals it.
+    pub(crate) async fn break_by(&mut self, injury: &Injury) {
+        self.broken.push((clock::now(), format!("{injury:?}")));
+        println!("  {injury:?}");
+        injury.inflict(&self.harness).await;
+    }
+
+    /// Ends the load as an injury is inflicted: what it hits is the last that is said.
+    pub(crate) async fn break_and_fall_silent(&mut self, injury: &Injury) {
+        let phase = self.phase.clone();
+        let silence = async {
+            sleep(Duration::from_millis(15)).await;
+            phase.send_replace(Phase::Silence);
+        };
+        tokio::join!(silence, self.break_by(injury));
+    }
+
+    /// Ends the load, waits for rest, and fails if a promise was broken.
+    pub(crate) async fn finish(mut self) {
+        self.phase.send_replace(Phase::Silence);
+        let quiet = self.falls_quiet(QUIET_LIMIT).await;
+        let tail = self.last_words_arrive().await;
+        self.phase.send_replace(Phase::LastReading);
+        sleep(Duration::from_millis(300)).await;
+        let read = self.falls_quiet(QUIET_LIMIT).await;
+        // What is delivered twice comes late.
+        sleep(Duration::from_millis(700)).await;
+        self.stage.finish.cancel();
+        let mut logs = vec![ClientLog::default(); self.population.users.len()];
+        while let Some(client) = self.clients.join_next().await {
+            let (index, log) = client.unwrap();
+            logs[index] = log;
+        }
+        let truth = Truth::read(&self.database, &self.population).await.unwrap();
+        let shown = queries::unread(&self.stage.endpoints, &self.population)
+            .await
+            .unwrap();
+        let report = Case {
+            population: &self.population,
+            logs: &logs,
+            truth: &truth,
+            shown: &shown,
+        }
+        .check();
+        let resumed = self.tell(&logs, quiet, tail);
+        assert!(report.is_clean(), "{}: {report}", self.name);
+        assert!(
+            quiet.is_some() && read.is_some(),
+            "{}: not everybody came to rest within {QUIET_LIMIT:?}",
+            self.name
+        );
+        assert!(
+            tail.is_some(),
+            "{}: the last messages did not arrive within {TAIL_LIMIT:?}",
+            self.name
+        );
+        assert!(
+            resumed < RESUME_LIMIT,
+            "{}: a room stood still for {resumed:?}",
+            self.name
+        );
+    }
+
+    /// How long it took until nobody had anything left to do.
+    async fn falls_quiet(&self, limit: Duration) -> Option<Duration> {
+        let begun = Instant::now();
+        while begun.elapsed() < limit {
+            if self
+                .stage
+                .quiet
+                .iter()
+                .all(|quiet| quiet.load(Ordering::Relaxed))
+            {
+                return Some(begun.elapsed());
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        None
+    }
+
+    /// How long it took until every member had the last message of each of its rooms.
+    async fn last_words_arrive(&self) -> Option<Duration> {
+        let begun = Instant::now();
+        let last = Truth::last_messages(&self.database, &self.population)
+            .await
+            .unwrap();
+        while begun.elapsed() < TAIL_LIMIT {
+            let room = |room: u32| last[usize::try_from(room).unwrap()];
+            if self
+                .progress
+                .iter()
+                .all(|(index, progress)| progress.seq() >= room(*index))
+            {
+                return Some(begun.elapsed());
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        None
+    }
+
+    /// Prints what happened, and says for how long the slowest room stood still after an injury.
+    fn tell(
+        &self,
+        logs: &[ClientLog],
+        quiet: Option<Duration>,
+        tail: Option<Duration>,
+    ) -> Duration {
+        let sends: Vec<_> = logs.iter().flat_map(|log| &log.sends).collect();
+        let count = |wanted: fn(&Outcome<i64>) -> bool| {
+            sends.iter().filter(|sent| wanted(&sent.outcome)).count()
+        };
+        let stored = count(|outcome| matches!(outcome, Outcome::Done { .. }));
+        let unknown = count(|outcome| matches!(outcome, Outcome::Unknown));
+        let repeated = sends.iter().filter(|sent| sent.attempts > 1).count();
+        let changes: usize = logs.iter().map(|log| log.changes.len()).sum();
+        let reconnections: usize = logs
+            .iter()
+            .map(|log| log.connections.len().saturating_sub(1))
+            .sum();
+        println!(
+            "  {} sends: {stored} stored, {unknown} unknown, {repeated} repeated; {changes} edits, deletions and readings; \
+             {reconnections} reconnections; quiet after {quiet:?}, last words after {tail:?}",
+            sends.len()
+        );
+        let mut slowest = Duration::ZERO;
+        for (injured, injury) in &self.broken {
+            // The first acknowledgement in each room of something sent after the injury.
+            let resumed = (0..ROOMS).filter_map(|room| {
+                let since = sends
+                    .iter()
+                    .filter(|sent| sent.conversation == room && sent.at > *injured);
+                since.filter_map(|sent| acknowledged(&sent.outcome)).min()
+            });
+            let resumed = Duration::from_nanos(resumed.max().map_or(0, |at| at - injured));
+            println!("  every room goes on {resumed:.1?} after {injury}");
+            slowest = slowest.max(resumed);
+        }
+        slowest
+    }
+}
+
+fn acknowledged(outcome: &Outcome<i64>) -> Option<u64> {
+    match outcome {
+        Outcome::Done { at, .. } => Some(*at),
+        Outcome::Pending | Outcome::Refused(_) | Outcome::Unknown => None,
+    }
+}
