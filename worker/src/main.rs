@@ -1,2 +1,184 @@
-//! x
-fn main() {}
+//! Confab's worker: the program. Settings, a subcommand, and an orderly end.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use clap::{Parser, Subcommand};
+use confab_shared::auth::hash_password;
+use confab_shared::config::Environment;
+use confab_shared::id::WorkerId;
+use confab_shared::lifecycle::Shutdown;
+use confab_shared::model::error::is_outage;
+use confab_shared::postgres::partitions::PartitionError;
+use confab_shared::postgres::{migrate, partitions, pool, seed};
+use confab_shared::redis::keyspace::Keyspace;
+use confab_shared::telemetry;
+use confab_worker::config::Config;
+use confab_worker::consumer::Context;
+use confab_worker::metrics::Metrics;
+use confab_worker::ops::{Readiness, serve};
+use confab_worker::ownership::Ownership;
+use confab_worker::pause::Pause;
+use sqlx::PgPool;
+use tokio::net::TcpListener;
+use tokio_util::task::TaskTracker;
+
+/// The password of every demo user.
+const DEMO_PASSWORD: &str = "confab-demo";
+
+/// Confab's worker.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Process commands until told to stop (the default).
+    Run,
+    /// Bring the database up to date and record the number of partitions.
+    Migrate,
+    /// Add demo users. Refused in production.
+    Seed,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match start(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Settings may be what is wrong, so this cannot count on the log. The causes in one line, no backtrace: who reads it
+            // is to mend the deployment, not the program.
+            let _ = writeln!(std::io::stderr(), "confab-worker: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn start(arguments: Arguments) -> anyhow::Result<()> {
+    let loaded = Config::load()?;
+    telemetry::init(&loaded.config.log);
+    for key in &loaded.unknown {
+        // Both programs are usually given one environment: this is a misspelt key or a setting of the gateway.
+        tracing::debug!(key, "not a worker setting");
+    }
+    let config = loaded.config;
+    let pool = pool(&config.database, "confab-worker")?;
+    match arguments.action.unwrap_or(Action::Run) {
+        Action::Run => run(config, pool).await,
+        Action::Migrate => prepare(&config, &pool).await,
+        Action::Seed => plant(&config, &pool).await,
+    }
+}
+
+async fn prepare(config: &Config, pool: &PgPool) -> anyhow::Result<()> {
+    migrate(pool).await.context("cannot migrate the database")?;
+    partitions::prepare(pool, config.partitions.count).await?;
+    tracing::info!(
+        partitions = config.partitions.count,
+        "the database is up to date"
+    );
+    Ok(())
+}
+
+async fn plant(config: &Config, pool: &PgPool) -> anyhow::Result<()> {
+    if config.environment == Environment::Production {
+        bail!("demo users have a public password and are refused where environment is production");
+    }
+    let hash = hash_password(DEMO_PASSWORD).context("cannot hash the demo password")?;
+    let mut out = std::io::stdout().lock();
+    for (username, name) in [("alice", "Alice"), ("bob", "Bob"), ("carol", "Carol")] {
+        let email = format!("{username}@example.com");
+        let added = seed::add_user(pool, &email, username, name, &hash)
+            .await
+            .context("cannot add demo users")?;
+        let note = if added { "" } else { " (was there)" };
+        writeln!(out, "{email} {DEMO_PASSWORD}{note}")?;
+    }
+    Ok(())
+}
+
+async fn run(config: Config, pool: PgPool) -> anyhow::Result<()> {
+    #[cfg(feature = "failpoints")]
+    let _scenario = fail::FailScenario::setup();
+    let shutdown = Shutdown::on_signals()?;
+    let metrics = Metrics::new()?;
+    let readiness = Readiness::default();
+    let tasks = TaskTracker::new();
+    let address = &config.http.internal_listen;
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("http.internal_listen: {address}"))?;
+    tasks.spawn(serve(
+        listener,
+        metrics.clone(),
+        readiness.clone(),
+        shutdown.clone(),
+        tasks.clone(),
+    ));
+
+    let drain_limit = config.worker.drain();
+    let context = Context {
+        id: WorkerId::generate(),
+        keyspace: Keyspace::new(config.partitions.count),
+        config: Arc::new(config),
+        pool,
+        metrics,
+    };
+    tracing::info!(worker = %context.id, "starting");
+    let work = tokio::spawn(work(context, readiness, shutdown.clone()));
+    let abort_work = work.abort_handle();
+    let deadline = async {
+        shutdown.drain.cancelled().await;
+        tokio::select! {
+            () = tokio::time::sleep(drain_limit) => tracing::warn!("the drain took too long; what is unfinished is left to others"),
+            () = shutdown.abort.cancelled() => tracing::warn!("leaving at once; what is unfinished is left to others"),
+        }
+    };
+    let result = tokio::select! {
+        result = work => result.context("the worker failed")?,
+        () = deadline => {
+            abort_work.abort();
+            Ok(())
+        }
+    };
+    shutdown.abort.cancel();
+    tasks.close();
+    tasks.wait().await;
+    tracing::info!("stopped");
+    result
+}
+
+/// Waits for what the worker depends on, then works until told to drain.
+async fn work(context: Context, readiness: Readiness, shutdown: Shutdown) -> anyhow::Result<()> {
+    let start = async {
+        await_database(&context).await?;
+        anyhow::Ok(Ownership::start(context, readiness).await?)
+    };
+    let ownership = tokio::select! {
+        ownership = start => ownership?,
+        () = shutdown.drain.cancelled() => return Ok(()),
+    };
+    ownership.run(shutdown).await;
+    Ok(())
+}
+
+/// Checks the partitions, waiting for a database that is away but not for one that is wrong.
+async fn await_database(context: &Context) -> Result<(), PartitionError> {
+    let mut pause = Pause::default();
+    loop {
+        match partitions::check(&context.pool, context.config.partitions.count).await {
+            Err(PartitionError::Database(error)) if is_outage(&error) => {
+                if pause.first() {
+                    tracing::warn!(%error, "PostgreSQL does not answer; waiting for it");
+                }
+                pause.wait().await;
+            }
+            result => return result,
+        }
+    }
+}

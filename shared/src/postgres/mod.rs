@@ -38,7 +38,10 @@ pub fn pool(config: &DatabaseConfig, application: &str) -> Result<PgPool, sqlx::
     let options: PgConnectOptions = config.url.parse()?;
     let options = options.application_name(application).options([
         ("statement_timeout", config.statement_timeout_ms.to_string()),
-        ("idle_in_transaction_session_timeout", config.idle_in_transaction_timeout_ms.to_string()),
+        (
+            "idle_in_transaction_session_timeout",
+            config.idle_in_transaction_timeout_ms.to_string(),
+        ),
         // Plans for arrays of unknown size are made once; the sizes differ too little to plan each anew.
         ("plan_cache_mode", "force_generic_plan".to_owned()),
     ]);

@@ -6,3 +6,38 @@ use fred::types::scripts::Script;
 pub fn ingress_append() -> Script {
     Script::from_lua(include_str!("scripts/ingress_append.lua"))
 }
+
+/// Renews a worker's registration and answers who is alive.
+pub fn worker_register() -> Script {
+    Script::from_lua(include_str!("scripts/worker_register.lua"))
+}
+
+/// Extends a partition's lease, if it is still its holder's.
+pub fn lease_renew() -> Script {
+    Script::from_lua(include_str!("scripts/lease_renew.lua"))
+}
+
+/// Gives a partition's lease up, if it is still its holder's.
+pub fn lease_release() -> Script {
+    Script::from_lua(include_str!("scripts/lease_release.lua"))
+}
+
+/// Reads new commands of a partition for the worker that holds its lease.
+pub fn ingress_read() -> Script {
+    Script::from_lua(include_str!("scripts/ingress_read.lua"))
+}
+
+/// Takes over the commands of a partition that were read but never acknowledged.
+pub fn ingress_claim() -> Script {
+    Script::from_lua(include_str!("scripts/ingress_claim.lua"))
+}
+
+/// Takes processed commands off the pending list and out of the stream.
+pub fn ingress_ack() -> Script {
+    Script::from_lua(include_str!("scripts/ingress_ack.lua"))
+}
+
+/// Announces one batch's events: histories and room channels.
+pub fn fan_out() -> Script {
+    Script::from_lua(include_str!("scripts/fan_out.lua"))
+}

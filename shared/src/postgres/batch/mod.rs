@@ -1,0 +1,18 @@
+//! A batch of commands: what it needs to know, and the one statement that makes it a fact.
+//!
+//! Reading happens outside of any transaction. That is sound because a partition has one writer: whoever holds its epoch. The
+//! statement that writes checks the epochs and the conversations' `last_seq` first, and does nothing when either has moved.
+
+mod load;
+mod prune;
+mod store;
+
+pub use load::{
+    Details, Found, FoundDetails, MemberRow, MessageRow, OutcomeRow, PairRow, SendRow, Wanted,
+    load, load_details,
+};
+pub use prune::prune_applied;
+pub use store::{
+    AppliedCommand, ChangedConversation, ChangedMessage, Changes, NewConversation, NewMessage,
+    Stored, store,
+};

@@ -1,0 +1,267 @@
+//! Making a batch a fact: one statement, which is one transaction.
+
+use std::sync::Arc;
+
+use sqlx::PgConnection;
+
+use super::load::MemberRow;
+use crate::id::{CommandId, ConversationId, MessageId, Partition, Seq, UserId};
+use crate::model::conversation::ConversationKind;
+use crate::model::timestamp::Timestamp;
+use crate::postgres::partitions::row_id;
+
+/// Everything that a batch changes. Each row comes once, in its final state.
+#[derive(Debug)]
+pub struct Changes {
+    /// When the batch was decided; everything in it happens at this moment.
+    pub at: Timestamp,
+    /// Conversations that are new.
+    pub created: Vec<NewConversation>,
+    /// Conversations that had been there.
+    pub changed: Vec<ChangedConversation>,
+    /// Memberships, new or changed.
+    pub members: Vec<MemberRow>,
+    /// New messages, in the order in which they get their numbers.
+    pub sent: Vec<NewMessage>,
+    /// Messages edited or deleted.
+    pub messages: Vec<ChangedMessage>,
+    /// Commands other than sends that must not take effect again.
+    pub applied: Vec<AppliedCommand>,
+}
+
+/// A conversation that is made.
+#[derive(Debug, Clone)]
+pub struct NewConversation {
+    /// Which.
+    pub id: ConversationId,
+    /// Of what kind.
+    pub kind: ConversationKind,
+    /// A group's name.
+    pub name: Option<String>,
+    /// By whom.
+    pub created_by: UserId,
+    /// The last change that the batch makes to it.
+    pub last_seq: Seq,
+    /// How many messages the batch leaves in it.
+    pub message_count: i64,
+}
+
+/// A conversation that changes.
+#[derive(Debug, Clone)]
+pub struct ChangedConversation {
+    /// Which.
+    pub id: ConversationId,
+    /// Its last change before the batch.
+    pub previous_seq: Seq,
+    /// Its last change now.
+    pub last_seq: Seq,
+    /// How many messages were ever stored in it, now.
+    pub message_count: i64,
+    /// Whether it counts as active: reading alone does not move a conversation up its members' lists.
+    pub active: bool,
+}
+
+/// A message that is stored.
+#[derive(Debug, Clone)]
+pub struct NewMessage {
+    /// Where.
+    pub conversation: ConversationId,
+    /// Its place.
+    pub seq: Seq,
+    /// Its rank among the conversation's messages.
+    pub ordinal: i64,
+    /// Who says it.
+    pub sender: UserId,
+    /// What kind of content.
+    pub message_type: Arc<str>,
+    /// What is said.
+    pub content: Arc<str>,
+    /// By which command.
+    pub command: CommandId,
+    /// The message it answers.
+    pub reply_to: Option<MessageId>,
+}
+
+/// A message that got another text or became a tombstone.
+#[derive(Debug, Clone)]
+pub struct ChangedMessage {
+    /// Which.
+    pub id: MessageId,
+    /// The place of its last change.
+    pub change_seq: Seq,
+    /// Its text now; empty once deleted.
+    pub content: Arc<str>,
+    /// When it was last edited.
+    pub edited_at: Option<Timestamp>,
+    /// When it was deleted and by whom.
+    pub deleted: Option<(Timestamp, UserId)>,
+}
+
+/// A command that took effect.
+#[derive(Debug, Clone)]
+pub struct AppliedCommand {
+    /// Where.
+    pub conversation: ConversationId,
+    /// Which.
+    pub command: CommandId,
+    /// What is answered, as JSON.
+    pub outcome: String,
+}
+
+/// What came of a batch.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// It is committed; the new messages have these numbers, in their order.
+    Committed(Vec<MessageId>),
+    /// Nothing happened: these partitions have another owner.
+    Fenced(Vec<Partition>),
+    /// Nothing happened: a conversation is not as it was when the batch was decided. An earlier attempt whose answer was lost
+    /// may have been committed after all. Decide anew.
+    Stale,
+}
+
+/// The statement. Its first parts lock and compare; the others find no row to act on unless everything is as it was.
+///
+/// `fence`: the partitions under the epochs that the caller took. Taking over needs the same row, so it waits for the commit.
+/// `unmoved`: the changed conversations at their former `last_seq`. `go`: a row if nothing is missing from either.
+const STORE: &str = "
+WITH fence AS (
+    SELECT p.id
+    FROM unnest($1::smallint[], $2::bigint[]) AS f (id, epoch)
+    JOIN partitions p ON p.id = f.id AND p.epoch = f.epoch
+    FOR SHARE OF p
+), unmoved AS (
+    SELECT c.id
+    FROM unnest($4::uuid[], $5::bigint[]) AS v (id, previous_seq)
+    JOIN conversations c ON c.id = v.id AND c.last_seq = v.previous_seq
+    FOR NO KEY UPDATE OF c
+), go AS (
+    SELECT $3::timestamptz AS at
+    WHERE (SELECT count(*) FROM fence) = cardinality($1) AND (SELECT count(*) FROM unmoved) = cardinality($4)
+), created AS (
+    INSERT INTO conversations (id, kind, name, created_by, last_seq, message_count, created_at, updated_at)
+    SELECT n.id, n.kind, n.name, n.created_by, n.last_seq, n.message_count, go.at, go.at
+    FROM go, unnest($9::uuid[], $10::text[], $11::text[], $12::uuid[], $13::bigint[], $14::bigint[])
+        AS n (id, kind, name, created_by, last_seq, message_count)
+), changed AS (
+    UPDATE conversations c
+    SET last_seq = v.last_seq,
+        message_count = v.message_count,
+        updated_at = CASE WHEN v.active THEN go.at ELSE c.updated_at END
+    FROM go, unnest($4::uuid[], $6::bigint[], $7::bigint[], $8::boolean[]) AS v (id, last_seq, message_count, active)
+    WHERE c.id = v.id
+), members AS (
+    INSERT INTO memberships AS m (conversation_id, user_id, role, read_count, read_seq, read_message_id, read_at, change_seq,
+        joined_seq, joined_at, left_at, removed_by)
+    SELECT n.*
+    FROM go, unnest($15::uuid[], $16::uuid[], $17::text[], $18::bigint[], $19::bigint[], $20::bigint[], $21::timestamptz[],
+        $22::bigint[], $23::bigint[], $24::timestamptz[], $25::timestamptz[], $26::uuid[]) AS n
+    ON CONFLICT (conversation_id, user_id) DO UPDATE
+    SET role = excluded.role, read_count = excluded.read_count, read_seq = excluded.read_seq,
+        read_message_id = excluded.read_message_id, read_at = excluded.read_at, change_seq = excluded.change_seq,
+        joined_seq = excluded.joined_seq, joined_at = excluded.joined_at, left_at = excluded.left_at, removed_by = excluded.removed_by
+), sent AS (
+    INSERT INTO messages (conversation_id, seq, change_seq, ordinal, sender_id, type, content, command_id, reply_to, created_at)
+    SELECT n.conversation, n.seq, n.seq, n.ordinal, n.sender, n.type, n.content, n.command, n.reply_to, go.at
+    FROM go, unnest($27::uuid[], $28::bigint[], $29::bigint[], $30::uuid[], $31::text[], $32::text[], $33::uuid[],
+        $34::bigint[]) WITH ORDINALITY AS n (conversation, seq, ordinal, sender, type, content, command, reply_to, rank)
+    ORDER BY n.rank
+    RETURNING id
+), messages_changed AS (
+    UPDATE messages m
+    SET change_seq = v.change_seq, content = v.content, edited_at = v.edited_at, deleted_at = v.deleted_at,
+        deleted_by = v.deleted_by
+    FROM go, unnest($35::bigint[], $36::bigint[], $37::text[], $38::timestamptz[], $39::timestamptz[], $40::uuid[])
+        AS v (id, change_seq, content, edited_at, deleted_at, deleted_by)
+    WHERE m.id = v.id
+), applied AS (
+    INSERT INTO applied_commands (conversation_id, command_id, outcome, applied_at)
+    SELECT n.conversation, n.command, n.outcome, go.at
+    FROM go, unnest($41::uuid[], $42::uuid[], $43::text[]) AS n (conversation, command, outcome)
+)
+SELECT ARRAY(SELECT id FROM fence) AS held, EXISTS (SELECT 1 FROM go) AS gone, ARRAY(SELECT id FROM sent ORDER BY id) AS ids";
+
+/// Commits a batch under the epochs that its partitions were taken over with, wholly or not at all.
+///
+/// Being one statement it is one transaction without a pause: a worker that is stopped at any point holds no lock for longer than
+/// the server needs. New messages get their numbers in their order.
+pub async fn store(
+    connection: &mut PgConnection,
+    fence: &[(Partition, i64)],
+    changes: &Changes,
+) -> Result<Stored, sqlx::Error> {
+    let (created, changed, members) = (&changes.created, &changes.changed, &changes.members);
+    let (sent, messages, applied) = (&changes.sent, &changes.messages, &changes.applied);
+    let result = sqlx::query_as::<_, (Vec<i16>, bool, Vec<MessageId>)>(STORE)
+        .bind(column(fence, |(partition, _)| row_id(*partition)))
+        .bind(column(fence, |(_, epoch)| *epoch))
+        .bind(changes.at)
+        .bind(column(changed, |row| row.id))
+        .bind(column(changed, |row| row.previous_seq))
+        .bind(column(changed, |row| row.last_seq))
+        .bind(column(changed, |row| row.message_count))
+        .bind(column(changed, |row| row.active))
+        .bind(column(created, |row| row.id))
+        .bind(column(created, |row| row.kind))
+        .bind(column(created, |row| row.name.as_deref()))
+        .bind(column(created, |row| row.created_by))
+        .bind(column(created, |row| row.last_seq))
+        .bind(column(created, |row| row.message_count))
+        .bind(column(members, |row| row.conversation))
+        .bind(column(members, |row| row.user_id))
+        .bind(column(members, |row| row.role))
+        .bind(column(members, |row| row.read_count))
+        .bind(column(members, |row| row.read_seq))
+        .bind(column(members, |row| row.read_message_id))
+        .bind(column(members, |row| row.read_at))
+        .bind(column(members, |row| row.change_seq))
+        .bind(column(members, |row| row.joined_seq))
+        .bind(column(members, |row| row.joined_at))
+        .bind(column(members, |row| row.left_at))
+        .bind(column(members, |row| row.removed_by))
+        .bind(column(sent, |row| row.conversation))
+        .bind(column(sent, |row| row.seq))
+        .bind(column(sent, |row| row.ordinal))
+        .bind(column(sent, |row| row.sender))
+        .bind(column(sent, |row| &*row.message_type))
+        .bind(column(sent, |row| &*row.content))
+        .bind(column(sent, |row| row.command))
+        .bind(column(sent, |row| row.reply_to))
+        .bind(column(messages, |row| row.id))
+        .bind(column(messages, |row| row.change_seq))
+        .bind(column(messages, |row| &*row.content))
+        .bind(column(messages, |row| row.edited_at))
+        .bind(column(messages, |row| row.deleted.map(|(at, _)| at)))
+        .bind(column(messages, |row| row.deleted.map(|(_, by)| by)))
+        .bind(column(applied, |row| row.conversation))
+        .bind(column(applied, |row| row.command))
+        .bind(column(applied, |row| row.outcome.as_str()))
+        .fetch_one(connection)
+        .await;
+    let (held, done, ids) = match result {
+        Ok(row) => row,
+        // A row of this batch is there already: an earlier attempt was committed after all.
+        Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
+            return Ok(Stored::Stale);
+        }
+        Err(error) => return Err(error),
+    };
+    if done {
+        return Ok(Stored::Committed(ids));
+    }
+    let lost: Vec<Partition> = fence
+        .iter()
+        .map(|(partition, _)| *partition)
+        .filter(|partition| !held.contains(&row_id(*partition)))
+        .collect();
+    Ok(if lost.is_empty() {
+        Stored::Stale
+    } else {
+        Stored::Fenced(lost)
+    })
+}
+
+/// One column of some rows, as the array that `unnest` takes.
+fn column<'a, R, T>(rows: &'a [R], value: impl Fn(&'a R) -> T) -> Vec<T> {
+    rows.iter().map(value).collect()
+}

@@ -1,0 +1,150 @@
+//! Telling the gateways: events to rooms, notices to users, replies to nodes.
+//!
+//! Owns the formats of what is published. Comes strictly after the commit. Everything here may be said twice: readers ignore
+//! what they have.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use confab_shared::id::{NodeId, Partition, UserId, WorkerId};
+use confab_shared::model::command::Reply;
+use confab_shared::model::event::{RoomBatch, UserNotice};
+use confab_shared::redis::keyspace::Keyspace;
+use confab_shared::redis::scripts;
+use fred::clients::Client;
+use fred::interfaces::PubsubInterface;
+use fred::types::Value;
+use fred::types::scripts::Script;
+
+use crate::metrics::Metrics;
+use crate::pause::Pause;
+
+/// Whether a partition's events were announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FanOut {
+    /// They were.
+    Announced,
+    /// Another worker owns the partition now and will announce what matters.
+    Lost,
+}
+
+/// Publishes on one connection, in order.
+#[derive(Debug, Clone)]
+pub struct Broadcast {
+    client: Client,
+    keyspace: Keyspace,
+    worker: WorkerId,
+    window: Duration,
+    fan_out: Script,
+    metrics: Metrics,
+}
+
+impl Broadcast {
+    /// Publishes as `worker`; histories keep what happened within `window`.
+    pub fn new(
+        client: Client,
+        keyspace: Keyspace,
+        worker: WorkerId,
+        window: Duration,
+        metrics: Metrics,
+    ) -> Self {
+        Self {
+            client,
+            keyspace,
+            worker,
+            window,
+            fan_out: scripts::fan_out(),
+            metrics,
+        }
+    }
+
+    /// Announces a partition's events, however long Redis takes to come back, unless the partition is lost meanwhile.
+    pub async fn rooms(&self, partition: Partition, rooms: &[RoomBatch]) -> FanOut {
+        if rooms.is_empty() {
+            return FanOut::Announced;
+        }
+        let mut keys = vec![Keyspace::lease(partition), Keyspace::position(partition)];
+        let mut arguments = vec![
+            Value::from(self.worker.to_string()),
+            Value::from(self.window.as_millis().to_string()),
+        ];
+        for room in rooms {
+            let Some(json) = encode(room) else { continue };
+            keys.extend([
+                self.keyspace.room(room.conversation),
+                self.keyspace.history(room.conversation),
+            ]);
+            arguments.extend([json, Value::from(room.events.len().to_string())]);
+        }
+        let mut pause = Pause::default();
+        loop {
+            let answer = self
+                .fan_out
+                .evalsha_with_reload(&self.client, keys.clone(), arguments.clone())
+                .await;
+            match answer {
+                Ok(position) if String::as_str(&position) == "lost" => return FanOut::Lost,
+                Ok::<String, _>(_) => return FanOut::Announced,
+                Err(error) => {
+                    self.failed(&error, "events cannot be announced", &mut pause)
+                        .await
+                }
+            }
+        }
+    }
+
+    /// Sends notices and replies, however long Redis takes to come back.
+    pub async fn notices_and_replies(
+        &self,
+        notices: &[(UserId, UserNotice)],
+        replies: Vec<(NodeId, Reply)>,
+    ) {
+        let mut by_node: HashMap<NodeId, Vec<Reply>> = HashMap::new();
+        for (node, reply) in replies {
+            by_node.entry(node).or_default().push(reply);
+        }
+        let notices = notices
+            .iter()
+            .filter_map(|(user, notice)| Some((Keyspace::user(*user), encode(notice)?)));
+        let replies = by_node
+            .iter()
+            .filter_map(|(node, replies)| Some((Keyspace::node(*node), encode(replies)?)));
+        let messages: Vec<(String, Value)> = notices.chain(replies).collect();
+        if messages.is_empty() {
+            return;
+        }
+        let mut pause = Pause::default();
+        while let Err(error) = self.publish(&messages).await {
+            self.failed(&error, "replies cannot be sent", &mut pause)
+                .await;
+        }
+    }
+
+    async fn publish(&self, messages: &[(String, Value)]) -> Result<(), fred::error::Error> {
+        let pipeline = self.client.pipeline();
+        for (channel, message) in messages {
+            let () = pipeline.publish(channel.as_str(), message.clone()).await?;
+        }
+        let _receivers: Vec<Value> = pipeline.all().await?;
+        Ok(())
+    }
+
+    async fn failed(&self, error: &fred::error::Error, what: &'static str, pause: &mut Pause) {
+        self.metrics.redis_errors_total.inc();
+        if pause.first() {
+            tracing::warn!(%error, "{what}; trying until Redis is back");
+        }
+        pause.wait().await;
+    }
+}
+
+/// A value as JSON. None of ours can fail to be written; one that did would be worth an error, not a crash.
+fn encode(value: &impl serde::Serialize) -> Option<Value> {
+    match serde_json::to_string(value) {
+        Ok(text) => Some(Value::from(text)),
+        Err(error) => {
+            tracing::error!(%error, "an announcement cannot be written as JSON");
+            None
+        }
+    }
+}

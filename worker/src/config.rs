@@ -1,0 +1,168 @@
+//! The worker's settings. `config.default.toml` says what each one means.
+
+use std::time::Duration;
+
+use confab_shared::config::{ConfigError, Environment, Loaded, load};
+use confab_shared::postgres::DatabaseConfig;
+use confab_shared::redis::RedisConfig;
+use confab_shared::telemetry::LogConfig;
+use serde::Deserialize;
+
+/// The commented defaults, compiled in.
+pub const DEFAULTS: &str = include_str!("../config.default.toml");
+
+/// The most partitions a deployment may have: their ids are `smallint`s, and more would serve nobody.
+const MAX_PARTITIONS: u16 = 1_024;
+
+/// All settings.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Config {
+    /// Where the deployment stands.
+    pub environment: Environment,
+    /// The internal listener.
+    pub http: HttpConfig,
+    /// Partitions.
+    pub partitions: PartitionsConfig,
+    /// The consumer.
+    pub worker: WorkerConfig,
+    /// Redis.
+    pub redis: RedisConfig,
+    /// PostgreSQL.
+    pub database: DatabaseConfig,
+    /// Logs.
+    pub log: LogConfig,
+}
+
+/// The internal listener.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "config.default.toml documents every key")]
+pub struct HttpConfig {
+    pub internal_listen: String,
+}
+
+/// Partitions.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "config.default.toml documents every key")]
+pub struct PartitionsConfig {
+    pub count: u16,
+}
+
+/// The consumer.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "config.default.toml documents every key")]
+pub struct WorkerConfig {
+    pub lanes: u16,
+    pub batch_size: usize,
+    pub lease_ttl_ms: u64,
+    pub heartbeat_ms: u64,
+    pub drain_seconds: u64,
+    pub history_window_seconds: u64,
+    pub max_deliveries: u64,
+    pub applied_retention_seconds: u64,
+}
+
+impl WorkerConfig {
+    /// From one renewal of the leases to the next.
+    pub fn heartbeat(&self) -> Duration {
+        Duration::from_millis(self.heartbeat_ms)
+    }
+
+    /// From the signal to the latest exit.
+    pub fn drain(&self) -> Duration {
+        Duration::from_secs(self.drain_seconds)
+    }
+}
+
+impl Config {
+    /// Reads the settings and checks what a type alone cannot.
+    pub fn load() -> Result<Loaded<Self>, ConfigError> {
+        let loaded = load::<Self>(DEFAULTS)?;
+        loaded.config.check()?;
+        Ok(loaded)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let worker = &self.worker;
+        let positive = [
+            ("partitions.count", u64::from(self.partitions.count)),
+            ("worker.lanes", u64::from(worker.lanes)),
+            ("worker.batch_size", worker.batch_size as u64),
+            ("worker.heartbeat_ms", worker.heartbeat_ms),
+            (
+                "worker.history_window_seconds",
+                worker.history_window_seconds,
+            ),
+            ("worker.max_deliveries", worker.max_deliveries),
+        ];
+        for (key, value) in positive {
+            if value == 0 {
+                return Err(ConfigError::invalid(key, "must be at least 1"));
+            }
+        }
+        if self.partitions.count > MAX_PARTITIONS {
+            return Err(ConfigError::invalid(
+                "partitions.count",
+                format!("must be at most {MAX_PARTITIONS}"),
+            ));
+        }
+        if worker.lease_ttl_ms < worker.heartbeat_ms.saturating_mul(2) {
+            return Err(ConfigError::invalid(
+                "worker.lease_ttl_ms",
+                "must be at least twice worker.heartbeat_ms",
+            ));
+        }
+        // Each lane holds a connection; taking a partition over and pruning need one beside.
+        if self.database.max_connections <= u32::from(worker.lanes) {
+            return Err(ConfigError::invalid(
+                "database.max_connections",
+                "must be more than worker.lanes",
+            ));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn defaults() -> Config {
+        load::<Config>(DEFAULTS).unwrap().config
+    }
+
+    #[test]
+    fn the_defaults_are_complete_and_sound() {
+        defaults().check().unwrap();
+    }
+
+    #[test]
+    fn settings_that_cannot_work_name_their_key() {
+        let mut config = defaults();
+        config.worker.lease_ttl_ms = 900;
+        assert!(
+            config
+                .check()
+                .unwrap_err()
+                .to_string()
+                .contains("worker.lease_ttl_ms")
+        );
+        let mut config = defaults();
+        config.partitions.count = 0;
+        assert!(
+            config
+                .check()
+                .unwrap_err()
+                .to_string()
+                .contains("partitions.count")
+        );
+        let mut config = defaults();
+        config.worker.lanes = 8;
+        assert!(
+            config
+                .check()
+                .unwrap_err()
+                .to_string()
+                .contains("database.max_connections")
+        );
+    }
+}

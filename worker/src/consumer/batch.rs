@@ -1,0 +1,357 @@
+//! Seeing a batch through: load, decide, store, announce, reply, acknowledge.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Instant;
+
+use confab_shared::id::Partition;
+use confab_shared::model::command::{CommandEnvelope, Outcome, Reply};
+use confab_shared::model::error::{ErrorCode, Rejection, is_outage};
+use confab_shared::model::event::RoomBatch;
+use confab_shared::model::timestamp::Timestamp;
+use confab_shared::postgres::batch::{Stored, load, load_details, store};
+use fred::clients::Client;
+use futures_util::future::join_all;
+use sqlx::Postgres;
+use sqlx::pool::PoolConnection;
+use tokio_util::sync::CancellationToken;
+
+use super::read::IngressReader;
+use super::{Context, dead_letter, failpoint};
+use crate::broadcast::{Broadcast, FanOut};
+use crate::handler::{Announcements, Request, decide, details, wanted};
+use crate::pause::Pause;
+
+/// How often a batch is decided anew because a conversation had moved, before that is taken for a fault in the batch.
+const MAX_STALE: u32 = 5;
+
+/// A command on its way through a batch.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) partition: Partition,
+    /// Its id in the ingress stream.
+    pub(super) id: String,
+    /// Kept for the dead letters.
+    pub(super) payload: String,
+    pub(super) envelope: CommandEnvelope,
+    /// Whether it was handed out before, so that it may have taken effect without having been announced.
+    pub(super) redelivered: bool,
+}
+
+/// The right to process a partition.
+#[derive(Debug, Clone)]
+pub(super) struct Tenure {
+    pub(super) epoch: i64,
+    /// Cancelled once the lease is known to be gone.
+    pub(super) lost: CancellationToken,
+}
+
+/// What became of a batch, beside what was stored and said.
+#[derive(Debug, Default)]
+pub(super) struct Aftermath {
+    /// Partitions that have another owner.
+    pub(super) lost: HashSet<Partition>,
+    /// Partitions of which entries may have stayed unacknowledged.
+    pub(super) unsettled: HashSet<Partition>,
+}
+
+/// Why an attempt stored nothing.
+enum Failure {
+    Fenced(Vec<Partition>),
+    Stale,
+    Database(sqlx::Error),
+}
+
+/// Processes batches, one at a time, on connections of its own.
+pub(super) struct Processor {
+    pub(super) context: Context,
+    pub(super) client: Client,
+    pub(super) reader: IngressReader,
+    pub(super) broadcast: Broadcast,
+    /// Kept from one batch to the next: taking it from the pool costs a round trip.
+    pub(super) connection: Option<PoolConnection<Postgres>>,
+}
+
+impl Processor {
+    /// Sees a batch through, whatever it takes: an entry ends acknowledged, as a dead letter, or with another owner.
+    pub(super) async fn process(
+        &mut self,
+        entries: Vec<Entry>,
+        tenures: &HashMap<Partition, Tenure>,
+    ) -> Aftermath {
+        let started = Instant::now();
+        self.context
+            .metrics
+            .batch_size
+            .observe(as_f64(entries.len()));
+        let mut aftermath = Aftermath::default();
+        // A batch that the database refuses is halved until the culprit is alone. The halves stay in order.
+        let mut waiting = vec![entries];
+        let mut pause = Pause::default();
+        let mut stale = 0;
+        while let Some(mut entries) = waiting.pop() {
+            entries.retain(|entry| !aftermath.lost.contains(&entry.partition));
+            if entries.is_empty() {
+                continue;
+            }
+            match self.attempt(&entries, tenures).await {
+                Ok(announcements) => {
+                    self.conclude(&entries, announcements, &mut aftermath).await;
+                    (pause, stale) = (Pause::default(), 0);
+                    continue;
+                }
+                Err(Failure::Fenced(partitions)) => {
+                    tracing::warn!(
+                        ?partitions,
+                        "these partitions have another owner; their commands are left to it"
+                    );
+                    self.context.metrics.fenced_total.inc();
+                    aftermath.lost.extend(partitions);
+                }
+                Err(Failure::Stale) if stale < MAX_STALE => {
+                    stale += 1;
+                    self.context.metrics.stale_total.inc();
+                    repeat(&mut entries);
+                }
+                Err(Failure::Stale) => {
+                    self.divide(
+                        entries,
+                        "conversation keeps moving",
+                        &mut waiting,
+                        &mut aftermath,
+                    )
+                    .await;
+                    continue;
+                }
+                Err(Failure::Database(error)) if is_outage(&error) => {
+                    self.context.metrics.postgres_errors_total.inc();
+                    if pause.first() {
+                        tracing::warn!(%error, "PostgreSQL does not answer; trying until it is back");
+                    }
+                    pause.wait().await;
+                    let gone = |partition: &Partition| {
+                        tenures
+                            .get(partition)
+                            .is_none_or(|tenure| tenure.lost.is_cancelled())
+                    };
+                    aftermath
+                        .lost
+                        .extend(entries.iter().map(|entry| entry.partition).filter(gone));
+                    repeat(&mut entries);
+                }
+                Err(Failure::Database(error)) => {
+                    self.context.metrics.postgres_errors_total.inc();
+                    self.divide(entries, &error.to_string(), &mut waiting, &mut aftermath)
+                        .await;
+                    continue;
+                }
+            }
+            waiting.push(entries);
+        }
+        self.context
+            .metrics
+            .batch_seconds
+            .observe(started.elapsed().as_secs_f64());
+        aftermath
+    }
+
+    /// Loads, decides and stores. Nothing of it is seen by anybody unless it is stored whole.
+    async fn attempt(
+        &mut self,
+        entries: &[Entry],
+        tenures: &HashMap<Partition, Tenure>,
+    ) -> Result<Announcements, Failure> {
+        let requests: Vec<Request<'_>> = entries
+            .iter()
+            .map(|entry| Request {
+                envelope: &entry.envelope,
+                redelivered: entry.redelivered,
+            })
+            .collect();
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self
+                .context
+                .pool
+                .acquire()
+                .await
+                .map_err(Failure::Database)?,
+        };
+        // On any error the connection is dropped, and the pool looks whether it still serves.
+        let found = load(&mut connection, &wanted(&requests))
+            .await
+            .map_err(Failure::Database)?;
+        let more = load_details(&mut connection, &details(&requests, &found))
+            .await
+            .map_err(Failure::Database)?;
+        let decided = decide(Timestamp::now(), &requests, found, more);
+
+        // Even if nothing changes: a refusal decided by a former owner must not reach anybody.
+        let mut fence: Vec<(Partition, i64)> = Vec::new();
+        for entry in entries {
+            if !fence
+                .iter()
+                .any(|(partition, _)| *partition == entry.partition)
+            {
+                let Some(tenure) = tenures.get(&entry.partition) else {
+                    return Err(Failure::Fenced(vec![entry.partition]));
+                };
+                fence.push((entry.partition, tenure.epoch));
+            }
+        }
+        failpoint::reach("worker::before_commit");
+        let stored = store(&mut connection, &fence, &decided.changes)
+            .await
+            .map_err(Failure::Database)?;
+        self.connection = Some(connection);
+        match stored {
+            Stored::Committed(ids) => {
+                failpoint::reach("worker::after_commit");
+                Ok(decided.announce(&ids))
+            }
+            Stored::Fenced(partitions) => Err(Failure::Fenced(partitions)),
+            Stored::Stale => Err(Failure::Stale),
+        }
+    }
+
+    /// Announces, replies and acknowledges what was stored.
+    async fn conclude(
+        &self,
+        entries: &[Entry],
+        announcements: Announcements,
+        aftermath: &mut Aftermath,
+    ) {
+        let mut rooms: HashMap<Partition, Vec<RoomBatch>> = HashMap::new();
+        for room in announcements.rooms {
+            rooms
+                .entry(self.context.keyspace.partition(room.conversation))
+                .or_default()
+                .push(room);
+        }
+        let announced = rooms.iter().map(async |(partition, rooms)| {
+            (*partition, self.broadcast.rooms(*partition, rooms).await)
+        });
+        for (partition, fan_out) in join_all(announced).await {
+            if fan_out == FanOut::Lost {
+                tracing::warn!(%partition, "another worker owns the partition; it announces what was stored here");
+                self.context.metrics.fenced_total.inc();
+                aftermath.lost.insert(partition);
+            }
+        }
+        failpoint::reach("worker::after_fan_out");
+
+        let kept = |partition| !aftermath.lost.contains(&partition);
+        let mut replies = Vec::with_capacity(entries.len());
+        let mut done: HashMap<Partition, Vec<&str>> = HashMap::new();
+        for (entry, outcome) in entries.iter().zip(announcements.outcomes) {
+            if kept(entry.partition) {
+                self.count(entry, &outcome);
+                replies.push((
+                    entry.envelope.node,
+                    Reply {
+                        id: entry.envelope.id,
+                        outcome,
+                    },
+                ));
+                done.entry(entry.partition).or_default().push(&entry.id);
+            }
+        }
+        self.broadcast
+            .notices_and_replies(&announcements.notices, replies)
+            .await;
+        failpoint::reach("worker::after_reply");
+        self.acknowledge(done, aftermath).await;
+    }
+
+    async fn acknowledge(&self, done: HashMap<Partition, Vec<&str>>, aftermath: &mut Aftermath) {
+        let acks = done
+            .iter()
+            .map(async |(partition, ids)| (*partition, self.reader.ack(*partition, ids).await));
+        for (partition, result) in join_all(acks).await {
+            if let Err(error) = result {
+                tracing::warn!(%error, %partition, "commands cannot be acknowledged; they will be handed out again");
+                self.context.metrics.redis_errors_total.inc();
+                aftermath.unsettled.insert(partition);
+            }
+        }
+    }
+
+    /// Halves a batch that cannot be stored, or gives a single command up.
+    async fn divide(
+        &mut self,
+        mut entries: Vec<Entry>,
+        reason: &str,
+        waiting: &mut Vec<Vec<Entry>>,
+        aftermath: &mut Aftermath,
+    ) {
+        if entries.len() > 1 {
+            let rest = entries.split_off(entries.len() / 2);
+            waiting.push(rest);
+            waiting.push(entries);
+        } else if let Some(entry) = entries.pop() {
+            let reply = Some((entry.envelope.node, entry.envelope.id));
+            self.give_up(
+                entry.partition,
+                &entry.id,
+                &entry.payload,
+                reason,
+                reply,
+                aftermath,
+            )
+            .await;
+        }
+    }
+
+    /// Sets an entry aside, tells who waits for it, and acknowledges it.
+    pub(super) async fn give_up(
+        &self,
+        partition: Partition,
+        id: &str,
+        payload: &str,
+        reason: &str,
+        waiting: Option<(confab_shared::id::NodeId, confab_shared::id::CommandId)>,
+        aftermath: &mut Aftermath,
+    ) {
+        tracing::error!(%partition, id, reason, "a command cannot be processed; it is set aside");
+        self.context.metrics.dead_letters_total.inc();
+        if let Err(error) = dead_letter::bury(&self.client, partition, id, payload, reason).await {
+            tracing::warn!(%error, %partition, "a dead letter cannot be kept; its command will be handed out again");
+            self.context.metrics.redis_errors_total.inc();
+            aftermath.unsettled.insert(partition);
+            return;
+        }
+        if let Some((node, id)) = waiting {
+            let outcome = Err(Rejection::new(ErrorCode::Internal, "internal error"));
+            self.broadcast
+                .notices_and_replies(&[], vec![(node, Reply { id, outcome })])
+                .await;
+        }
+        self.acknowledge(HashMap::from([(partition, vec![id])]), aftermath)
+            .await;
+    }
+
+    fn count(&self, entry: &Entry, outcome: &Result<Outcome, Rejection>) {
+        let outcome = outcome
+            .as_ref()
+            .map_or_else(|rejection| rejection.code.as_str(), |_| "ok");
+        self.context
+            .metrics
+            .commands_total
+            .with_label_values(&[entry.envelope.command.name(), outcome])
+            .inc();
+        if entry.redelivered {
+            self.context.metrics.redelivered_total.inc();
+        }
+    }
+}
+
+/// Marks commands whose first attempt may have been committed after all, though its answer was lost.
+fn repeat(entries: &mut [Entry]) {
+    for entry in entries {
+        entry.redelivered = true;
+    }
+}
+
+/// Exact for every count that a batch can have.
+fn as_f64(count: usize) -> f64 {
+    u32::try_from(count).map_or(f64::INFINITY, f64::from)
+}

@@ -1,0 +1,348 @@
+//! A lane: a task that serves some partitions, one batch at a time.
+//!
+//! A batch holds what all of them have to offer. Waiting takes nothing from the streams, so a wake-up that is lost costs time only.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
+
+use confab_shared::id::Partition;
+use confab_shared::model::command::CommandEnvelope;
+use confab_shared::redis::keyspace::Keyspace;
+use confab_shared::redis::{Retries, connect};
+use fred::clients::Client;
+use futures_util::future::join_all;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio_util::sync::CancellationToken;
+
+use super::Context;
+use super::batch::{Aftermath, Entry, Processor, Tenure};
+use super::read::{IngressReader, RawEntry, Reading, wait};
+use crate::broadcast::Broadcast;
+use crate::pause::Pause;
+
+/// How long one wait for new entries takes at the most. Bounds how long a partition that arrives meanwhile waits for its first
+/// wake-up, and how long entries are overlooked whose ids went back (a clock was set, Redis lost its memory).
+const WAIT: Duration = Duration::from_millis(250);
+/// The id before every entry's.
+const BEGINNING: &str = "0-0";
+
+/// A partition taken over.
+#[derive(Debug, Clone)]
+pub struct Assignment {
+    /// Which.
+    pub partition: Partition,
+    /// The epoch under which it may be written.
+    pub epoch: i64,
+    /// Cancelled once the lease is known to be gone.
+    pub lost: CancellationToken,
+}
+
+/// What a lane is told.
+#[derive(Debug)]
+pub enum LaneCommand {
+    /// Serve this partition, from what was left unacknowledged on.
+    Serve(Assignment),
+    /// Stop serving it, between two batches, and report.
+    Yield(Partition),
+}
+
+/// What a lane tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LaneReport {
+    /// The partition is not served any more, as told. Nothing of it is in hand.
+    Yielded(Partition),
+    /// Another worker has the partition, or had it since this epoch.
+    Lost(Partition, i64),
+}
+
+/// A partition being served.
+struct Served {
+    tenure: Tenure,
+    stream: String,
+    /// Whether entries may be pending that were handed out before: they come first.
+    backlog: bool,
+    /// Whether there may be new entries.
+    ready: bool,
+    /// The last entry read.
+    last: String,
+}
+
+/// Serves partitions until the commands end.
+///
+/// Inputs: commands from the ownership; entries of the served partitions' streams.
+pub async fn run(
+    context: Context,
+    mut commands: UnboundedReceiver<LaneCommand>,
+    reports: UnboundedSender<LaneReport>,
+) -> Result<(), fred::error::Error> {
+    let client = connect(&context.config.redis, Retries::None).await?;
+    let waiter = connect(&context.config.redis, Retries::None).await?;
+    let mut lane = Lane::new(context, client, reports);
+    loop {
+        lane.forget_lost();
+        while let Ok(command) = commands.try_recv() {
+            lane.obey(command);
+        }
+        if lane.has_work() {
+            lane.turn().await;
+            continue;
+        }
+        tokio::select! {
+            command = commands.recv() => match command {
+                Some(command) => lane.obey(command),
+                None => return Ok(()),
+            },
+            woken = lane.wait(&waiter) => match woken {
+                Ok(streams) => lane.wake(&streams),
+                Err(error) => lane.stumble(&error, "cannot wait for commands").await,
+            },
+        }
+    }
+}
+
+struct Lane {
+    processor: Processor,
+    served: BTreeMap<Partition, Served>,
+    reports: UnboundedSender<LaneReport>,
+    pause: Pause,
+}
+
+impl Lane {
+    fn new(context: Context, client: Client, reports: UnboundedSender<LaneReport>) -> Self {
+        let worker = &context.config.worker;
+        let window = Duration::from_secs(worker.history_window_seconds);
+        let processor = Processor {
+            client: client.clone(),
+            reader: IngressReader::new(client.clone(), context.id, worker.max_deliveries),
+            broadcast: Broadcast::new(
+                client,
+                context.keyspace,
+                context.id,
+                window,
+                context.metrics.clone(),
+            ),
+            connection: None,
+            context,
+        };
+        Self {
+            processor,
+            served: BTreeMap::new(),
+            reports,
+            pause: Pause::default(),
+        }
+    }
+
+    fn obey(&mut self, command: LaneCommand) {
+        match command {
+            LaneCommand::Serve(Assignment {
+                partition,
+                epoch,
+                lost,
+            }) => {
+                let served = Served {
+                    tenure: Tenure { epoch, lost },
+                    stream: Keyspace::ingress(partition),
+                    backlog: true,
+                    ready: true,
+                    last: BEGINNING.to_owned(),
+                };
+                self.served.insert(partition, served);
+            }
+            LaneCommand::Yield(partition) => {
+                self.served.remove(&partition);
+                self.report(LaneReport::Yielded(partition));
+            }
+        }
+    }
+
+    /// Drops the partitions whose leases are known to be gone. Who cancelled the token needs no report.
+    fn forget_lost(&mut self) {
+        self.served
+            .retain(|_, served| !served.tenure.lost.is_cancelled());
+    }
+
+    fn has_work(&self) -> bool {
+        self.served
+            .values()
+            .any(|served| served.backlog || served.ready)
+    }
+
+    /// Reads what the partitions that may have something offer, and processes it as one batch.
+    async fn turn(&mut self) {
+        let limit = self.processor.context.config.worker.batch_size;
+        let busy = self
+            .served
+            .values()
+            .filter(|served| served.backlog || served.ready)
+            .count();
+        let share = (limit / busy.max(1)).max(1);
+        let reader = &self.processor.reader;
+        let readings = self
+            .served
+            .iter()
+            .filter(|(_, served)| served.backlog || served.ready)
+            .map(async |(partition, served)| {
+                let reading = if served.backlog {
+                    reader.claim(*partition, share).await
+                } else {
+                    reader.read(*partition, share).await
+                };
+                (*partition, reading)
+            });
+        let mut aftermath = Aftermath::default();
+        let mut batch = Vec::new();
+        let mut failure = None;
+        for (partition, reading) in join_all(readings).await {
+            match reading {
+                Ok(Reading::Entries(entries)) => {
+                    self.accept(partition, entries, share, &mut batch, &mut aftermath)
+                        .await
+                }
+                Ok(Reading::CaughtUp) => {
+                    if let Some(served) = self.served.get_mut(&partition) {
+                        served.backlog = false;
+                    }
+                }
+                Ok(Reading::Lost) => {
+                    aftermath.lost.insert(partition);
+                }
+                Err(error) => {
+                    // Entries may have been handed out without reaching us; or the group is gone. Claiming cures both.
+                    aftermath.unsettled.insert(partition);
+                    failure = Some(error);
+                }
+            }
+        }
+        if !batch.is_empty() {
+            let tenures: HashMap<_, _> = self
+                .served
+                .iter()
+                .map(|(partition, served)| (*partition, served.tenure.clone()))
+                .collect();
+            let processed = self.processor.process(batch, &tenures).await;
+            aftermath.lost.extend(processed.lost);
+            aftermath.unsettled.extend(processed.unsettled);
+        }
+        self.settle(aftermath);
+        match failure {
+            Some(error) => self.stumble(&error, "cannot read commands").await,
+            None => self.pause = Pause::default(),
+        }
+    }
+
+    /// Sorts what was read into the batch, or among the dead letters.
+    async fn accept(
+        &mut self,
+        partition: Partition,
+        entries: Vec<RawEntry>,
+        share: usize,
+        batch: &mut Vec<Entry>,
+        aftermath: &mut Aftermath,
+    ) {
+        let Some(served) = self.served.get_mut(&partition) else {
+            return;
+        };
+        let redelivered = served.backlog;
+        if !redelivered {
+            // A share that was not filled means that there was no more.
+            served.ready = entries.len() >= share;
+            if let Some(newest) = entries.last() {
+                served.last.clone_from(&newest.id);
+            }
+        }
+        let limit = self.processor.context.config.worker.max_deliveries;
+        for RawEntry {
+            id,
+            payload,
+            deliveries,
+        } in entries
+        {
+            let parsed = serde_json::from_str::<CommandEnvelope>(&payload);
+            let waiting = parsed
+                .as_ref()
+                .ok()
+                .map(|envelope| (envelope.node, envelope.id));
+            let reason = match &parsed {
+                Err(error) => format!("not a command: {error}"),
+                Ok(_) if deliveries > limit => {
+                    format!("handed out {deliveries} times without an end")
+                }
+                Ok(envelope)
+                    if self
+                        .processor
+                        .context
+                        .keyspace
+                        .partition(envelope.conversation)
+                        != partition =>
+                {
+                    "not of this partition".to_owned()
+                }
+                Ok(_) => String::new(),
+            };
+            match parsed {
+                Ok(envelope) if reason.is_empty() => {
+                    batch.push(Entry {
+                        partition,
+                        id,
+                        payload,
+                        envelope,
+                        redelivered,
+                    });
+                }
+                _ => {
+                    self.processor
+                        .give_up(partition, &id, &payload, &reason, waiting, aftermath)
+                        .await
+                }
+            }
+        }
+    }
+
+    fn settle(&mut self, aftermath: Aftermath) {
+        for partition in aftermath.unsettled {
+            if let Some(served) = self.served.get_mut(&partition) {
+                served.backlog = true;
+            }
+        }
+        for partition in aftermath.lost {
+            if let Some(served) = self.served.remove(&partition) {
+                self.report(LaneReport::Lost(partition, served.tenure.epoch));
+            }
+        }
+    }
+
+    /// Waits for an entry of any partition. Without partitions, for ever.
+    async fn wait(&self, waiter: &Client) -> Result<Vec<String>, fred::error::Error> {
+        if self.served.is_empty() {
+            return std::future::pending().await;
+        }
+        let streams = self
+            .served
+            .values()
+            .map(|served| (served.stream.clone(), served.last.clone()))
+            .collect();
+        let block = u64::try_from(WAIT.as_millis()).unwrap_or(u64::MAX);
+        wait(waiter, streams, block).await
+    }
+
+    /// Notes which streams have something; after a wait in vain, looks into all of them.
+    fn wake(&mut self, streams: &[String]) {
+        let named: HashSet<&str> = streams.iter().map(String::as_str).collect();
+        for served in self.served.values_mut() {
+            served.ready = named.is_empty() || named.contains(served.stream.as_str());
+        }
+    }
+
+    async fn stumble(&mut self, error: &fred::error::Error, what: &'static str) {
+        self.processor.context.metrics.redis_errors_total.inc();
+        if self.pause.first() {
+            tracing::warn!(%error, "{what}; trying until Redis is back");
+        }
+        self.pause.wait().await;
+    }
+
+    fn report(&self, report: LaneReport) {
+        // Whoever listens outlives the lanes; if not, the process is ending.
+        let _ = self.reports.send(report);
+    }
+}

@@ -1,0 +1,75 @@
+//! Leaving a group, and passing it on.
+
+use confab_shared::id::UserId;
+use confab_shared::model::command::Outcome;
+use confab_shared::model::conversation::{ConversationKind, MemberRole};
+use confab_shared::model::error::Rejection;
+use confab_shared::model::event::{Fact, UserNotice};
+
+use super::conversation::Conversation;
+use super::state::{BatchState, Scope};
+use super::{Answer, Request};
+
+pub(super) fn apply(state: &mut BatchState, request: &Request<'_>) -> Result<Answer, Rejection> {
+    let scope = state.scope(request)?;
+    if scope.conversation.kind != ConversationKind::Group {
+        return Err(Rejection::forbidden(
+            "members are fixed in this conversation",
+        ));
+    }
+    Ok(depart(scope, request.actor(), request.actor()))
+}
+
+/// Takes a present member out, by its own wish or another's.
+pub(super) fn depart(scope: Scope<'_>, user: UserId, by: UserId) -> Answer {
+    let Scope {
+        at,
+        id,
+        conversation,
+        notices,
+        ..
+    } = scope;
+    let seq = conversation.advance();
+    let mut owned = false;
+    if let Some(member) = conversation.member_mut(user) {
+        owned = member.role == MemberRole::Owner;
+        member.left_at = Some(at);
+        member.removed_by = Some(by);
+        member.change_seq = seq;
+    }
+    if owned
+        && let Some(heir) = heir(conversation)
+        && let Some(member) = conversation.member_mut(heir)
+    {
+        member.role = MemberRole::Owner;
+        member.change_seq = seq;
+    }
+    conversation.announce(Some(seq), at, Fact::MemberRemoved { user, by });
+    notices.push((
+        user,
+        UserNotice::Removed {
+            conversation: id,
+            seq,
+            by,
+            at,
+        },
+    ));
+    Answer::Outcome(Outcome::Done)
+}
+
+/// Who becomes the owner when there is none: the longest-standing admin, else member. Nobody while there is an owner.
+fn heir(conversation: &Conversation) -> Option<UserId> {
+    let present = || {
+        conversation
+            .members
+            .values()
+            .filter(|member| member.present())
+            .map(|member| &member.row)
+    };
+    if present().any(|row| row.role == MemberRole::Owner) {
+        return None;
+    }
+    present()
+        .min_by_key(|row| (row.role != MemberRole::Admin, row.joined_at, row.user_id))
+        .map(|row| row.user_id)
+}

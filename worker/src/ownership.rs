@@ -1,0 +1,497 @@
+//! Which partitions this worker owns: registration, leases, quotas, taking over, handing over.
+//!
+//! Owns the leases in Redis and the epochs in PostgreSQL; knows nothing of commands. A lease says who should process a partition;
+//! the epoch makes sure that nobody else's work takes effect, so every mistake here costs time, never truth.
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use confab_shared::id::Partition;
+use confab_shared::lifecycle::Shutdown;
+use confab_shared::postgres::partitions;
+use confab_shared::redis::keyspace::Keyspace;
+use confab_shared::redis::{Retries, connect, scripts};
+use fred::clients::Client;
+use fred::error::Error;
+use fred::interfaces::KeysInterface;
+use fred::types::scripts::Script;
+use fred::types::{Expiration, SetOptions};
+use futures_util::FutureExt;
+use futures_util::future::join_all;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::consumer::{Assignment, Context, LaneCommand, LaneReport, run_lane};
+use crate::ops::Readiness;
+use crate::pause::Pause;
+
+/// How a lease that this worker holds is used.
+#[derive(Debug)]
+enum Use {
+    /// The epoch is being raised.
+    Taking,
+    /// A lane serves it.
+    Serving { epoch: i64 },
+    /// A lane has been told to stop.
+    Yielding,
+}
+
+#[derive(Debug)]
+struct Holding {
+    usage: Use,
+    lost: CancellationToken,
+}
+
+/// The part of the worker that decides what the lanes serve.
+pub struct Ownership {
+    context: Context,
+    redis: Leases,
+    lanes: Vec<UnboundedSender<LaneCommand>>,
+    running: JoinSet<usize>,
+    reports: (UnboundedSender<LaneReport>, UnboundedReceiver<LaneReport>),
+    takeovers: JoinSet<Option<Assignment>>,
+    held: BTreeMap<Partition, Holding>,
+    readiness: Readiness,
+    reachable: bool,
+}
+
+impl Ownership {
+    /// Connects and starts the lanes. They serve nothing yet.
+    pub async fn start(context: Context, readiness: Readiness) -> Result<Self, Error> {
+        let redis = Leases::connect(&context).await?;
+        let mut ownership = Self {
+            redis,
+            lanes: Vec::new(),
+            running: JoinSet::new(),
+            reports: unbounded_channel(),
+            takeovers: JoinSet::new(),
+            held: BTreeMap::new(),
+            readiness,
+            reachable: true,
+            context,
+        };
+        for index in 0..usize::from(ownership.context.config.worker.lanes) {
+            let lane = ownership.start_lane(index);
+            ownership.lanes.push(lane);
+        }
+        Ok(ownership)
+    }
+
+    fn start_lane(&mut self, index: usize) -> UnboundedSender<LaneCommand> {
+        let (commands, inbox) = unbounded_channel();
+        let lane = AssertUnwindSafe(run_lane(
+            self.context.clone(),
+            inbox,
+            self.reports.0.clone(),
+        ))
+        .catch_unwind();
+        self.running.spawn(async move {
+            match lane.await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!(%error, lane = index, "a lane cannot run"),
+                Err(_) => tracing::error!(lane = index, "a lane panicked"),
+            }
+            index
+        });
+        commands
+    }
+
+    /// Keeps this worker's share of the partitions until told to drain, then gives them up.
+    ///
+    /// Inputs: the heartbeat; reports of the lanes; finished takeovers; lanes that ended; the drain.
+    pub async fn run(mut self, shutdown: Shutdown) {
+        let mut heartbeat = interval(self.context.config.worker.heartbeat());
+        // A process that was stopped must not catch up on heartbeats that it missed.
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = shutdown.drain.cancelled() => break,
+                _ = heartbeat.tick() => self.beat().await,
+                Some(report) = self.reports.1.recv() => self.heed(report).await,
+                Some(taken) = self.takeovers.join_next() => match taken {
+                    Ok(Some(assignment)) => self.serve(assignment),
+                    Ok(None) => {}
+                    Err(error) if error.is_cancelled() => {}
+                    Err(error) => tracing::error!(%error, "a takeover panicked"),
+                },
+                Some(ended) = self.running.join_next() => self.restart_lane(ended).await,
+            }
+        }
+        self.readiness.set(false);
+        self.drain().await;
+    }
+
+    /// Renews what is held, gives up what is too much, takes what is missing.
+    async fn beat(&mut self) {
+        match self.try_beat().await {
+            Ok(()) => {
+                if !std::mem::replace(&mut self.reachable, true) {
+                    tracing::info!("Redis is back");
+                }
+            }
+            Err(error) => {
+                // The leases may be gone or may stand: the lanes go on, and the fences decide.
+                self.context.metrics.redis_errors_total.inc();
+                if std::mem::replace(&mut self.reachable, false) {
+                    tracing::warn!(%error, "Redis does not answer; partitions stay as they are until it is back");
+                }
+            }
+        }
+        self.readiness.set(self.reachable);
+        self.context
+            .metrics
+            .owned_partitions
+            .set(i64::try_from(self.held.len()).unwrap_or(i64::MAX));
+    }
+
+    async fn try_beat(&mut self) -> Result<(), Error> {
+        let live = self.redis.register().await?;
+        let renewals = self
+            .held
+            .keys()
+            .map(async |partition| (*partition, self.redis.renew(*partition).await));
+        for (partition, renewed) in join_all(renewals).await {
+            if !renewed? {
+                tracing::warn!(%partition, "the lease is gone");
+                self.forget(partition);
+            }
+        }
+        let (quota, rank) = quota(
+            self.context.config.partitions.count,
+            &live,
+            &self.redis.worker,
+        );
+        self.shed(quota).await?;
+        self.acquire(quota, rank).await
+    }
+
+    /// Has lanes stop serving what exceeds the quota.
+    async fn shed(&mut self, quota: usize) -> Result<(), Error> {
+        let kept = self
+            .held
+            .values()
+            .filter(|holding| !matches!(holding.usage, Use::Yielding))
+            .count();
+        let mut excess = kept.saturating_sub(quota);
+        let mut unused = Vec::new();
+        for (partition, holding) in self.held.iter_mut().rev() {
+            if excess == 0 {
+                break;
+            }
+            match holding.usage {
+                Use::Serving { .. } => {
+                    holding.usage = Use::Yielding;
+                    tell(&self.lanes, *partition, LaneCommand::Yield(*partition));
+                }
+                Use::Taking => unused.push(*partition),
+                Use::Yielding => continue,
+            }
+            excess -= 1;
+        }
+        for partition in unused {
+            self.forget(partition);
+            self.redis.release(partition).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes free partitions until the quota is filled.
+    async fn acquire(&mut self, quota: usize, rank: usize) -> Result<(), Error> {
+        let mut missing = quota.saturating_sub(self.held.len());
+        // Workers that come up together start looking at different places.
+        let all: Vec<Partition> = self.context.keyspace.partitions().collect();
+        let start = (rank * quota) % all.len().max(1);
+        for partition in all[start..].iter().chain(&all[..start]).copied() {
+            if missing == 0 {
+                break;
+            }
+            if self.held.contains_key(&partition) || !self.redis.acquire(partition).await? {
+                continue;
+            }
+            missing -= 1;
+            let lost = CancellationToken::new();
+            self.held.insert(
+                partition,
+                Holding {
+                    usage: Use::Taking,
+                    lost: lost.clone(),
+                },
+            );
+            self.takeovers
+                .spawn(take_over(self.context.clone(), partition, lost));
+        }
+        Ok(())
+    }
+
+    /// Hands a partition whose epoch has been raised to its lane, unless it was lost meanwhile.
+    fn serve(&mut self, assignment: Assignment) {
+        let partition = assignment.partition;
+        if let Some(holding) = self.held.get_mut(&partition)
+            && matches!(holding.usage, Use::Taking)
+            && !assignment.lost.is_cancelled()
+        {
+            tracing::info!(%partition, epoch = assignment.epoch, "partition taken over");
+            self.context.metrics.takeovers_total.inc();
+            holding.usage = Use::Serving {
+                epoch: assignment.epoch,
+            };
+            tell(&self.lanes, partition, LaneCommand::Serve(assignment));
+        }
+    }
+
+    async fn heed(&mut self, report: LaneReport) {
+        match report {
+            LaneReport::Yielded(partition) => {
+                let yielding = |holding: &Holding| matches!(holding.usage, Use::Yielding);
+                if self.held.get(&partition).is_some_and(yielding) {
+                    self.let_go(partition).await;
+                }
+            }
+            LaneReport::Lost(partition, epoch) => {
+                let current = |holding: &Holding| match holding.usage {
+                    Use::Serving { epoch: held } => held == epoch,
+                    Use::Yielding => true,
+                    Use::Taking => false,
+                };
+                if self.held.get(&partition).is_some_and(current) {
+                    self.let_go(partition).await;
+                    // Perhaps Redis just lost its memory: then nobody has the partition. No need to wait for the next heartbeat.
+                    self.beat().await;
+                }
+            }
+        }
+    }
+
+    /// Gives up a partition that nothing is done with any more.
+    async fn let_go(&mut self, partition: Partition) {
+        self.forget(partition);
+        if let Err(error) = self.redis.release(partition).await {
+            tracing::warn!(%error, %partition, "a lease cannot be released; it will lapse");
+            self.context.metrics.redis_errors_total.inc();
+        }
+    }
+
+    fn forget(&mut self, partition: Partition) {
+        if let Some(holding) = self.held.remove(&partition) {
+            holding.lost.cancel();
+        }
+    }
+
+    /// A lane ended though nobody told it to: its partitions are taken over anew, from what it left unacknowledged on.
+    async fn restart_lane(&mut self, ended: Result<usize, tokio::task::JoinError>) {
+        let Ok(index) = ended else { return };
+        self.context.metrics.lane_restarts_total.inc();
+        let served: Vec<Partition> = self
+            .held
+            .keys()
+            .copied()
+            .filter(|partition| lane_of(&self.lanes, *partition) == index)
+            .collect();
+        for partition in served {
+            self.let_go(partition).await;
+        }
+        self.lanes[index] = self.start_lane(index);
+    }
+
+    /// Lets every lane finish its batch, then releases the leases.
+    async fn drain(&mut self) {
+        tracing::info!(partitions = self.held.len(), "draining");
+        self.takeovers.abort_all();
+        // First, so that the others know their new shares when the leases come free.
+        if let Err(error) = self.redis.unregister().await {
+            tracing::warn!(%error, "the registration cannot be taken back; it will lapse");
+        }
+        let all: Vec<Partition> = self.held.keys().copied().collect();
+        for partition in all {
+            match self
+                .held
+                .get_mut(&partition)
+                .map(|holding| &mut holding.usage)
+            {
+                Some(Use::Taking) => self.let_go(partition).await,
+                Some(usage @ Use::Serving { .. }) => {
+                    *usage = Use::Yielding;
+                    tell(&self.lanes, partition, LaneCommand::Yield(partition));
+                }
+                Some(Use::Yielding) | None => {}
+            }
+        }
+        self.lanes.clear();
+        // Leases are renewed while the lanes finish, so that nobody takes a partition away from a batch that is nearly done.
+        let mut heartbeat = interval(self.context.config.worker.heartbeat());
+        while !self.held.is_empty() {
+            tokio::select! {
+                Some(report) = self.reports.1.recv() => match report {
+                    LaneReport::Yielded(partition) | LaneReport::Lost(partition, _) => self.let_go(partition).await,
+                },
+                _ = heartbeat.tick() => {
+                    let renewals = self.held.keys().map(|partition| self.redis.renew(*partition));
+                    if let Some(error) = join_all(renewals).await.into_iter().find_map(Result::err) {
+                        tracing::debug!(%error, "leases cannot be renewed while draining");
+                    }
+                }
+                ended = self.running.join_next() => if ended.is_none() { break },
+            }
+        }
+        while self.running.join_next().await.is_some() {}
+    }
+}
+
+/// Raises a partition's epoch, however long PostgreSQL takes to come back, unless the lease is lost meanwhile.
+async fn take_over(
+    context: Context,
+    partition: Partition,
+    lost: CancellationToken,
+) -> Option<Assignment> {
+    let mut pause = Pause::default();
+    loop {
+        let taken = tokio::select! {
+            taken = partitions::take_over(&context.pool, partition, context.id) => taken,
+            () = lost.cancelled() => return None,
+        };
+        match taken {
+            Ok(epoch) => {
+                return Some(Assignment {
+                    partition,
+                    epoch,
+                    lost,
+                });
+            }
+            Err(error) => {
+                context.metrics.postgres_errors_total.inc();
+                if pause.first() {
+                    tracing::warn!(%error, %partition, "a partition cannot be taken over; trying until PostgreSQL is back");
+                }
+                pause.wait().await;
+            }
+        }
+    }
+}
+
+/// A partition's lane. The same one as long as the process lives.
+fn lane_of(lanes: &[UnboundedSender<LaneCommand>], partition: Partition) -> usize {
+    usize::from(partition.0) % lanes.len().max(1)
+}
+
+fn tell(lanes: &[UnboundedSender<LaneCommand>], partition: Partition, command: LaneCommand) {
+    if let Some(lane) = lanes.get(lane_of(lanes, partition)) {
+        // A lane that has just ended is noticed where it is awaited, and its partitions are taken over anew.
+        let _ = lane.send(command);
+    }
+}
+
+/// How many partitions a worker should have, and its rank: all get the same number, the first ones one more where it does not
+/// come out even.
+fn quota(partitions: u16, live: &[String], worker: &str) -> (usize, usize) {
+    let (partitions, workers) = (usize::from(partitions), live.len().max(1));
+    let rank = live.iter().position(|id| id == worker).unwrap_or(workers);
+    (
+        partitions / workers + usize::from(rank < partitions % workers),
+        rank,
+    )
+}
+
+/// The leases and the registration in Redis.
+struct Leases {
+    client: Client,
+    worker: String,
+    ttl: Duration,
+    register: Script,
+    renew: Script,
+    release: Script,
+}
+
+impl Leases {
+    async fn connect(context: &Context) -> Result<Self, Error> {
+        Ok(Self {
+            client: connect(&context.config.redis, Retries::None).await?,
+            worker: context.id.to_string(),
+            ttl: Duration::from_millis(context.config.worker.lease_ttl_ms),
+            register: scripts::worker_register(),
+            renew: scripts::lease_renew(),
+            release: scripts::lease_release(),
+        })
+    }
+
+    fn ttl_ms(&self) -> i64 {
+        i64::try_from(self.ttl.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// Says that this worker lives, and learns who else does.
+    async fn register(&self) -> Result<Vec<String>, Error> {
+        let arguments = vec![self.worker.clone(), self.ttl_ms().to_string()];
+        self.register
+            .evalsha_with_reload(&self.client, Keyspace::workers(), arguments)
+            .await
+    }
+
+    async fn unregister(&self) -> Result<(), Error> {
+        let arguments = vec![self.worker.clone(), "0".to_owned()];
+        let _live: Vec<String> = self
+            .register
+            .evalsha_with_reload(&self.client, Keyspace::workers(), arguments)
+            .await?;
+        Ok(())
+    }
+
+    /// Takes a lease if nobody has it.
+    async fn acquire(&self, partition: Partition) -> Result<bool, Error> {
+        let expiration = Some(Expiration::PX(self.ttl_ms()));
+        let taken: Option<String> = self
+            .client
+            .set(
+                Keyspace::lease(partition),
+                self.worker.as_str(),
+                expiration,
+                Some(SetOptions::NX),
+                false,
+            )
+            .await?;
+        Ok(taken.is_some())
+    }
+
+    /// Extends a lease. False: it is not ours.
+    async fn renew(&self, partition: Partition) -> Result<bool, Error> {
+        let arguments = vec![self.worker.clone(), self.ttl_ms().to_string()];
+        let renewed: i64 = self
+            .renew
+            .evalsha_with_reload(&self.client, Keyspace::lease(partition), arguments)
+            .await?;
+        Ok(renewed == 1)
+    }
+
+    async fn release(&self, partition: Partition) -> Result<(), Error> {
+        let _released: i64 = self
+            .release
+            .evalsha_with_reload(
+                &self.client,
+                Keyspace::lease(partition),
+                vec![self.worker.clone()],
+            )
+            .await?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotas_share_everything_out() {
+        for partitions in [1_u16, 7, 16, 64] {
+            for workers in 1..=20 {
+                let live: Vec<String> = (0..workers).map(|n| format!("{n:02}")).collect();
+                let quotas: Vec<usize> = live
+                    .iter()
+                    .map(|id| quota(partitions, &live, id).0)
+                    .collect();
+                assert_eq!(quotas.iter().sum::<usize>(), usize::from(partitions));
+                assert!(quotas.iter().max().unwrap() - quotas.iter().min().unwrap() <= 1);
+            }
+        }
+    }
+}
