@@ -58,13 +58,19 @@ pub struct TokenAuthority {
 
 impl std::fmt::Debug for TokenAuthority {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TokenAuthority").field("lifetime", &self.lifetime).finish_non_exhaustive()
+        f.debug_struct("TokenAuthority")
+            .field("lifetime", &self.lifetime)
+            .finish_non_exhaustive()
     }
 }
 
 impl TokenAuthority {
     /// An authority over tokens signed with `secret`, each good for `lifetime`.
-    pub fn new(secret: &str, lifetime: Duration, environment: Environment) -> Result<Self, WeakSecret> {
+    pub fn new(
+        secret: &str,
+        lifetime: Duration,
+        environment: Environment,
+    ) -> Result<Self, WeakSecret> {
         if secret.is_empty() {
             return Err(WeakSecret::Missing);
         }
@@ -91,10 +97,21 @@ impl TokenAuthority {
 
     /// A new token for a user.
     pub fn issue(&self, user: UserId) -> Result<String, InvalidToken> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let claims =
-            Claims { sub: user, iat: now, exp: now.saturating_add(self.lifetime.as_secs()), jti: Some(Uuid::new_v4()) };
-        Ok(jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding)?)
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs();
+        let claims = Claims {
+            sub: user,
+            iat: now,
+            exp: now.saturating_add(self.lifetime.as_secs()),
+            jti: Some(Uuid::new_v4()),
+        };
+        Ok(jsonwebtoken::encode(
+            &Header::new(Algorithm::HS256),
+            &claims,
+            &self.encoding,
+        )?)
     }
 
     /// What a token says, if it is ours and not over.
@@ -105,13 +122,18 @@ impl TokenAuthority {
 
 /// Hashes a password. Takes tens of milliseconds of CPU: call it off the async threads.
 pub fn hash_password(password: &str) -> Result<String, argon2::password_hash::Error> {
-    Ok(Argon2::default().hash_password(password.as_bytes())?.to_string())
+    Ok(Argon2::default()
+        .hash_password(password.as_bytes())?
+        .to_string())
 }
 
 /// Whether a password matches a hash. Takes as long as hashing; a malformed hash matches nothing.
 pub fn verify_password(password: &str, hash: &str) -> bool {
-    PasswordHash::new(hash)
-        .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
+    PasswordHash::new(hash).is_ok_and(|hash| {
+        Argon2::default()
+            .verify_password(password.as_bytes(), &hash)
+            .is_ok()
+    })
 }
 
 #[cfg(test)]
@@ -119,8 +141,12 @@ mod tests {
     use super::*;
 
     fn authority(lifetime: u64) -> TokenAuthority {
-        TokenAuthority::new("a-test-secret-of-thirty-two-bytes", Duration::from_secs(lifetime), Environment::Production)
-            .unwrap()
+        TokenAuthority::new(
+            "a-test-secret-of-thirty-two-bytes",
+            Duration::from_secs(lifetime),
+            Environment::Production,
+        )
+        .unwrap()
     }
 
     #[test]
@@ -133,26 +159,54 @@ mod tests {
     #[test]
     fn expired_foreign_and_unsigned_tokens_are_refused() {
         let user = UserId::generate();
-        let other =
-            TokenAuthority::new("another-secret-of-thirty-two-byte", Duration::from_secs(60), Environment::Production)
-                .unwrap();
+        let other = TokenAuthority::new(
+            "another-secret-of-thirty-two-byte",
+            Duration::from_secs(60),
+            Environment::Production,
+        )
+        .unwrap();
         assert!(authority(60).verify(&other.issue(user).unwrap()).is_err());
 
-        let past = Claims { sub: user, iat: 1, exp: 2, jti: None };
-        let sign = |header: &Header| jsonwebtoken::encode(header, &past, &authority(60).encoding).unwrap();
-        assert!(authority(60).verify(&sign(&Header::new(Algorithm::HS256))).is_err());
+        let past = Claims {
+            sub: user,
+            iat: 1,
+            exp: 2,
+            jti: None,
+        };
+        let sign =
+            |header: &Header| jsonwebtoken::encode(header, &past, &authority(60).encoding).unwrap();
+        assert!(
+            authority(60)
+                .verify(&sign(&Header::new(Algorithm::HS256)))
+                .is_err()
+        );
 
-        let future = Claims { sub: user, iat: 1, exp: u64::MAX / 2, jti: None };
-        let hs384 = jsonwebtoken::encode(&Header::new(Algorithm::HS384), &future, &authority(60).encoding).unwrap();
+        let future = Claims {
+            sub: user,
+            iat: 1,
+            exp: u64::MAX / 2,
+            jti: None,
+        };
+        let hs384 = jsonwebtoken::encode(
+            &Header::new(Algorithm::HS384),
+            &future,
+            &authority(60).encoding,
+        )
+        .unwrap();
         assert!(authority(60).verify(&hs384).is_err());
         // {"alg":"none","typ":"JWT"} with the same claims and no signature.
         let body = hs384.split('.').nth(1).unwrap();
-        assert!(authority(60).verify(&format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{body}.")).is_err());
+        assert!(
+            authority(60)
+                .verify(&format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{body}."))
+                .is_err()
+        );
     }
 
     #[test]
     fn weak_secrets_are_refused_outside_development() {
-        let make = |secret, environment| TokenAuthority::new(secret, Duration::from_secs(1), environment);
+        let make =
+            |secret, environment| TokenAuthority::new(secret, Duration::from_secs(1), environment);
         assert!(make("", Environment::Development).is_err());
         assert!(make("short", Environment::Production).is_err());
         assert!(make("short", Environment::Development).is_ok());

@@ -8,9 +8,9 @@ use std::collections::BTreeSet;
 use std::env;
 use std::time::Duration;
 
-use figment::{Figment, Provider};
 use figment::providers::{Env, Format, Serialized, Toml};
 use figment::value::{Dict, Value};
+use figment::{Figment, Provider};
 use serde::de::DeserializeOwned;
 
 /// Why a program did not start: a setting is missing or bad. The message names its key.
@@ -32,7 +32,10 @@ pub enum ConfigError {
 impl ConfigError {
     /// A value that fits in form but not in meaning.
     pub fn invalid(key: &'static str, reason: impl Into<String>) -> Self {
-        Self::Invalid { key, reason: reason.into() }
+        Self::Invalid {
+            key,
+            reason: reason.into(),
+        }
     }
 }
 
@@ -56,7 +59,11 @@ pub fn load<T: DeserializeOwned>(defaults: &str) -> Result<Loaded<T>, ConfigErro
         figment = figment.merge(Serialized::default(key, value));
     }
     figment = figment
-        .merge(Env::prefixed("CONFAB_").filter(|key| key.as_str().contains("__")).split("__"))
+        .merge(
+            Env::prefixed("CONFAB_")
+                .filter(|key| key.as_str().contains("__"))
+                .split("__"),
+        )
         .merge(Env::prefixed("CONFAB_").only(&["environment"]));
     let unknown = keys(&figment).difference(&known).cloned().collect();
     let config = figment.extract().map_err(Box::new)?;
@@ -96,7 +103,9 @@ fn source_names(get: impl Fn(&str) -> Option<String>) -> Vec<(&'static str, Valu
         ("THROTTLE_LIMIT", "rate_limits.rest_requests"),
     ] {
         if let Some(value) = get(name) {
-            let number = value.parse::<i64>().map_or_else(|_| Value::from(value), Value::from);
+            let number = value
+                .parse::<i64>()
+                .map_or_else(|_| Value::from(value), Value::from);
             found.push((key, number));
         }
     }
@@ -109,13 +118,19 @@ fn postgres_url(get: &impl Fn(&str) -> Option<String>) -> Option<String> {
     let host = get("POSTGRES_HOST").unwrap_or_else(|| "localhost".into());
     let port = get("POSTGRES_PORT").unwrap_or_else(|| "5432".into());
     let database = get("POSTGRES_DB").unwrap_or_else(|| "confab".into());
-    Some(format!("postgres://{}:{}@{host}:{port}/{database}", percent(&user), percent(&password)))
+    Some(format!(
+        "postgres://{}:{}@{host}:{port}/{database}",
+        percent(&user),
+        percent(&password)
+    ))
 }
 
 fn redis_url(get: &impl Fn(&str) -> Option<String>) -> Option<String> {
     let host = get("REDIS_HOST")?;
     let port = get("REDIS_PORT").unwrap_or_else(|| "6379".into());
-    let credentials = get("REDIS_PASSWORD").map(|password| format!(":{}@", percent(&password))).unwrap_or_default();
+    let credentials = get("REDIS_PASSWORD")
+        .map(|password| format!(":{}@", percent(&password)))
+        .unwrap_or_default();
     Some(format!("redis://{credentials}{host}:{port}"))
 }
 
@@ -136,7 +151,11 @@ fn percent(text: &str) -> String {
 fn keys(figment: &Figment) -> BTreeSet<String> {
     fn walk(prefix: &str, dict: &Dict, into: &mut BTreeSet<String>) {
         for (key, value) in dict {
-            let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+            let path = if prefix.is_empty() {
+                key.clone()
+            } else {
+                format!("{prefix}.{key}")
+            };
             match value {
                 Value::Dict(_, inner) => walk(&path, inner, into),
                 _ => {
@@ -206,12 +225,23 @@ mod tests {
             _ => None,
         };
         let found = source_names(parts);
-        let get = |key: &str| found.iter().find(|(name, _)| *name == key).map(|(_, value)| value.clone());
+        let get = |key: &str| {
+            found
+                .iter()
+                .find(|(name, _)| *name == key)
+                .map(|(_, value)| value.clone())
+        };
         assert_eq!(
             get("database.url").and_then(Value::into_string).as_deref(),
             Some("postgres://postgres:p%40ss@localhost:5433/chat_app")
         );
-        assert_eq!(get("redis.url").and_then(Value::into_string).as_deref(), Some("redis://cache:6379"));
-        assert_eq!(get("http.port").and_then(|value| value.to_i128()), Some(3_001));
+        assert_eq!(
+            get("redis.url").and_then(Value::into_string).as_deref(),
+            Some("redis://cache:6379")
+        );
+        assert_eq!(
+            get("http.port").and_then(|value| value.to_i128()),
+            Some(3_001)
+        );
     }
 }

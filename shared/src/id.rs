@@ -107,7 +107,11 @@ impl ConversationId {
     /// It is derived from the pair, so that two gateways that create the same conversation at the same moment send their
     /// commands to the same partition, where they are ordered, and nobody has to look the id up before sending.
     pub fn direct(one: UserId, other: UserId) -> Self {
-        let (low, high) = if one <= other { (one, other) } else { (other, one) };
+        let (low, high) = if one <= other {
+            (one, other)
+        } else {
+            (other, one)
+        };
         let mut pair = [0_u8; 32];
         pair[..16].copy_from_slice(low.0.as_bytes());
         pair[16..].copy_from_slice(high.0.as_bytes());
@@ -133,7 +137,12 @@ impl CommandId {
 
     /// The id of a send that the client may repeat: the same sender, conversation, client-chosen id and text are the same
     /// command, on whichever gateway it arrives.
-    pub fn of_retry(conversation: ConversationId, sender: UserId, temp_id: &str, content: &str) -> Self {
+    pub fn of_retry(
+        conversation: ConversationId,
+        sender: UserId,
+        temp_id: &str,
+        content: &str,
+    ) -> Self {
         let mut hash = Sha256::new();
         hash.update(conversation.0.as_bytes());
         hash.update(sender.0.as_bytes());
@@ -148,7 +157,9 @@ impl CommandId {
 }
 
 /// A message's number: unique, growing with time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, sqlx::Type)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, sqlx::Type,
+)]
 #[serde(transparent)]
 #[sqlx(transparent)]
 pub struct MessageId(pub i64);
@@ -173,7 +184,20 @@ impl FromStr for MessageId {
 }
 
 /// A place in a conversation's order of durable changes. The first change has 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize, sqlx::Type)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Default,
+    Serialize,
+    Deserialize,
+    sqlx::Type,
+)]
 #[serde(transparent)]
 #[sqlx(transparent)]
 pub struct Seq(pub i64);
@@ -211,8 +235,14 @@ mod tests {
     #[test]
     fn a_direct_conversation_has_one_id_whoever_asks() {
         let (one, other) = (UserId::generate(), UserId::generate());
-        assert_eq!(ConversationId::direct(one, other), ConversationId::direct(other, one));
-        assert_ne!(ConversationId::direct(one, other), ConversationId::direct(one, UserId::generate()));
+        assert_eq!(
+            ConversationId::direct(one, other),
+            ConversationId::direct(other, one)
+        );
+        assert_ne!(
+            ConversationId::direct(one, other),
+            ConversationId::direct(one, UserId::generate())
+        );
     }
 
     #[test]
@@ -220,7 +250,10 @@ mod tests {
         let (conversation, sender) = (ConversationId::generate(), UserId::generate());
         let id = CommandId::of_retry(conversation, sender, "t1", "hello");
         assert_eq!(id, CommandId::of_retry(conversation, sender, "t1", "hello"));
-        assert_ne!(id, CommandId::of_retry(conversation, sender, "t1", "hello!"));
+        assert_ne!(
+            id,
+            CommandId::of_retry(conversation, sender, "t1", "hello!")
+        );
         assert_ne!(id, CommandId::of_retry(conversation, sender, "t1h", "ello"));
     }
 
@@ -230,7 +263,10 @@ mod tests {
         for _ in 0..16_000 {
             counts[usize::from(ConversationId::generate().partition(16).0)] += 1;
         }
-        assert!(counts.iter().all(|count| (800..1200).contains(count)), "{counts:?}");
+        assert!(
+            counts.iter().all(|count| (800..1200).contains(count)),
+            "{counts:?}"
+        );
     }
 
     proptest! {

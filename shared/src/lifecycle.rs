@@ -16,7 +16,10 @@ impl Shutdown {
     /// Tokens that SIGTERM or SIGINT cancels: the first signal drains, the second aborts.
     pub fn on_signals() -> std::io::Result<Self> {
         let shutdown = Self::default();
-        let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let (mut term, mut interrupt) = (
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        );
         let tokens = shutdown.clone();
         tokio::spawn(async move {
             for token in [tokens.drain, tokens.abort] {

@@ -152,13 +152,23 @@ mod tests {
             },
         };
         let text = serde_json::to_string(&envelope).unwrap();
-        assert_eq!(serde_json::from_str::<CommandEnvelope>(&text).unwrap(), envelope);
+        assert_eq!(
+            serde_json::from_str::<CommandEnvelope>(&text).unwrap(),
+            envelope
+        );
     }
 
     #[test]
     fn a_reply_survives_its_journey() {
-        for outcome in [Ok(Outcome::Done), Ok(Outcome::Read { unread: 3 }), Err(Rejection::not_found("message"))] {
-            let reply = Reply { id: CommandId::generate(), outcome };
+        for outcome in [
+            Ok(Outcome::Done),
+            Ok(Outcome::Read { unread: 3 }),
+            Err(Rejection::not_found("message")),
+        ] {
+            let reply = Reply {
+                id: CommandId::generate(),
+                outcome,
+            };
             let text = serde_json::to_string(&reply).unwrap();
             assert_eq!(serde_json::from_str::<Reply>(&text).unwrap(), reply);
         }

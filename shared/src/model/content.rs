@@ -34,7 +34,9 @@ impl Content {
         }
         // A byte length within the limit spares the count for nearly every message.
         if text.len() > MAX_CONTENT_CHARS && text.chars().count() > MAX_CONTENT_CHARS {
-            return Err(Rejection::invalid(format!("content must have at most {MAX_CONTENT_CHARS} characters")));
+            return Err(Rejection::invalid(format!(
+                "content must have at most {MAX_CONTENT_CHARS} characters"
+            )));
         }
         Ok(Self(text.to_owned()))
     }
@@ -59,7 +61,9 @@ impl TempId {
     /// Checks a text.
     pub fn parse(text: &str) -> Result<Self, Rejection> {
         if text.is_empty() || text.len() > MAX_TEMP_ID_BYTES {
-            return Err(Rejection::invalid(format!("tempId must have 1 to {MAX_TEMP_ID_BYTES} bytes")));
+            return Err(Rejection::invalid(format!(
+                "tempId must have 1 to {MAX_TEMP_ID_BYTES} bytes"
+            )));
         }
         if text.contains('\0') {
             return Err(Rejection::invalid("tempId must not contain NUL"));
@@ -77,10 +81,14 @@ impl TempId {
 pub fn parse_name(field: &str, text: &str) -> Result<String, Rejection> {
     let text = text.trim();
     if text.is_empty() || text.chars().count() > MAX_NAME_CHARS {
-        return Err(Rejection::invalid(format!("{field} must have 1 to {MAX_NAME_CHARS} characters")));
+        return Err(Rejection::invalid(format!(
+            "{field} must have 1 to {MAX_NAME_CHARS} characters"
+        )));
     }
     if text.chars().any(char::is_control) {
-        return Err(Rejection::invalid(format!("{field} must not contain control characters")));
+        return Err(Rejection::invalid(format!(
+            "{field} must not contain control characters"
+        )));
     }
     Ok(text.to_owned())
 }
@@ -91,7 +99,9 @@ pub fn parse_username(text: &str) -> Result<String, Rejection> {
     if (3..=32).contains(&text.len()) && text.bytes().all(allowed) {
         Ok(text.to_owned())
     } else {
-        Err(Rejection::invalid("username must have 3 to 32 of A-Z a-z 0-9 _ . -"))
+        Err(Rejection::invalid(
+            "username must have 3 to 32 of A-Z a-z 0-9 _ . -",
+        ))
     }
 }
 
@@ -110,17 +120,26 @@ pub fn parse_email(text: &str) -> Result<String, Rejection> {
                     !label.is_empty()
                         && !label.starts_with('-')
                         && !label.ends_with('-')
-                        && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte >= 0x80)
+                        && label.bytes().all(|byte| {
+                            byte.is_ascii_alphanumeric() || byte == b'-' || byte >= 0x80
+                        })
                 })
         })
         && !text.chars().any(|c| c.is_whitespace() || c.is_control());
-    if well_formed { Ok(text.to_lowercase()) } else { Err(Rejection::invalid("email must be an e-mail address")) }
+    if well_formed {
+        Ok(text.to_lowercase())
+    } else {
+        Err(Rejection::invalid("email must be an e-mail address"))
+    }
 }
 
 /// Checks a picture's address: an http or https URL of at most 2 048 bytes.
 pub fn parse_avatar(text: &str) -> Result<String, Rejection> {
     let schemed = text.starts_with("https://") || text.starts_with("http://");
-    if schemed && text.len() <= MAX_AVATAR_BYTES && !text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+    if schemed
+        && text.len() <= MAX_AVATAR_BYTES
+        && !text.chars().any(|c| c.is_whitespace() || c.is_control())
+    {
         Ok(text.to_owned())
     } else {
         Err(Rejection::invalid("avatar must be an http or https URL"))
@@ -129,11 +148,15 @@ pub fn parse_avatar(text: &str) -> Result<String, Rejection> {
 
 /// Checks a message type: empty means `text`; 1 to 32 of `a-z0-9_-`, as a lower-case word.
 pub fn parse_message_type(text: &str) -> Result<String, Rejection> {
-    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-');
+    let allowed = |byte: u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-')
+    };
     if (1..=32).contains(&text.len()) && text.bytes().all(allowed) {
         Ok(text.to_owned())
     } else {
-        Err(Rejection::invalid("message type must have 1 to 32 of a-z 0-9 _ -"))
+        Err(Rejection::invalid(
+            "message type must have 1 to 32 of a-z 0-9 _ -",
+        ))
     }
 }
 
@@ -160,7 +183,9 @@ mod tests {
             assert!(parse_username(bad).is_err(), "{bad}");
         }
         assert_eq!(parse_email("User@Example.com").unwrap(), "user@example.com");
-        for bad in ["", "a", "a@b", "@b.c", "a@b..c", "a b@c.d", "a@b@c.d", "a@-b.c"] {
+        for bad in [
+            "", "a", "a@b", "@b.c", "a@b..c", "a b@c.d", "a@b@c.d", "a@-b.c",
+        ] {
             assert!(parse_email(bad).is_err(), "{bad}");
         }
     }

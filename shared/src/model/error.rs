@@ -59,7 +59,10 @@ pub struct Rejection {
 impl Rejection {
     /// A refusal with its sentence.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self {
+            code,
+            message: message.into(),
+        }
     }
 
     /// The request does not have the required form.
@@ -97,10 +100,14 @@ impl RequestError {
     pub fn rejection(&self) -> Rejection {
         match self {
             Self::Rejected(rejection) => rejection.clone(),
-            Self::Database(error) if is_outage(error) => {
-                Rejection::new(ErrorCode::Timeout, "the database does not answer; try again")
-            }
-            Self::Redis(_) => Rejection::new(ErrorCode::Timeout, "the message bus does not answer; try again"),
+            Self::Database(error) if is_outage(error) => Rejection::new(
+                ErrorCode::Timeout,
+                "the database does not answer; try again",
+            ),
+            Self::Redis(_) => Rejection::new(
+                ErrorCode::Timeout,
+                "the message bus does not answer; try again",
+            ),
             Self::Database(_) => Rejection::new(ErrorCode::Internal, "internal error"),
         }
     }
@@ -109,12 +116,17 @@ impl RequestError {
 /// Whether an error means that PostgreSQL is away or restarting rather than that the statement is wrong.
 pub fn is_outage(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Protocol(_) => true,
+        sqlx::Error::Io(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::Protocol(_) => true,
         // Class 57P: operator intervention (shutdown, crash, starting up); 08: connection exceptions; 53: no resources;
         // 25P03: the server ended an idle transaction; 40: serialization failure or deadlock, both cured by a retry;
         // 55P03: a lock was not had in time.
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            ["57P", "08", "53", "25P03", "40", "55P03", "57014"].iter().any(|class| code.starts_with(class))
+            ["57P", "08", "53", "25P03", "40", "55P03", "57014"]
+                .iter()
+                .any(|class| code.starts_with(class))
         }),
         _ => false,
     }

@@ -116,7 +116,6 @@ pub enum UserNotice {
     },
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,11 +125,19 @@ mod tests {
         let batch = RoomBatch {
             conversation: ConversationId::generate(),
             events: vec![
-                Event { seq: Some(Seq(4)), at: Timestamp::now(), fact: Fact::Advanced },
+                Event {
+                    seq: Some(Seq(4)),
+                    at: Timestamp::now(),
+                    fact: Fact::Advanced,
+                },
                 Event {
                     seq: None,
                     at: Timestamp::now(),
-                    fact: Fact::MessagesRead { user: UserId::generate(), message: None, read_count: 3 },
+                    fact: Fact::MessagesRead {
+                        user: UserId::generate(),
+                        message: None,
+                        read_count: 3,
+                    },
                 },
             ],
         };

@@ -43,6 +43,8 @@ pub struct Message {
 impl Message {
     /// When it last changed.
     pub fn updated_at(&self) -> Timestamp {
-        self.deleted_at.or(self.edited_at).unwrap_or(self.created_at)
+        self.deleted_at
+            .or(self.edited_at)
+            .unwrap_or(self.created_at)
     }
 }

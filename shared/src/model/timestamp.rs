@@ -21,6 +21,12 @@ impl Timestamp {
         Self::from(OffsetDateTime::now_utc())
     }
 
+    /// The moment this long before.
+    #[must_use]
+    pub fn minus(self, duration: std::time::Duration) -> Self {
+        Self::from(self.0 - duration)
+    }
+
     /// The same moment as a date and time.
     pub fn to_datetime(self) -> OffsetDateTime {
         self.0
@@ -38,8 +44,9 @@ impl From<OffsetDateTime> for Timestamp {
 
 impl std::fmt::Display for Timestamp {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let format =
-            format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+        let format = format_description!(
+            "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z"
+        );
         f.write_str(&self.0.format(format).map_err(|_| std::fmt::Error)?)
     }
 }
@@ -53,7 +60,9 @@ impl Serialize for Timestamp {
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        OffsetDateTime::parse(&text, &Rfc3339).map(Self::from).map_err(serde::de::Error::custom)
+        OffsetDateTime::parse(&text, &Rfc3339)
+            .map(Self::from)
+            .map_err(serde::de::Error::custom)
     }
 }
 

@@ -223,15 +223,17 @@ pub async fn last_seqs(
         .await
 }
 
-/// Which conversations these users have been added to since a moment, that moment included, and by which change.
+/// Which conversations these users have been added to, each since its own moment, that moment included, and by which change.
 pub async fn joined_since(
     pool: &PgPool,
-    users: &[UserId],
-    since: Timestamp,
+    users: &[(UserId, Timestamp)],
 ) -> Result<Vec<(UserId, ConversationId, Seq)>, sqlx::Error> {
+    let (users, since): (Vec<UserId>, Vec<Timestamp>) = users.iter().copied().unzip();
     sqlx::query_as(
-        "SELECT user_id, conversation_id, joined_seq FROM memberships
-         WHERE user_id = ANY($1) AND joined_at >= $2 AND left_at IS NULL ORDER BY joined_at, joined_seq",
+        "SELECT s.user_id, s.conversation_id, s.joined_seq
+         FROM unnest($1::uuid[], $2::timestamptz[]) AS asked (user_id, since)
+         JOIN memberships s ON s.user_id = asked.user_id AND s.joined_at >= asked.since
+         WHERE s.left_at IS NULL ORDER BY s.joined_at, s.joined_seq",
     )
     .bind(users)
     .bind(since)
@@ -259,15 +261,17 @@ pub struct Removal {
     pub at: Timestamp,
 }
 
-/// Which memberships of these users have ended since a moment, that moment included, and have not begun again.
+/// Which memberships of these users have ended, each since its own moment, that moment included, and have not begun again.
 pub async fn removed_since(
     pool: &PgPool,
-    users: &[UserId],
-    since: Timestamp,
+    users: &[(UserId, Timestamp)],
 ) -> Result<Vec<Removal>, sqlx::Error> {
+    let (users, since): (Vec<UserId>, Vec<Timestamp>) = users.iter().copied().unzip();
     sqlx::query_as(
-        "SELECT user_id, conversation_id, change_seq, removed_by, left_at FROM memberships
-         WHERE user_id = ANY($1) AND left_at >= $2 ORDER BY left_at, change_seq",
+        "SELECT s.user_id, s.conversation_id, s.change_seq, s.removed_by, s.left_at
+         FROM unnest($1::uuid[], $2::timestamptz[]) AS asked (user_id, since)
+         JOIN memberships s ON s.user_id = asked.user_id AND s.left_at >= asked.since
+         ORDER BY s.left_at, s.change_seq",
     )
     .bind(users)
     .bind(since)

@@ -66,12 +66,18 @@ impl Keyspace {
 
     /// Stream, worker → gateways: a conversation's last events, for as long as a client may come back for them.
     pub fn history(&self, conversation: ConversationId) -> String {
-        format!("confab:{{{}}}:history:{conversation}", self.partition(conversation))
+        format!(
+            "confab:{{{}}}:history:{conversation}",
+            self.partition(conversation)
+        )
     }
 
     /// Sharded channel, worker → gateways: a conversation's events as they happen.
     pub fn room(&self, conversation: ConversationId) -> String {
-        format!("confab:{{{}}}:room:{conversation}", self.partition(conversation))
+        format!(
+            "confab:{{{}}}:room:{conversation}",
+            self.partition(conversation)
+        )
     }
 
     /// Channel, worker → gateways: what concerns a user whatever it has joined.
@@ -109,7 +115,10 @@ mod tests {
     fn channels_name_their_owner() {
         let keyspace = Keyspace::new(16);
         let (conversation, user) = (ConversationId::generate(), UserId::generate());
-        assert_eq!(Keyspace::parse_room(&keyspace.room(conversation)), Some(conversation));
+        assert_eq!(
+            Keyspace::parse_room(&keyspace.room(conversation)),
+            Some(conversation)
+        );
         assert_eq!(Keyspace::parse_user(&Keyspace::user(user)), Some(user));
         assert_eq!(Keyspace::parse_room(&keyspace.history(conversation)), None);
     }

@@ -45,7 +45,9 @@ pub fn builder(config: &RedisConfig, retries: Retries) -> Result<Builder, fred::
             connection.connection_timeout = Duration::from_millis(config.connect_timeout_ms);
             connection.max_command_attempts = if retries == Retries::Idempotent { 3 } else { 1 };
             connection.unresponsive = UnresponsiveConfig {
-                max_timeout: Some(Duration::from_millis(config.command_timeout_ms.saturating_mul(2))),
+                max_timeout: Some(Duration::from_millis(
+                    config.command_timeout_ms.saturating_mul(2),
+                )),
                 interval: Duration::from_secs(1),
             };
         })

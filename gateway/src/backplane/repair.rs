@@ -1,0 +1,133 @@
+//! Makes up for what pub/sub dropped: repairs single gaps as rooms find them, and compares everything after a loss.
+
+use std::time::Duration;
+
+use confab_shared::id::{ConversationId, Seq};
+use confab_shared::model::event::UserNotice;
+use confab_shared::model::timestamp::Timestamp;
+use confab_shared::postgres::{changes, conversations};
+use tokio::sync::mpsc;
+
+use super::Shared;
+use super::subscriptions::SubscriptionRequest;
+use crate::hub::HubRequest;
+
+const RETRY: Duration = Duration::from_millis(250);
+/// How many rooms or users one query asks about.
+const BATCH: usize = 1_000;
+/// A membership's time is taken before its transaction commits: look back further than any batch takes.
+const OVERLAP: Duration = Duration::from_secs(20);
+
+/// Serves the hub's requests until the hub is gone. Each room has at most one open, which bounds the tasks.
+pub(super) async fn serve(shared: Shared, mut requests: mpsc::UnboundedReceiver<HubRequest>) {
+    while let Some(request) = requests.recv().await {
+        let sent = match request {
+            HubRequest::Open(conversation) => shared
+                .subscriptions
+                .send(SubscriptionRequest::Room(conversation)),
+            HubRequest::Close(conversation) => shared
+                .subscriptions
+                .send(SubscriptionRequest::RoomIdle(conversation)),
+            HubRequest::Repair(conversation, after) => {
+                let shared = shared.clone();
+                tokio::spawn(async move { repair(&shared, conversation, after).await });
+                Ok(())
+            }
+        };
+        if sent.is_err() {
+            return;
+        }
+    }
+}
+
+/// Reads what a room missed, page by page. Retries until PostgreSQL answers.
+async fn repair(shared: &Shared, conversation: ConversationId, mut after: Seq) {
+    shared.metrics.gap_repairs.inc();
+    let Ok(_permit) = shared.repairs.acquire().await else {
+        return;
+    };
+    loop {
+        match changes::since(&shared.database, conversation, after).await {
+            Ok(changes) => {
+                if changes.up_to <= after {
+                    // Something was announced that PostgreSQL does not have (it was set back?): no hot loop over that.
+                    tracing::error!(%conversation, %after, "a gap that PostgreSQL knows nothing of");
+                    tokio::time::sleep(RETRY * 4).await;
+                }
+                after = changes.up_to.max(after);
+                shared
+                    .hub
+                    .repaired(conversation, changes.events, after)
+                    .await;
+                if changes.complete {
+                    return;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%conversation, %error, "gap not repaired; trying again");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+/// Compares everything with PostgreSQL, now and then, and whenever something may have been lost.
+pub(super) async fn sweep(shared: Shared, every: Duration) {
+    let mut compared = Timestamp::now();
+    loop {
+        let lost = tokio::select! {
+            () = shared.resync.notified() => true,
+            () = tokio::time::sleep(every) => false,
+        };
+        if lost {
+            shared.metrics.resyncs.inc();
+        }
+        let began = Timestamp::now();
+        let since = compared.minus(OVERLAP);
+        while let Err(error) = compare(&shared, since).await {
+            tracing::warn!(%error, "not compared with the database; trying again");
+            tokio::time::sleep(RETRY).await;
+        }
+        compared = began;
+    }
+}
+
+async fn compare(shared: &Shared, since: Timestamp) -> Result<(), sqlx::Error> {
+    for rooms in shared.hub.rooms().await.chunks(BATCH) {
+        for (conversation, seq) in conversations::last_seqs(&shared.database, rooms).await? {
+            shared.hub.checked(conversation, seq).await;
+        }
+    }
+    // What happened before a user connected is for it to ask, not for us to announce.
+    let users = shared.hub.users().connected();
+    let users: Vec<_> = users
+        .into_iter()
+        .map(|(user, connected)| (user, connected.max(since)))
+        .collect();
+    for users in users.chunks(BATCH) {
+        for (user, conversation, seq) in
+            conversations::joined_since(&shared.database, users).await?
+        {
+            if shared
+                .notices
+                .send((user, UserNotice::Joined { conversation, seq }))
+                .await
+                .is_err()
+            {
+                return Ok(());
+            }
+        }
+        for removed in conversations::removed_since(&shared.database, users).await? {
+            let notice = UserNotice::Removed {
+                conversation: removed.conversation,
+                seq: removed.seq,
+                by: removed.by,
+                at: removed.at,
+            };
+            if shared.notices.send((removed.user, notice)).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,222 @@
+//! Which channels this node listens to. One task decides and executes, so that subscribing and leaving keep their order.
+
+use std::collections::{HashSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use confab_shared::id::{ConversationId, NodeId, Seq, UserId};
+use confab_shared::postgres::conversations;
+use confab_shared::redis::keyspace::Keyspace;
+use fred::interfaces::PubsubInterface;
+use fred::types::config::Server;
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use super::Shared;
+
+/// The most channels in one command.
+const BATCH: usize = 512;
+const RETRY: Duration = Duration::from_millis(200);
+
+/// A wish to listen, or to listen no more.
+#[derive(Debug)]
+pub(super) enum SubscriptionRequest {
+    /// A room of the hub's.
+    Room(ConversationId),
+    /// Not that room any more.
+    RoomIdle(ConversationId),
+    /// A connected user; answered when it is done.
+    User(UserId, oneshot::Sender<()>),
+    /// That user's last socket is gone.
+    UserIdle(UserId),
+}
+
+struct Subscriptions {
+    shared: Shared,
+    node: NodeId,
+    rooms: HashSet<ConversationId>,
+    users: HashSet<UserId>,
+    idle_users: VecDeque<(Instant, UserId)>,
+    linger: Duration,
+}
+
+/// Runs until told to stop. Inputs: requests; reconnections, after which everything is subscribed anew; a tick for idle users.
+pub(super) async fn run(
+    shared: Shared,
+    node: NodeId,
+    mut requests: mpsc::UnboundedReceiver<SubscriptionRequest>,
+    mut reconnections: broadcast::Receiver<Server>,
+    linger: Duration,
+) {
+    let mut state = Subscriptions {
+        shared,
+        node,
+        rooms: HashSet::new(),
+        users: HashSet::new(),
+        idle_users: VecDeque::new(),
+        linger,
+    };
+    let mut tick = tokio::time::interval(Duration::from_secs(5));
+    let mut batch = Vec::with_capacity(BATCH);
+    loop {
+        tokio::select! {
+            biased;
+            reconnected = reconnections.recv() => match reconnected {
+                Err(broadcast::error::RecvError::Closed) => return,
+                _ => state.subscribe_anew().await,
+            },
+            count = requests.recv_many(&mut batch, BATCH) => {
+                if count == 0 {
+                    return;
+                }
+                state.serve(batch.drain(..)).await;
+            }
+            _ = tick.tick() => state.leave_idle_users().await,
+        }
+    }
+}
+
+impl Subscriptions {
+    /// Serves requests in order; neighbours of one kind share a command.
+    async fn serve(&mut self, requests: impl Iterator<Item = SubscriptionRequest>) {
+        let (mut rooms, mut users, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
+        for request in requests {
+            match request {
+                SubscriptionRequest::Room(conversation) => rooms.push(conversation),
+                SubscriptionRequest::User(user, done) => {
+                    if self.users.insert(user) {
+                        users.push(user);
+                    }
+                    waiting.push(done);
+                }
+                SubscriptionRequest::RoomIdle(conversation) => {
+                    self.open(&mut rooms).await;
+                    self.leave_room(conversation).await;
+                }
+                SubscriptionRequest::UserIdle(user) => {
+                    self.idle_users.push_back((Instant::now(), user))
+                }
+            }
+        }
+        self.listen_to_users(&users).await;
+        for done in waiting {
+            // Whoever asked may have disconnected meanwhile.
+            let _ = done.send(());
+        }
+        self.open(&mut rooms).await;
+    }
+
+    /// Subscribes to rooms and then tells the hub how far each has come.
+    async fn open(&mut self, rooms: &mut Vec<ConversationId>) {
+        if rooms.is_empty() {
+            return;
+        }
+        self.rooms.extend(rooms.iter().copied());
+        self.subscribe_rooms(rooms).await;
+        let shared = self.shared.clone();
+        let rooms = std::mem::take(rooms);
+        // Off this task: PostgreSQL may be slow or away, and others want to subscribe.
+        tokio::spawn(async move { announce(&shared, &rooms).await });
+    }
+
+    /// SSUBSCRIBE, slot by slot, until it succeeds.
+    async fn subscribe_rooms(&self, rooms: &[ConversationId]) {
+        let keyspace = self.shared.keyspace;
+        let mut by_partition: Vec<Vec<String>> =
+            keyspace.partitions().map(|_| Vec::new()).collect();
+        for room in rooms {
+            by_partition[usize::from(keyspace.partition(*room).0)].push(keyspace.room(*room));
+        }
+        for channels in by_partition.iter().filter(|channels| !channels.is_empty()) {
+            for channels in channels.chunks(BATCH) {
+                while let Err(error) = self.shared.subscriber.ssubscribe(channels.to_vec()).await {
+                    self.failed("rooms not subscribed", &error).await;
+                }
+            }
+        }
+    }
+
+    async fn listen_to_users(&self, users: &[UserId]) {
+        for users in users.chunks(BATCH) {
+            let channels: Vec<String> = users.iter().map(|user| Keyspace::user(*user)).collect();
+            while let Err(error) = self.shared.subscriber.subscribe(channels.clone()).await {
+                self.failed("users not subscribed", &error).await;
+            }
+        }
+    }
+
+    async fn leave_room(&mut self, conversation: ConversationId) {
+        self.rooms.remove(&conversation);
+        let channel = self.shared.keyspace.room(conversation);
+        // Events of a room that nobody listens to are dropped by the hub; a failed farewell costs traffic, no more.
+        if let Err(error) = self.shared.subscriber.sunsubscribe(channel).await {
+            tracing::debug!(%error, "room not unsubscribed");
+        }
+    }
+
+    async fn leave_idle_users(&mut self) {
+        let mut channels = Vec::new();
+        while let Some((since, user)) = self.idle_users.front().copied() {
+            if since.elapsed() < self.linger {
+                break;
+            }
+            self.idle_users.pop_front();
+            if !self.shared.hub.users().is_connected(user) && self.users.remove(&user) {
+                channels.push(Keyspace::user(user));
+            }
+        }
+        if !channels.is_empty()
+            && let Err(error) = self.shared.subscriber.unsubscribe(channels).await
+        {
+            tracing::debug!(%error, "users not unsubscribed");
+        }
+    }
+
+    /// The connection broke and is back: everything is subscribed anew, and what was said meanwhile is made up for.
+    async fn subscribe_anew(&mut self) {
+        tracing::warn!(
+            rooms = self.rooms.len(),
+            users = self.users.len(),
+            "redis is back; subscribing anew"
+        );
+        while let Err(error) = self
+            .shared
+            .subscriber
+            .subscribe(Keyspace::node(self.node))
+            .await
+        {
+            self.failed("node not subscribed", &error).await;
+        }
+        // Replies may have been lost: workers answer again when they see the commands again.
+        self.shared.ingress.readd_all();
+        let users: Vec<UserId> = self.users.iter().copied().collect();
+        self.listen_to_users(&users).await;
+        let rooms: Vec<ConversationId> = self.rooms.iter().copied().collect();
+        self.subscribe_rooms(&rooms).await;
+        self.shared.resync.notify_one();
+    }
+
+    async fn failed(&self, what: &str, error: &fred::error::Error) {
+        self.shared.metrics.redis_errors.inc();
+        tracing::warn!(%error, "{what}; trying again");
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// Tells the hub how far newly subscribed rooms have come. Retries until PostgreSQL answers.
+async fn announce(shared: &Shared, rooms: &[ConversationId]) {
+    let seqs = loop {
+        match conversations::last_seqs(&shared.database, rooms).await {
+            Ok(seqs) => break seqs,
+            Err(error) => {
+                tracing::warn!(%error, "rooms not opened; trying again");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    };
+    for room in rooms {
+        let seq = seqs
+            .iter()
+            .find(|(known, _)| known == room)
+            .map_or(Seq(0), |(_, seq)| *seq);
+        shared.hub.opened(*room, seq).await;
+    }
+}

@@ -1,0 +1,68 @@
+//! The `conversations` dialect: source 003's events (and 001's, which names none).
+
+mod inbound;
+mod outbound;
+pub mod shape;
+
+use bytes::Bytes;
+use confab_gateway_protocol::json::Args;
+use confab_shared::id::ConversationId;
+use confab_shared::model::conversation::ConversationView;
+use confab_shared::model::error::Rejection;
+use confab_shared::model::event::Event;
+
+use super::{Audience, Confirmation, Dialect, Intent, Namespace};
+
+/// The `conversations` dialect.
+#[derive(Debug)]
+pub struct Conversations;
+
+impl Dialect for Conversations {
+    fn id(&self) -> &'static str {
+        "conversations"
+    }
+
+    fn knows(&self, event: &str) -> bool {
+        inbound::EVENTS.contains(&event)
+    }
+
+    fn inbound(&self, event: &str, args: Args<'_>) -> Result<Intent, Rejection> {
+        inbound::intent(event, args)
+    }
+
+    fn outbound(
+        &self,
+        namespace: Namespace,
+        conversation: ConversationId,
+        events: &[Event],
+        audience: Audience,
+    ) -> Bytes {
+        outbound::events(namespace, conversation, events, audience)
+    }
+
+    fn joined(&self, namespace: Namespace, view: &ConversationView) -> Bytes {
+        outbound::joined(namespace, view)
+    }
+
+    fn confirmed(
+        &self,
+        namespace: Namespace,
+        ack_id: Option<u64>,
+        confirmation: Confirmation<'_>,
+    ) -> Bytes {
+        outbound::confirmed(namespace, ack_id, confirmation)
+    }
+
+    fn rejected(
+        &self,
+        namespace: Namespace,
+        ack_id: Option<u64>,
+        event: &str,
+        rejection: &Rejection,
+    ) -> Bytes {
+        outbound::rejected(namespace, ack_id, event, rejection)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,299 @@
+//! Server → client: events, confirmations and refusals to event names and payloads.
+
+use bytes::Bytes;
+use confab_shared::id::{ConversationId, MessageId, UserId};
+use confab_shared::model::conversation::ConversationView;
+use confab_shared::model::error::{ErrorCode, Rejection};
+use confab_shared::model::event::{Event, Fact};
+use confab_shared::model::timestamp::Timestamp;
+use serde::Serialize;
+
+use super::shape::{self, ConversationJson, MessageJson, ParticipantJson};
+use crate::dialect::{Audience, Confirmation, Frames, Namespace};
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OfMessage<'a> {
+    message: MessageJson<'a>,
+    conversation_id: ConversationId,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct MessageDeleted {
+    #[serde(serialize_with = "shape::as_string")]
+    message_id: MessageId,
+    conversation_id: ConversationId,
+    deleted_by: UserId,
+    deleted_at: Timestamp,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct MessageRead {
+    #[serde(serialize_with = "shape::as_string")]
+    message_id: MessageId,
+    conversation_id: ConversationId,
+    read_by: UserId,
+    read_at: Timestamp,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ConversationRead {
+    conversation_id: ConversationId,
+    read_by: UserId,
+    read_at: Timestamp,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ParticipantsAdded<'a> {
+    conversation_id: ConversationId,
+    participants: Vec<ParticipantJson<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ParticipantRemoved {
+    conversation_id: ConversationId,
+    user_id: UserId,
+    removed_by: UserId,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct MessageSent<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temp_id: Option<&'a str>,
+    #[serde(serialize_with = "shape::as_string")]
+    message_id: MessageId,
+    conversation_id: ConversationId,
+    created_at: Timestamp,
+}
+
+#[derive(Serialize)]
+struct Success {
+    success: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct StoredAck<'a> {
+    success: bool,
+    #[serde(serialize_with = "shape::as_string")]
+    message_id: MessageId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temp_id: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct ConversationAck<'a> {
+    success: bool,
+    conversation: ConversationJson<'a>,
+}
+
+#[derive(Serialize)]
+struct ErrorEvent<'a> {
+    code: ErrorCode,
+    message: &'a str,
+    event: &'a str,
+}
+
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    code: ErrorCode,
+    message: &'a str,
+}
+
+#[derive(Serialize)]
+struct Failure<'a> {
+    success: bool,
+    error: ErrorBody<'a>,
+}
+
+/// Events of a conversation for one audience.
+pub(super) fn events(
+    namespace: Namespace,
+    conversation: ConversationId,
+    events: &[Event],
+    audience: Audience,
+) -> Bytes {
+    let mut frames = Frames::new(namespace);
+    for event in events {
+        write(&mut frames, conversation, event, audience);
+    }
+    frames.finish()
+}
+
+fn write(frames: &mut Frames, conversation: ConversationId, event: &Event, audience: Audience) {
+    match &event.fact {
+        // Its members learn of it on their own channels; a hint has no words.
+        Fact::ConversationCreated { .. } | Fact::Advanced => {}
+        Fact::MessageStored { message, temp_id } => {
+            let own = audience == Audience::Sender(message.sender.id);
+            let temp_id = temp_id.as_deref().filter(|_| own);
+            let message = MessageJson::new(message, temp_id);
+            frames.event(
+                "newMessage",
+                &OfMessage {
+                    message,
+                    conversation_id: conversation,
+                },
+            );
+        }
+        Fact::MessageEdited { message } => {
+            let message = MessageJson::new(message, None);
+            frames.event(
+                "messageUpdated",
+                &OfMessage {
+                    message,
+                    conversation_id: conversation,
+                },
+            );
+        }
+        Fact::MessageDeleted { message, by } => frames.event(
+            "messageDeleted",
+            &MessageDeleted {
+                message_id: *message,
+                conversation_id: conversation,
+                deleted_by: *by,
+                deleted_at: event.at,
+            },
+        ),
+        Fact::MessagesRead {
+            user,
+            message: Some(message),
+            ..
+        } => frames.event(
+            "messageRead",
+            &MessageRead {
+                message_id: *message,
+                conversation_id: conversation,
+                read_by: *user,
+                read_at: event.at,
+            },
+        ),
+        Fact::MessagesRead {
+            user,
+            message: None,
+            ..
+        } => frames.event(
+            "conversationRead",
+            &ConversationRead {
+                conversation_id: conversation,
+                read_by: *user,
+                read_at: event.at,
+            },
+        ),
+        Fact::MembersAdded { members } => {
+            let participants = members.iter().map(ParticipantJson::new).collect();
+            frames.event(
+                "participantsAdded",
+                &ParticipantsAdded {
+                    conversation_id: conversation,
+                    participants,
+                },
+            );
+        }
+        Fact::MemberRemoved { user, by } => frames.event(
+            "participantRemoved",
+            &ParticipantRemoved {
+                conversation_id: conversation,
+                user_id: *user,
+                removed_by: *by,
+            },
+        ),
+    }
+}
+
+/// A conversation that the user has become a member of.
+pub(super) fn joined(namespace: Namespace, view: &ConversationView) -> Bytes {
+    let mut frames = Frames::new(namespace);
+    frames.event("conversationCreated", &ConversationJson::new(view));
+    frames.finish()
+}
+
+/// The confirmation of what the socket asked for.
+pub(super) fn confirmed(
+    namespace: Namespace,
+    ack_id: Option<u64>,
+    confirmation: Confirmation<'_>,
+) -> Bytes {
+    let mut frames = Frames::new(namespace);
+    match confirmation {
+        Confirmation::Done => {
+            if let Some(id) = ack_id {
+                frames.ack(id, &Success { success: true });
+            }
+        }
+        Confirmation::Stored {
+            conversation,
+            message,
+            temp_id,
+            at,
+        } => {
+            let temp_id = temp_id.map(confab_shared::model::content::TempId::as_str);
+            if let Some(id) = ack_id {
+                frames.ack(
+                    id,
+                    &StoredAck {
+                        success: true,
+                        message_id: message,
+                        temp_id,
+                    },
+                );
+            }
+            frames.event(
+                "messageSent",
+                &MessageSent {
+                    temp_id,
+                    message_id: message,
+                    conversation_id: conversation,
+                    created_at: at,
+                },
+            );
+        }
+        Confirmation::Conversation(view) => {
+            if let Some(id) = ack_id {
+                frames.ack(
+                    id,
+                    &ConversationAck {
+                        success: true,
+                        conversation: ConversationJson::new(view),
+                    },
+                );
+            }
+        }
+    }
+    frames.finish()
+}
+
+/// The refusal of an event.
+pub(super) fn rejected(
+    namespace: Namespace,
+    ack_id: Option<u64>,
+    event: &str,
+    rejection: &Rejection,
+) -> Bytes {
+    let mut frames = Frames::new(namespace);
+    let (code, message) = (rejection.code, rejection.message.as_str());
+    if let Some(id) = ack_id {
+        frames.ack(
+            id,
+            &Failure {
+                success: false,
+                error: ErrorBody { code, message },
+            },
+        );
+    }
+    frames.event(
+        "error",
+        &ErrorEvent {
+            code,
+            message,
+            event,
+        },
+    );
+    frames.finish()
+}

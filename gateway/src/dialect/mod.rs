@@ -1,0 +1,159 @@
+//! Dialects: one source API's names ↔ our commands and events.
+//!
+//! A dialect is a pure mapping, both ways. It does no I/O, knows no transport and keeps no state. A new API is one folder here and
+//! one line in [`ALL`].
+
+pub mod conversations;
+mod frames;
+
+use std::fmt;
+
+use bytes::Bytes;
+use confab_gateway_protocol::json::Args;
+use confab_shared::id::{ConversationId, MessageId, UserId};
+use confab_shared::model::command::Command;
+use confab_shared::model::content::TempId;
+use confab_shared::model::conversation::{ConversationKind, ConversationView};
+use confab_shared::model::error::Rejection;
+use confab_shared::model::event::Event;
+use confab_shared::model::timestamp::Timestamp;
+
+pub use frames::Frames;
+
+/// Every dialect: the one place where they are registered.
+pub const ALL: &[&dyn Dialect] = &[&conversations::Conversations];
+
+/// The dialect of this name.
+pub fn named(name: &str) -> Option<&'static dyn Dialect> {
+    ALL.iter().copied().find(|dialect| dialect.id() == name)
+}
+
+/// The dialect that a socket's first event speaks: `preferred` if it knows the event, else the first one that does.
+pub fn speaking(event: &str, preferred: &'static dyn Dialect) -> Option<&'static dyn Dialect> {
+    std::iter::once(preferred)
+        .chain(ALL.iter().copied())
+        .find(|dialect| dialect.knows(event))
+}
+
+/// A Socket.IO namespace that Confab serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Namespace {
+    /// `/`
+    Root,
+    /// `/chat`
+    Chat,
+}
+
+impl Namespace {
+    /// The namespace of this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "/" => Some(Self::Root),
+            "/chat" => Some(Self::Chat),
+            _ => None,
+        }
+    }
+
+    /// Its name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Root => "/",
+            Self::Chat => "/chat",
+        }
+    }
+}
+
+/// For whose eyes an event is encoded. There are no more encodings than this tells apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// This user: it sees the client-chosen ids of its own messages.
+    Sender(UserId),
+    /// Everybody else.
+    Others,
+}
+
+/// What a client asks for by an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Intent {
+    /// Make a conversation.
+    Create {
+        /// Direct or group.
+        kind: ConversationKind,
+        /// A group's name.
+        name: Option<String>,
+        /// The people named, as they were named.
+        participants: Vec<UserId>,
+    },
+    /// Change a conversation.
+    Change {
+        /// Which.
+        conversation: ConversationId,
+        /// How.
+        command: Command,
+    },
+    /// Listen to a conversation's live events.
+    JoinRoom(ConversationId),
+    /// Listen no more.
+    LeaveRoom(ConversationId),
+}
+
+/// What came of an intent that succeeded.
+#[derive(Debug, Clone, Copy)]
+pub enum Confirmation<'a> {
+    /// It is done, and there is no more to say.
+    Done,
+    /// A message is stored.
+    Stored {
+        /// Where.
+        conversation: ConversationId,
+        /// Its number.
+        message: MessageId,
+        /// The client's own id for it.
+        temp_id: Option<&'a TempId>,
+        /// When.
+        at: Timestamp,
+    },
+    /// The conversation is there.
+    Conversation(&'a ConversationView),
+}
+
+/// One source API's names ↔ our commands and events.
+pub trait Dialect: fmt::Debug + Send + Sync {
+    /// Its name, as clients may ask for it.
+    fn id(&self) -> &'static str;
+
+    /// Whether it has an event of this name from client to server.
+    fn knows(&self, event: &str) -> bool;
+
+    /// What a client asks for by an event.
+    fn inbound(&self, event: &str, args: Args<'_>) -> Result<Intent, Rejection>;
+
+    /// The frames that show events of a conversation, in order, to this audience. May be empty.
+    fn outbound(
+        &self,
+        namespace: Namespace,
+        conversation: ConversationId,
+        events: &[Event],
+        audience: Audience,
+    ) -> Bytes;
+
+    /// The frames that tell a user of a conversation it has become a member of.
+    fn joined(&self, namespace: Namespace, view: &ConversationView) -> Bytes;
+
+    /// The frames that confirm an intent to the socket that had it; `ack_id` if it asked for an acknowledgement. May be empty.
+    fn confirmed(
+        &self,
+        namespace: Namespace,
+        ack_id: Option<u64>,
+        confirmation: Confirmation<'_>,
+    ) -> Bytes;
+
+    /// The frames that refuse an event; an acknowledgement among them if the client asked for one.
+    fn rejected(
+        &self,
+        namespace: Namespace,
+        ack_id: Option<u64>,
+        event: &str,
+        rejection: &Rejection,
+    ) -> Bytes;
+}

@@ -1,0 +1,356 @@
+//! One room on this node: who listens, how far it has come, and what waits for a gap to be repaired.
+//!
+//! A state machine without I/O: events and answers go in, frames go to sockets' queues, wishes come out.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use bytes::Bytes;
+use confab_shared::id::{ConversationId, Seq, UserId};
+use confab_shared::model::event::{Event, Fact};
+
+use super::socket::SocketRef;
+use super::users::Users;
+use crate::dialect::{Audience, Dialect, Namespace};
+
+/// What a room wants from those who can do I/O. Each room has at most one wish open at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// Subscribe to the room's channel, then say how far the conversation has come.
+    Open,
+    /// Read what changed after this.
+    Repair(Seq),
+}
+
+/// What became of an attempt to join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JoinOutcome {
+    /// Live events flow to the socket from here on.
+    Joined,
+    /// Memberships changed since the caller looked: look again.
+    Recheck,
+}
+
+/// How a room stands with the truth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Not subscribed yet, or its place is not known yet: everything is held back.
+    Opening,
+    /// Everything up to `seq` was shown.
+    Live,
+    /// Something after `seq` is missing: what comes later is held back.
+    Repairing,
+}
+
+/// Sockets for whom an event looks the same.
+#[derive(Debug)]
+struct Group {
+    dialect: &'static dyn Dialect,
+    namespace: Namespace,
+    sockets: Vec<SocketRef>,
+}
+
+/// A room with its listeners.
+#[derive(Debug)]
+pub struct Room {
+    conversation: ConversationId,
+    phase: Phase,
+    /// The last change shown.
+    seq: Seq,
+    /// Where the room began on this node: changes up to here were never shown by it.
+    baseline: Seq,
+    /// The last change of memberships that the room knows to have happened, its baseline included.
+    membership_seq: Seq,
+    groups: Vec<Group>,
+    held: BTreeMap<Seq, Event>,
+    held_overflowed: bool,
+    max_held: usize,
+    idle_since: Option<Instant>,
+}
+
+impl Room {
+    /// A room that nobody listens to yet. Its first wish is [`Wish::Open`].
+    pub fn new(conversation: ConversationId, max_held: usize) -> Self {
+        Self {
+            conversation,
+            phase: Phase::Opening,
+            seq: Seq(0),
+            baseline: Seq(0),
+            membership_seq: Seq(0),
+            groups: Vec::new(),
+            held: BTreeMap::new(),
+            held_overflowed: false,
+            max_held,
+            idle_since: None,
+        }
+    }
+
+    /// Whether the room shows events as they come (or waits for a repair), rather than being opened.
+    pub fn is_open(&self) -> bool {
+        self.phase != Phase::Opening
+    }
+
+    /// The last change shown.
+    pub fn seq(&self) -> Seq {
+        self.seq
+    }
+
+    /// Whether a change after the room's baseline is, or will be, shown by this room.
+    pub fn covers(&self, seq: Seq) -> bool {
+        !self.is_open() || self.baseline < seq
+    }
+
+    /// Since when nobody listens.
+    pub fn idle_since(&self) -> Option<Instant> {
+        self.idle_since.filter(|_| self.is_open())
+    }
+
+    /// Nobody may be waiting for it: it starts to be idle now.
+    pub fn touch(&mut self, now: Instant) {
+        self.idle_since = if self.groups.is_empty() {
+            self.idle_since.or(Some(now))
+        } else {
+            None
+        };
+    }
+
+    /// The room's channel is subscribed and the conversation had come to `seq` after that.
+    pub fn opened(&mut self, seq: Seq, users: &Users) -> Option<Wish> {
+        if self.is_open() {
+            return self.checked(seq);
+        }
+        self.phase = Phase::Live;
+        (self.seq, self.baseline, self.membership_seq) = (seq, seq, seq);
+        self.release(users)
+    }
+
+    /// A socket joins, whose membership its caller read when the conversation stood at `as_of`.
+    pub fn join(&mut self, socket: SocketRef, as_of: Seq) -> JoinOutcome {
+        if as_of < self.membership_seq {
+            return JoinOutcome::Recheck;
+        }
+        self.idle_since = None;
+        let key = (socket.dialect().id(), socket.namespace());
+        let group = match self
+            .groups
+            .iter_mut()
+            .find(|group| (group.dialect.id(), group.namespace) == key)
+        {
+            Some(group) => group,
+            None => {
+                let group = Group {
+                    dialect: socket.dialect(),
+                    namespace: socket.namespace(),
+                    sockets: Vec::new(),
+                };
+                self.groups.push_mut(group)
+            }
+        };
+        if !group
+            .sockets
+            .iter()
+            .any(|other| other.key() == socket.key())
+        {
+            group.sockets.push(socket);
+        }
+        JoinOutcome::Joined
+    }
+
+    /// A socket leaves.
+    pub fn leave(&mut self, socket: u64, now: Instant) {
+        self.retain(|other| other.key() != socket);
+        self.touch(now);
+    }
+
+    /// Events came over the channel.
+    pub fn receive(&mut self, events: Vec<Event>, users: &Users) -> Option<Wish> {
+        let mut ready = Vec::with_capacity(events.len());
+        let mut expected = self.seq.next();
+        for event in events {
+            match event.seq {
+                // What has no place in the order is shown as it comes, and only by a room that shows things.
+                None if self.is_open() => ready.push(event),
+                None => {}
+                Some(seq) if self.phase == Phase::Live && seq == expected && announces(&event) => {
+                    expected = seq.next();
+                    ready.push(event);
+                }
+                Some(seq) if self.is_open() && seq < expected => {}
+                Some(seq) => self.hold(seq, event),
+            }
+        }
+        self.show(&ready, users);
+        if self.phase == Phase::Live {
+            self.release(users)
+        } else {
+            None
+        }
+    }
+
+    /// The changes after what was shown, up to and including `up_to`, were read.
+    pub fn repaired(&mut self, events: &[Event], up_to: Seq, users: &Users) -> Option<Wish> {
+        let fresh = events
+            .iter()
+            .position(|event| event.seq.is_none_or(|seq| seq > self.seq))
+            .unwrap_or(events.len());
+        self.show(&events[fresh..], users);
+        self.seq = self.seq.max(up_to);
+        self.phase = Phase::Live;
+        self.release(users)
+    }
+
+    /// The conversation is known to have come to `seq`.
+    pub fn checked(&mut self, seq: Seq) -> Option<Wish> {
+        (self.phase == Phase::Live && self.seq < seq).then(|| self.repair())
+    }
+
+    /// Keeps an event until what comes before it is there.
+    fn hold(&mut self, seq: Seq, event: Event) {
+        if self.held.len() < self.max_held {
+            self.held.insert(seq, event);
+        } else {
+            // PostgreSQL has it all; what is known of it here is only worth keeping while it is little.
+            self.held.clear();
+            self.held_overflowed = true;
+        }
+    }
+
+    /// Shows what was held back, as far as there is no gap, and asks for a repair where there is one.
+    fn release(&mut self, users: &Users) -> Option<Wish> {
+        let overflowed = std::mem::take(&mut self.held_overflowed);
+        let mut ready = Vec::new();
+        let mut expected = self.seq.next();
+        while let Some(entry) = self.held.first_entry() {
+            let seq = *entry.key();
+            if seq > expected || (seq == expected && !announces(entry.get())) {
+                break;
+            }
+            let event = entry.remove();
+            if seq == expected {
+                expected = seq.next();
+                ready.push(event);
+            }
+        }
+        self.show(&ready, users);
+        (overflowed || !self.held.is_empty()).then(|| self.repair())
+    }
+
+    fn repair(&mut self) -> Wish {
+        self.phase = Phase::Repairing;
+        Wish::Repair(self.seq)
+    }
+
+    /// Shows events in order to everybody who listens. A removed member's sockets see their removal and nothing after it.
+    fn show(&mut self, events: &[Event], users: &Users) {
+        let mut rest = events;
+        while !rest.is_empty() {
+            let removal = rest
+                .iter()
+                .position(|event| matches!(event.fact, Fact::MemberRemoved { .. }));
+            let (now, later) = rest.split_at(removal.map_or(rest.len(), |index| index + 1));
+            self.fan_out(now);
+            for event in now {
+                self.note(event, users);
+            }
+            rest = later;
+        }
+    }
+
+    /// Takes an event into account that has just been shown.
+    fn note(&mut self, event: &Event, users: &Users) {
+        let Some(seq) = event.seq else { return };
+        self.seq = seq;
+        match &event.fact {
+            Fact::MemberRemoved { user, .. } => {
+                self.membership_seq = seq;
+                self.expel(*user, event, users);
+            }
+            Fact::MembersAdded { .. } => self.membership_seq = seq,
+            Fact::ConversationCreated { .. }
+            | Fact::MessageStored { .. }
+            | Fact::MessageEdited { .. }
+            | Fact::MessageDeleted { .. }
+            | Fact::MessagesRead { .. }
+            | Fact::Advanced => {}
+        }
+    }
+
+    /// A member was removed: those of its sockets that had not joined learn it too, and all of them are out.
+    fn expel(&mut self, user: UserId, event: &Event, users: &Users) {
+        for socket in users.sockets(user) {
+            let listens = self
+                .groups
+                .iter()
+                .flat_map(|group| &group.sockets)
+                .any(|other| other.key() == socket.key());
+            if !listens {
+                let frames = socket.dialect().outbound(
+                    socket.namespace(),
+                    self.conversation,
+                    std::slice::from_ref(event),
+                    Audience::Others,
+                );
+                socket.push(frames);
+            }
+        }
+        if let Some(seq) = event.seq {
+            users.first_sight(user, self.conversation, seq);
+        }
+        self.retain(|socket| socket.user() != user);
+    }
+
+    fn retain(&mut self, keep: impl Fn(&SocketRef) -> bool) {
+        self.groups.retain_mut(|group| {
+            group.sockets.retain(&keep);
+            !group.sockets.is_empty()
+        });
+    }
+
+    /// Encodes events once per group (and once more per sender, who alone sees its own `tempId`) and queues them.
+    fn fan_out(&self, events: &[Event]) {
+        let senders: Vec<UserId> = events.iter().filter_map(sender_with_temp_id).collect();
+        for group in &self.groups {
+            let encode = |audience| {
+                group
+                    .dialect
+                    .outbound(group.namespace, self.conversation, events, audience)
+            };
+            let shared = encode(Audience::Others);
+            let mut own: Vec<(UserId, Bytes)> = Vec::new();
+            for socket in &group.sockets {
+                let user = socket.user();
+                if senders.contains(&user) {
+                    let frames = match own.iter().find(|(owner, _)| *owner == user) {
+                        Some((_, frames)) => frames.clone(),
+                        None => {
+                            let frames = encode(Audience::Sender(user));
+                            own.push((user, frames.clone()));
+                            frames
+                        }
+                    };
+                    socket.push(frames);
+                } else if !shared.is_empty() {
+                    socket.push(shared.clone());
+                }
+            }
+        }
+    }
+}
+
+/// Whether an event itself says what its change was; one that only says how far things have come leaves that to be read.
+fn announces(event: &Event) -> bool {
+    !matches!(event.fact, Fact::Advanced)
+}
+
+fn sender_with_temp_id(event: &Event) -> Option<UserId> {
+    match &event.fact {
+        Fact::MessageStored {
+            message,
+            temp_id: Some(_),
+        } => Some(message.sender.id),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,222 @@
+//! A room against a hostile channel: whatever pub/sub drops, repeats or reorders, each socket sees everything after its joining
+//! once, in order, and a removed member sees nothing after its removal.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use confab_shared::id::{ConversationId, MessageId, Seq, UserId};
+use confab_shared::model::event::{Event, Fact};
+use confab_shared::model::timestamp::Timestamp;
+use proptest::prelude::*;
+
+use super::*;
+use crate::dialect::conversations::Conversations;
+use crate::hub::send_queue::SendQueue;
+use crate::hub::socket::Socket;
+
+static DIALECT: Conversations = Conversations;
+
+fn socket(user: UserId) -> SocketRef {
+    let queue = Arc::new(SendQueue::new(1 << 20));
+    Socket::new(user, Namespace::Chat, Some(&DIALECT), &DIALECT, queue)
+}
+
+/// What a socket was sent, as the numbers of deleted messages (which stand for seqs here) and 0 for a removal.
+fn seen(socket: &SocketRef) -> Vec<i64> {
+    let mut chunks = VecDeque::new();
+    socket.queue().take(&mut chunks);
+    let bytes: Vec<u8> = chunks.into_iter().flatten().collect();
+    let text = String::from_utf8_lossy(&bytes);
+    text.split("42/chat,")
+        .skip(1)
+        .map(|packet| match packet.split_once("\"messageId\":\"") {
+            Some((_, rest)) => rest.split('"').next().unwrap().parse().unwrap(),
+            None => 0,
+        })
+        .collect()
+}
+
+fn event(seq: i64, fact: Fact) -> Event {
+    Event {
+        seq: Some(Seq(seq)),
+        at: Timestamp::now(),
+        fact,
+    }
+}
+
+fn deleted(seq: i64) -> Event {
+    event(
+        seq,
+        Fact::MessageDeleted {
+            message: MessageId(seq),
+            by: UserId::generate(),
+        },
+    )
+}
+
+fn open_room(at: i64) -> (Room, Users) {
+    let (mut room, users) = (Room::new(ConversationId::generate(), 8), Users::default());
+    assert_eq!(room.opened(Seq(at), &users), None);
+    (room, users)
+}
+
+#[test]
+fn events_are_shown_once_in_order() {
+    let (mut room, users) = open_room(4);
+    let listener = socket(UserId::generate());
+    assert_eq!(room.join(listener.clone(), Seq(4)), JoinOutcome::Joined);
+    assert_eq!(room.receive(vec![deleted(5), deleted(6)], &users), None);
+    assert_eq!(
+        room.receive(vec![deleted(5), deleted(6), deleted(7)], &users),
+        None
+    );
+    assert_eq!(seen(&listener), [5, 6, 7]);
+}
+
+#[test]
+fn a_gap_holds_back_what_is_later_until_it_is_repaired() {
+    let (mut room, users) = open_room(4);
+    let listener = socket(UserId::generate());
+    room.join(listener.clone(), Seq(4));
+    assert_eq!(
+        room.receive(vec![deleted(7)], &users),
+        Some(Wish::Repair(Seq(4)))
+    );
+    assert_eq!(
+        room.receive(vec![deleted(8)], &users),
+        None,
+        "one repair at a time"
+    );
+    assert!(seen(&listener).is_empty());
+    assert_eq!(
+        room.repaired(&[deleted(5), deleted(6)], Seq(6), &users),
+        None
+    );
+    assert_eq!(seen(&listener), [5, 6, 7, 8]);
+}
+
+#[test]
+fn what_comes_while_the_room_opens_waits_for_its_place() {
+    let (mut room, users) = (Room::new(ConversationId::generate(), 8), Users::default());
+    assert_eq!(room.receive(vec![deleted(5), deleted(6)], &users), None);
+    let listener = socket(UserId::generate());
+    assert_eq!(room.opened(Seq(5), &users), None);
+    assert_eq!(room.seq(), Seq(6));
+    assert_eq!(room.join(listener.clone(), Seq(5)), JoinOutcome::Joined);
+    assert!(seen(&listener).is_empty());
+}
+
+#[test]
+fn a_hint_that_says_nothing_new_is_ignored_and_one_that_does_is_followed() {
+    let (mut room, users) = open_room(4);
+    let advanced = |seq| event(seq, Fact::Advanced);
+    assert_eq!(room.receive(vec![advanced(4)], &users), None);
+    assert_eq!(
+        room.receive(vec![advanced(5)], &users),
+        Some(Wish::Repair(Seq(4)))
+    );
+    assert_eq!(room.repaired(&[], Seq(5), &users), None);
+    assert_eq!(room.checked(Seq(5)), None);
+    assert_eq!(room.checked(Seq(6)), Some(Wish::Repair(Seq(5))));
+}
+
+#[test]
+fn a_removed_member_sees_its_removal_on_all_its_sockets_and_nothing_after() {
+    let (mut room, users) = open_room(4);
+    let (removed, other) = (UserId::generate(), UserId::generate());
+    let (joined, apart, stays) = (socket(removed), socket(removed), socket(other));
+    for socket in [&joined, &apart, &stays] {
+        users.add(socket.clone());
+    }
+    room.join(joined.clone(), Seq(4));
+    room.join(stays.clone(), Seq(4));
+    let removal = event(
+        6,
+        Fact::MemberRemoved {
+            user: removed,
+            by: other,
+        },
+    );
+    room.receive(vec![deleted(5), removal, deleted(7)], &users);
+    assert_eq!(seen(&joined), [5, 0]);
+    assert_eq!(seen(&apart), [0]);
+    assert_eq!(seen(&stays), [5, 0, 7]);
+    assert_eq!(
+        room.join(joined, Seq(5)),
+        JoinOutcome::Recheck,
+        "its membership was read too early"
+    );
+}
+
+#[test]
+fn a_socket_that_left_sees_nothing_and_an_empty_room_is_idle() {
+    let (mut room, users) = open_room(0);
+    let listener = socket(UserId::generate());
+    room.join(listener.clone(), Seq(0));
+    room.touch(Instant::now());
+    assert!(room.idle_since().is_none());
+    room.leave(listener.key(), Instant::now());
+    assert!(room.idle_since().is_some());
+    room.receive(vec![deleted(1)], &users);
+    assert!(seen(&listener).is_empty());
+}
+
+proptest! {
+    #[test]
+    fn nothing_is_lost_repeated_or_reordered(
+        steps in prop::collection::vec((0_u8..8, 0_usize..6), 1..200),
+        max_held in 1_usize..6,
+    ) {
+        let (mut room, users) = (Room::new(ConversationId::generate(), max_held), Users::default());
+        let mut committed = 0_i64;
+        let mut wish = Some(Wish::Open);
+        let mut listeners: Vec<(i64, SocketRef)> = Vec::new();
+        let answer = |room: &mut Room, wish: Wish, committed: i64| match wish {
+            Wish::Open => room.opened(Seq(committed), &users),
+            Wish::Repair(after) => {
+                let events: Vec<Event> = (after.0 + 1..=committed).map(deleted).collect();
+                room.repaired(&events, Seq(committed), &users)
+            }
+        };
+        for (step, detail) in steps {
+            match step {
+                // Committed and announced, announced twice, announced late, not announced, or hinted at.
+                0..=2 => {
+                    committed += 1;
+                    let wished = room.receive(vec![deleted(committed)], &users);
+                    prop_assert!(wished.is_none() || wish.is_none(), "two wishes at a time");
+                    wish = wish.or(wished);
+                }
+                3 => committed += 1,
+                4 => {
+                    let back = i64::try_from(detail).unwrap();
+                    let from = (committed - back).max(1);
+                    let wished = room.receive((from..=committed).map(deleted).collect(), &users);
+                    wish = wish.or(wished);
+                }
+                5 => {
+                    let hint = event(committed, Fact::Advanced);
+                    let wished = room.receive(vec![hint], &users);
+                    wish = wish.or(wished);
+                }
+                6 => if let Some(open) = wish.take() {
+                    wish = answer(&mut room, open, committed);
+                },
+                _ => if room.is_open() {
+                    let listener = socket(UserId::generate());
+                    let from = room.seq().0;
+                    prop_assert_eq!(room.join(listener.clone(), Seq(committed)), JoinOutcome::Joined);
+                    listeners.push((from, listener));
+                },
+            }
+        }
+        // What a sweep would do.
+        while let Some(open) = wish.take().or_else(|| room.checked(Seq(committed))) {
+            wish = answer(&mut room, open, committed);
+        }
+        for (from, listener) in listeners {
+            prop_assert_eq!(seen(&listener), (from + 1..=committed).collect::<Vec<_>>());
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! What waits to be written to one session: bounded, shared bytes, one waker.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use crate::session::DisconnectReason;
+
+/// A bounded queue from anybody who has something for the session to the session's writer.
+///
+/// Its items are whole WebSocket frames, one or several, so that what is encoded once serves every queue. A queue that would
+/// pass its limit closes the session instead: a client that reads too slowly is cut off and recovers, and hurts nobody.
+#[derive(Debug)]
+pub struct SendQueue {
+    state: Mutex<State>,
+    limit: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    chunks: VecDeque<Bytes>,
+    bytes: usize,
+    closing: Option<DisconnectReason>,
+    writer: Option<Waker>,
+}
+
+/// Bytes that wait in all queues of this process.
+static QUEUED_BYTES: AtomicU64 = AtomicU64::new(0);
+
+/// Bytes that wait in all queues of this process.
+pub fn queued_bytes() -> u64 {
+    QUEUED_BYTES.load(Ordering::Relaxed)
+}
+
+impl SendQueue {
+    /// An empty queue that holds `limit` bytes at the most.
+    pub fn new(limit: usize) -> Self {
+        Self {
+            state: Mutex::default(),
+            limit,
+        }
+    }
+
+    /// Adds frames. False if the session is closing, or is now, because they did not fit.
+    pub fn push(&self, chunk: Bytes) -> bool {
+        let mut state = self.state.lock();
+        if state.closing.is_some() {
+            return false;
+        }
+        if state.bytes + chunk.len() > self.limit {
+            state.closing = Some(DisconnectReason::SlowConsumer);
+            state.forget();
+        } else {
+            state.bytes += chunk.len();
+            QUEUED_BYTES.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+            state.chunks.push_back(chunk);
+        }
+        let fits = state.closing.is_none();
+        let writer = state.writer.take();
+        drop(state);
+        if let Some(writer) = writer {
+            writer.wake();
+        }
+        fits
+    }
+
+    /// Ends the session once what is queued is written. The first reason stands.
+    pub fn close(&self, reason: DisconnectReason) {
+        let mut state = self.state.lock();
+        state.closing.get_or_insert(reason);
+        let writer = state.writer.take();
+        drop(state);
+        if let Some(writer) = writer {
+            writer.wake();
+        }
+    }
+
+    /// Why the session is ending, if it is.
+    pub fn closing(&self) -> Option<DisconnectReason> {
+        self.state.lock().closing
+    }
+
+    /// Waits until there is something to write or the session is to end.
+    pub fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.state.lock();
+        if !state.chunks.is_empty() || state.closing.is_some() {
+            return Poll::Ready(());
+        }
+        match &state.writer {
+            Some(writer) if writer.will_wake(cx.waker()) => {}
+            _ => state.writer = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    /// Waits until the session is to end because its client reads too slowly: the one end that does not wait for the writer.
+    pub fn is_overrun(&self) -> bool {
+        self.closing() == Some(DisconnectReason::SlowConsumer)
+    }
+
+    /// Takes all that is queued.
+    pub fn take(&self, into: &mut VecDeque<Bytes>) {
+        let mut state = self.state.lock();
+        QUEUED_BYTES.fetch_sub(state.bytes as u64, Ordering::Relaxed);
+        state.bytes = 0;
+        if into.is_empty() {
+            std::mem::swap(&mut state.chunks, into);
+        } else {
+            into.append(&mut state.chunks);
+        }
+    }
+}
+
+impl State {
+    fn forget(&mut self) {
+        QUEUED_BYTES.fetch_sub(self.bytes as u64, Ordering::Relaxed);
+        self.bytes = 0;
+        self.chunks = VecDeque::new();
+    }
+}
+
+impl Drop for SendQueue {
+    fn drop(&mut self) {
+        self.state.get_mut().forget();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(queue: &SendQueue) -> Vec<Bytes> {
+        let mut into = VecDeque::new();
+        queue.take(&mut into);
+        into.into()
+    }
+
+    #[test]
+    fn order_is_kept_and_the_bound_holds() {
+        let queue = SendQueue::new(4);
+        assert!(queue.push(Bytes::from_static(b"ab")));
+        assert!(queue.push(Bytes::from_static(b"cd")));
+        assert_eq!(taken(&queue), ["ab", "cd"]);
+        assert!(queue.push(Bytes::from_static(b"efgh")));
+        assert!(!queue.push(Bytes::from_static(b"i")));
+        assert_eq!(queue.closing(), Some(DisconnectReason::SlowConsumer));
+        assert!(taken(&queue).is_empty(), "an overrun queue keeps nothing");
+    }
+
+    #[test]
+    fn what_was_queued_before_a_close_is_still_written() {
+        let queue = SendQueue::new(16);
+        queue.push(Bytes::from_static(b"bye"));
+        queue.close(DisconnectReason::Draining);
+        queue.close(DisconnectReason::PingTimeout);
+        assert!(!queue.push(Bytes::from_static(b"late")));
+        assert_eq!(queue.closing(), Some(DisconnectReason::Draining));
+        assert_eq!(taken(&queue), ["bye"]);
+    }
+}

@@ -1,0 +1,122 @@
+//! Who is connected to this node, and by which sockets.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasher;
+
+use confab_shared::id::{ConversationId, Seq, UserId};
+use confab_shared::model::timestamp::Timestamp;
+use parking_lot::Mutex;
+
+use super::socket::SocketRef;
+
+/// How many notices are remembered per connected user, so that a repeated one is not shown twice.
+const REMEMBERED: usize = 64;
+
+/// The connected users of this node.
+#[derive(Debug)]
+pub struct Users {
+    shards: Box<[Mutex<HashMap<UserId, Entry>>]>,
+    hasher: std::hash::RandomState,
+}
+
+#[derive(Debug)]
+struct Entry {
+    connected_at: Timestamp,
+    sockets: Vec<SocketRef>,
+    seen: VecDeque<(ConversationId, Seq)>,
+}
+
+impl Default for Entry {
+    fn default() -> Self {
+        Self {
+            connected_at: Timestamp::now(),
+            sockets: Vec::new(),
+            seen: VecDeque::new(),
+        }
+    }
+}
+
+impl Default for Users {
+    fn default() -> Self {
+        Self {
+            shards: (0..16).map(|_| Mutex::default()).collect(),
+            hasher: std::hash::RandomState::new(),
+        }
+    }
+}
+
+impl Users {
+    fn shard(&self, user: UserId) -> &Mutex<HashMap<UserId, Entry>> {
+        let hash =
+            usize::try_from(self.hasher.hash_one(user) % self.shards.len() as u64).unwrap_or(0);
+        &self.shards[hash]
+    }
+
+    /// A socket connected.
+    pub fn add(&self, socket: SocketRef) {
+        self.shard(socket.user())
+            .lock()
+            .entry(socket.user())
+            .or_default()
+            .sockets
+            .push(socket);
+    }
+
+    /// A socket is gone. True if it was its user's last one.
+    pub fn remove(&self, socket: &SocketRef) -> bool {
+        let mut shard = self.shard(socket.user()).lock();
+        let Some(entry) = shard.get_mut(&socket.user()) else {
+            return false;
+        };
+        entry.sockets.retain(|other| other.key() != socket.key());
+        let last = entry.sockets.is_empty();
+        if last {
+            shard.remove(&socket.user());
+        }
+        last
+    }
+
+    /// A user's sockets on this node.
+    pub fn sockets(&self, user: UserId) -> Vec<SocketRef> {
+        self.shard(user)
+            .lock()
+            .get(&user)
+            .map(|entry| entry.sockets.clone())
+            .unwrap_or_default()
+    }
+
+    /// Whether a user has a socket on this node.
+    pub fn is_connected(&self, user: UserId) -> bool {
+        self.shard(user).lock().contains_key(&user)
+    }
+
+    /// All connected users, each with the moment since which it has been connected.
+    pub fn connected(&self) -> Vec<(UserId, Timestamp)> {
+        let mut users = Vec::new();
+        for shard in &self.shards {
+            users.extend(
+                shard
+                    .lock()
+                    .iter()
+                    .map(|(user, entry)| (*user, entry.connected_at)),
+            );
+        }
+        users
+    }
+
+    /// Remembers a notice for a connected user. False if it was shown before, or nobody is there to see it.
+    pub fn first_sight(&self, user: UserId, conversation: ConversationId, seq: Seq) -> bool {
+        let mut shard = self.shard(user).lock();
+        let Some(entry) = shard.get_mut(&user) else {
+            return false;
+        };
+        if entry.seen.contains(&(conversation, seq)) {
+            return false;
+        }
+        if entry.seen.len() == REMEMBERED {
+            entry.seen.pop_front();
+        }
+        entry.seen.push_back((conversation, seq));
+        true
+    }
+}

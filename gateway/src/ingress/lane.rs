@@ -1,0 +1,191 @@
+//! One partition's lane: appends what waits, one batch at a time, so that order needs no luck.
+//!
+//! While a batch is under way the next one gathers, so batches grow with load by themselves. A batch whose fate is unknown (the
+//! connection broke) is appended again before anything later: the workers know commands by their ids.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use confab_shared::id::Partition;
+use confab_shared::model::error::{ErrorCode, Rejection};
+use confab_shared::redis::keyspace::Keyspace;
+use confab_shared::redis::scripts;
+use fred::clients::Client;
+use fred::interfaces::KeysInterface;
+use fred::types::scripts::Script;
+use fred::types::{Expiration, SetOptions};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::pending::{Batch, Pending};
+use crate::config::IngressConfig;
+use crate::metrics::Metrics;
+
+const EXPIRY_TICK: Duration = Duration::from_millis(250);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
+
+/// The appending side of one partition.
+pub(super) struct Lane {
+    redis: Client,
+    script: Script,
+    keys: [String; 2],
+    pending: Arc<Pending>,
+    metrics: Arc<Metrics>,
+    partition: Partition,
+    epoch: String,
+    batch_limit: usize,
+    longest_stream: usize,
+}
+
+/// What came of an append.
+enum Appended {
+    /// This many are in the stream.
+    Some(usize),
+    /// Nothing was added: Redis is not what we knew.
+    OtherEpoch(String),
+}
+
+impl Lane {
+    /// A lane that knows nothing of Redis yet.
+    pub(super) fn new(
+        config: &IngressConfig,
+        partition: Partition,
+        redis: Client,
+        pending: Arc<Pending>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            redis,
+            script: scripts::ingress_append(),
+            keys: [
+                Keyspace::ingress(partition),
+                Keyspace::partition_epoch(partition),
+            ],
+            pending,
+            metrics,
+            partition,
+            epoch: String::new(),
+            batch_limit: config.append_batch,
+            longest_stream: config.max_stream_length,
+        }
+    }
+
+    /// Runs until told to stop. Inputs: the pending table's changes, a tick that times commands out.
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        let (pending, waiting) = (self.pending.clone(), self.pending.clone());
+        let append = async {
+            loop {
+                match pending.next_batch(self.batch_limit) {
+                    Some(batch) => self.append(&batch).await,
+                    None => pending.changed().await,
+                }
+            }
+        };
+        let expire = async {
+            let refusal = Rejection::new(
+                ErrorCode::Timeout,
+                "not confirmed in time; retry with the same tempId",
+            );
+            let mut tick = tokio::time::interval(EXPIRY_TICK);
+            loop {
+                tick.tick().await;
+                waiting.expire(Instant::now(), &refusal);
+            }
+        };
+        tokio::select! {
+            () = append => {}
+            () = expire => {}
+            () = stop.cancelled() => {}
+        }
+    }
+
+    /// Appends a batch, or finds out that Redis lost its memory; retries for as long as that is not known.
+    async fn append(&mut self, batch: &Batch) {
+        let mut backoff = Duration::from_millis(20);
+        loop {
+            match self.try_append(batch).await {
+                Ok(Appended::Some(count)) => {
+                    let shed = batch.payloads.len().saturating_sub(count);
+                    if shed > 0 {
+                        self.metrics.overloaded.inc_by(shed as u64);
+                    }
+                    let refusal =
+                        Rejection::new(ErrorCode::Overloaded, "the system is busy; retry later");
+                    self.pending.appended(batch, count, &refusal);
+                    return;
+                }
+                Ok(Appended::OtherEpoch(found)) => match self.learn_epoch(found).await {
+                    Ok(()) => {
+                        // What was appended before is gone, or may be: all of it goes first, in its order.
+                        self.pending.readd();
+                        return;
+                    }
+                    Err(error) => {
+                        tracing::warn!(partition = %self.partition, %error, "epoch not learned")
+                    }
+                },
+                Err(error) => {
+                    self.metrics.redis_errors.inc();
+                    tracing::warn!(partition = %self.partition, %error, "append failed; it will be tried again");
+                }
+            }
+            tokio::time::sleep(backoff).await;
+            backoff = (backoff * 2).min(LONGEST_BACKOFF);
+        }
+    }
+
+    async fn try_append(&self, batch: &Batch) -> Result<Appended, fred::error::Error> {
+        let longest = if batch.accepted {
+            0
+        } else {
+            self.longest_stream
+        };
+        let mut arguments = Vec::with_capacity(batch.payloads.len() + 2);
+        arguments.push(self.epoch.clone());
+        arguments.push(longest.to_string());
+        arguments.extend(batch.payloads.iter().cloned());
+        let (status, detail): (String, String) = self
+            .script
+            .evalsha_with_reload(&self.redis, self.keys.to_vec(), arguments)
+            .await?;
+        if status == "epoch" {
+            return Ok(Appended::OtherEpoch(detail));
+        }
+        let count = detail.parse().map_err(|_| {
+            fred::error::Error::new(
+                fred::error::ErrorKind::Protocol,
+                "ingress_append answered no number",
+            )
+        })?;
+        Ok(Appended::Some(count))
+    }
+
+    /// Takes the epoch that Redis has, or gives it one.
+    async fn learn_epoch(&mut self, found: String) -> Result<(), fred::error::Error> {
+        if !self.epoch.is_empty() {
+            tracing::warn!(partition = %self.partition, "redis lost its memory; waiting commands are added again");
+        }
+        if !found.is_empty() {
+            self.epoch = found;
+            return Ok(());
+        }
+        let fresh = Uuid::new_v4().simple().to_string();
+        let key = Keyspace::partition_epoch(self.partition);
+        let _: Option<String> = self
+            .redis
+            .set(
+                key.clone(),
+                fresh,
+                None::<Expiration>,
+                Some(SetOptions::NX),
+                false,
+            )
+            .await?;
+        self.epoch = self
+            .redis
+            .get::<Option<String>, _>(key)
+            .await?
+            .unwrap_or_default();
+        Ok(())
+    }
+}

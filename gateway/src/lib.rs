@@ -1,0 +1,18 @@
+//! Confab's gateway: terminates client connections, publishes their commands, delivers events.
+//!
+//! Floors, lowest first; a lower one never imports a higher one: `dialect` → `session` → `hub` → `ingress`, `backplane` → `node` →
+//! `transport`, `chat`, `rest` → `http` → `serve`. ARCHITECTURE.md draws the picture.
+
+pub mod backplane;
+pub mod chat;
+pub mod config;
+pub mod dialect;
+pub mod http;
+pub mod hub;
+pub mod ingress;
+pub mod metrics;
+pub mod node;
+pub mod rest;
+pub mod serve;
+pub mod session;
+pub mod transport;

@@ -1,0 +1,109 @@
+//! What the gateway counts. One struct; the help texts are the field docs.
+
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    TextEncoder,
+};
+
+/// The gateway's metrics. Base units; no user or room labels.
+pub struct Metrics {
+    registry: Registry,
+    /// Open client connections.
+    pub connections: IntGauge,
+    /// Sessions that ended, by reason.
+    pub sessions_closed: IntCounterVec,
+    /// Sockets (session and namespace) that connected.
+    pub sockets_connected: IntCounter,
+    /// Commands accepted, by name.
+    pub commands: IntCounterVec,
+    /// Commands refused because too much was waiting.
+    pub overloaded: IntCounter,
+    /// Seconds from a command's acceptance to its answer.
+    pub send_to_ack_seconds: Histogram,
+    /// Gaps in a conversation's order that were repaired from PostgreSQL.
+    pub gap_repairs: IntCounter,
+    /// Times that Redis lost its memory or a connection, and everything was compared with PostgreSQL.
+    pub resyncs: IntCounter,
+    /// Failed Redis calls.
+    pub redis_errors: IntCounter,
+    /// Bytes that wait to be written to clients.
+    pub send_queue_bytes: IntGauge,
+}
+
+impl Metrics {
+    /// Registers all metrics. Fails only if two have one name.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let counter = |name: &str, help: &str| -> Result<IntCounter, prometheus::Error> {
+            let counter = IntCounter::new(name, help)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok(counter)
+        };
+        let counters =
+            |name: &str, help: &str, label: &str| -> Result<IntCounterVec, prometheus::Error> {
+                let counters = IntCounterVec::new(Opts::new(name, help), &[label])?;
+                registry.register(Box::new(counters.clone()))?;
+                Ok(counters)
+            };
+        let gauge = |name: &str, help: &str| -> Result<IntGauge, prometheus::Error> {
+            let gauge = IntGauge::new(name, help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok(gauge)
+        };
+        let seconds = Histogram::with_opts(
+            HistogramOpts::new(
+                "confab_gateway_send_to_ack_seconds",
+                "Seconds from a command's acceptance to its answer.",
+            )
+            .buckets(vec![
+                0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+            ]),
+        )?;
+        registry.register(Box::new(seconds.clone()))?;
+        Ok(Self {
+            connections: gauge("confab_gateway_connections", "Open client connections.")?,
+            sessions_closed: counters(
+                "confab_gateway_sessions_closed_total",
+                "Sessions that ended, by reason.",
+                "reason",
+            )?,
+            sockets_connected: counter(
+                "confab_gateway_sockets_connected_total",
+                "Sockets that connected.",
+            )?,
+            commands: counters(
+                "confab_gateway_commands_total",
+                "Commands accepted, by name.",
+                "command",
+            )?,
+            overloaded: counter(
+                "confab_gateway_overloaded_total",
+                "Commands refused because too much was waiting.",
+            )?,
+            send_to_ack_seconds: seconds,
+            gap_repairs: counter(
+                "confab_gateway_gap_repairs_total",
+                "Gaps in a conversation's order that were repaired from PostgreSQL.",
+            )?,
+            resyncs: counter(
+                "confab_gateway_resyncs_total",
+                "Times that everything was compared with PostgreSQL after a loss.",
+            )?,
+            redis_errors: counter("confab_gateway_redis_errors_total", "Failed Redis calls.")?,
+            send_queue_bytes: gauge(
+                "confab_gateway_send_queue_bytes",
+                "Bytes that wait to be written to clients.",
+            )?,
+            registry,
+        })
+    }
+
+    /// All metrics in Prometheus' text format.
+    pub fn scrape(&self) -> Result<Vec<u8>, prometheus::Error> {
+        let queued = i64::try_from(crate::hub::send_queue::queued_bytes()).unwrap_or(i64::MAX);
+        self.send_queue_bytes.set(queued);
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+}

@@ -1,0 +1,105 @@
+//! A node: everything that one gateway process shares between its connections.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use confab_shared::auth::TokenAuthority;
+use confab_shared::id::NodeId;
+use confab_shared::postgres;
+use confab_shared::redis::keyspace::Keyspace;
+use confab_shared::redis::{self, Retries};
+use fred::clients::Client;
+use fred::interfaces::ClientLike;
+use sqlx::PgPool;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::backplane::{self, Backplane, Notice};
+use crate::config::GatewayConfig;
+use crate::hub::Hub;
+use crate::ingress::Ingress;
+use crate::metrics::Metrics;
+
+/// What one gateway process shares between its connections.
+pub struct Node {
+    /// Its name, for as long as it lives.
+    pub id: NodeId,
+    /// Its settings.
+    pub config: GatewayConfig,
+    /// The truth.
+    pub database: PgPool,
+    /// A connection for commands.
+    pub redis: Client,
+    /// Issues and checks tokens.
+    pub tokens: TokenAuthority,
+    /// The way to the workers.
+    pub ingress: Ingress,
+    /// Rooms and users.
+    pub hub: Hub,
+    /// The way back from the workers and other nodes.
+    pub backplane: Backplane,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Node {
+    /// Connects to PostgreSQL and Redis and starts the node's tasks. Notices for its users come out of the receiver.
+    pub async fn start(
+        config: GatewayConfig,
+        stop: &CancellationToken,
+        tasks: &TaskTracker,
+    ) -> anyhow::Result<(Self, mpsc::Receiver<Notice>)> {
+        let tokens = TokenAuthority::new(
+            &config.auth.jwt_secret,
+            config.auth.token_lifetime()?,
+            config.environment,
+        )
+        .context("auth.jwt_secret")?;
+        let id = NodeId::generate();
+        let metrics = Arc::new(Metrics::new()?);
+        let database =
+            postgres::pool(&config.database, "confab-gateway").context("database.url")?;
+        postgres::partitions::check(&database, config.partitions.count).await?;
+        let keyspace = Keyspace::new(config.partitions.count);
+        let redis = redis::connect(&config.redis, Retries::Idempotent)
+            .await
+            .context("Redis")?;
+        // Appending has a connection of its own: order there must not depend on anybody else's commands.
+        let appending = redis::connect(&config.redis, Retries::None)
+            .await
+            .context("Redis")?;
+        let ingress = Ingress::start(&config.ingress, id, keyspace, &appending, &metrics, stop);
+        let (hub, requests) = Hub::start(&config.hub);
+        let parts = backplane::Parts {
+            node: id,
+            keyspace,
+            hub: hub.clone(),
+            requests,
+            ingress: ingress.clone(),
+            database: database.clone(),
+            redis: redis.clone(),
+            metrics: metrics.clone(),
+        };
+        let (backplane, notices) = Backplane::start(parts, &config.redis, &config.hub, stop, tasks)
+            .await
+            .context("Redis")?;
+        let node = Self {
+            id,
+            config,
+            database,
+            redis,
+            tokens,
+            ingress,
+            hub,
+            backplane,
+            metrics,
+        };
+        Ok((node, notices))
+    }
+
+    /// Whether Redis answers.
+    pub async fn redis_alive(&self) -> bool {
+        self.redis.ping::<String>(None).await.is_ok()
+    }
+}

@@ -1,0 +1,115 @@
+//! The Engine.IO heartbeat: the server pings, the client pongs (engine.io-protocol v4, "Heartbeat").
+
+use std::time::{Duration, Instant};
+
+/// What to do when a deadline has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beat {
+    /// Send a ping; the next deadline is the pong's.
+    Ping,
+    /// No pong came: the session is dead.
+    Dead,
+}
+
+/// The clockwork of one session: interval, ping, at most `timeout` until the pong, interval…
+#[derive(Debug, Clone)]
+pub struct Heartbeat {
+    interval: Duration,
+    timeout: Duration,
+    deadline: Instant,
+    awaits_pong: bool,
+}
+
+impl Heartbeat {
+    /// A session that opened now.
+    pub fn new(interval: Duration, timeout: Duration, now: Instant) -> Self {
+        Self {
+            interval,
+            timeout,
+            deadline: now + interval,
+            awaits_pong: false,
+        }
+    }
+
+    /// When something is due.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// The deadline has come. Returns nothing if it was moved meanwhile.
+    pub fn expire(&mut self, now: Instant) -> Option<Beat> {
+        if now < self.deadline {
+            return None;
+        }
+        if self.awaits_pong {
+            return Some(Beat::Dead);
+        }
+        self.awaits_pong = true;
+        self.deadline = now + self.timeout;
+        Some(Beat::Ping)
+    }
+
+    /// A pong came. One that nobody asked for changes nothing.
+    pub fn pong(&mut self, now: Instant) {
+        if self.awaits_pong {
+            self.awaits_pong = false;
+            self.deadline = now + self.interval;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const INTERVAL: Duration = Duration::from_millis(300);
+    const TIMEOUT: Duration = Duration::from_millis(200);
+
+    #[test]
+    fn a_silent_session_is_dead_at_interval_plus_timeout() {
+        let start = Instant::now();
+        let mut beat = Heartbeat::new(INTERVAL, TIMEOUT, start);
+        assert_eq!(
+            beat.expire(start + INTERVAL - Duration::from_millis(1)),
+            None
+        );
+        assert_eq!(beat.expire(start + INTERVAL), Some(Beat::Ping));
+        assert_eq!(
+            beat.expire(start + INTERVAL + TIMEOUT - Duration::from_millis(1)),
+            None
+        );
+        assert_eq!(beat.expire(start + INTERVAL + TIMEOUT), Some(Beat::Dead));
+    }
+
+    proptest! {
+        /// However pongs fall, a session is never closed sooner than the timeout after a ping, nor later than
+        /// interval + timeout after the last useful pong.
+        #[test]
+        fn death_is_neither_early_nor_late(pongs in prop::collection::vec(0_u64..600, 0..40)) {
+            let start = Instant::now();
+            let mut beat = Heartbeat::new(INTERVAL, TIMEOUT, start);
+            let (mut now, mut alive_at, mut pinged_at) = (start, start, None);
+            for step in pongs {
+                let until = now + Duration::from_millis(step);
+                while beat.deadline() <= until {
+                    let due = beat.deadline();
+                    match beat.expire(due) {
+                        Some(Beat::Ping) => pinged_at = Some(due),
+                        Some(Beat::Dead) => {
+                            prop_assert_eq!(due - alive_at, INTERVAL + TIMEOUT);
+                            prop_assert_eq!(Some(due - TIMEOUT), pinged_at);
+                            return Ok(());
+                        }
+                        None => prop_assert!(false, "a deadline that had come did nothing"),
+                    }
+                }
+                now = until;
+                beat.pong(now);
+                if pinged_at.take().is_some() {
+                    alive_at = now;
+                }
+            }
+        }
+    }
+}

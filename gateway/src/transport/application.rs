@@ -1,0 +1,197 @@
+//! The two traits that the protocol layers run behind, and what they are given.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use confab_gateway_protocol::json::{Args, Json};
+use http::{HeaderMap, Uri};
+
+use crate::hub::send_queue::SendQueue;
+use crate::session::DisconnectReason;
+
+/// The request that opened a session.
+#[derive(Debug, Clone)]
+pub struct Handshake {
+    /// Its target, query included.
+    pub uri: Uri,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Where the connection came from.
+    pub remote: SocketAddr,
+}
+
+impl Handshake {
+    /// The value of a query parameter, percent-decoded; the first one where it is repeated.
+    pub fn query(&self, name: &str) -> Option<String> {
+        query(&self.uri, name)
+    }
+}
+
+/// The value of a query parameter, percent-decoded; the first one where it is repeated.
+pub fn query(uri: &Uri, name: &str) -> Option<String> {
+    uri.query()?.split('&').find_map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (key == name).then(|| percent_decode(value))
+    })
+}
+
+fn percent_decode(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        match (first, tail) {
+            (b'+', _) => bytes.push(b' '),
+            (b'%', [high, low, after @ ..]) => match (hex(*high), hex(*low)) {
+                (Some(high), Some(low)) => {
+                    bytes.push(high << 4 | low);
+                    rest = after;
+                }
+                _ => bytes.push(b'%'),
+            },
+            _ => bytes.push(*first),
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit)
+        .to_digit(16)
+        .and_then(|digit| u8::try_from(digit).ok())
+}
+
+/// The way back to a session's client. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Link {
+    queue: Arc<SendQueue>,
+}
+
+impl Link {
+    /// The way into a queue.
+    pub fn new(queue: Arc<SendQueue>) -> Self {
+        Self { queue }
+    }
+
+    /// Queues whole WebSocket frames. False if the session is ending.
+    pub fn push(&self, frames: Bytes) -> bool {
+        self.queue.push(frames)
+    }
+
+    /// Ends the session once what is queued is written.
+    pub fn close(&self, reason: DisconnectReason) {
+        self.queue.close(reason);
+    }
+
+    /// The session's queue.
+    pub fn queue(&self) -> &Arc<SendQueue> {
+        &self.queue
+    }
+}
+
+/// What is done with the messages of Engine.IO sessions.
+pub trait EngineHandler: Send + Sync + 'static {
+    /// What is kept per session.
+    type Session: Send;
+
+    /// A session opened.
+    fn open(&self, handshake: Arc<Handshake>, link: Link) -> Self::Session;
+
+    /// A text message came. An error ends the session.
+    fn text(
+        &self,
+        session: &mut Self::Session,
+        text: &str,
+    ) -> impl Future<Output = Result<(), DisconnectReason>> + Send;
+
+    /// A binary message came. An error ends the session.
+    fn binary(
+        &self,
+        session: &mut Self::Session,
+        bytes: Bytes,
+    ) -> impl Future<Output = Result<(), DisconnectReason>> + Send;
+
+    /// Whether the session may stay when its time to begin is over.
+    fn has_begun(&self, session: &Self::Session) -> bool;
+
+    /// The session is over.
+    fn closed(
+        &self,
+        session: Self::Session,
+        reason: DisconnectReason,
+    ) -> impl Future<Output = ()> + Send;
+}
+
+/// Why a socket may not join a namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectRefused {
+    /// For the client's `connect_error`.
+    pub message: String,
+    /// A JSON value for its `data`, if there is more to say.
+    pub data: Option<String>,
+}
+
+/// An event from a client.
+#[derive(Debug, Clone, Copy)]
+pub struct Incoming<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its arguments, as they were written.
+    pub args: Args<'a>,
+    /// The id of the acknowledgement it asks for.
+    pub ack_id: Option<u64>,
+    /// Its attachments, which its arguments' placeholders name by number.
+    pub attachments: &'a [Bytes],
+}
+
+/// What happens in the namespaces of Socket.IO sessions.
+///
+/// Calls for one session come one at a time, in the order of its packets: a slow answer holds back that session, nobody else.
+pub trait Application: Send + Sync + 'static {
+    /// What is kept per socket.
+    type Socket: Send;
+
+    /// A client asks to join a namespace. `Ok(None)`: there is no such namespace.
+    fn connect(
+        &self,
+        handshake: &Arc<Handshake>,
+        namespace: &str,
+        auth: Option<Json<'_>>,
+        link: &Link,
+    ) -> impl Future<Output = Result<Option<Self::Socket>, ConnectRefused>> + Send;
+
+    /// The client has been told that it joined: events may be sent from here on.
+    fn connected(&self, socket: &mut Self::Socket) -> impl Future<Output = ()> + Send;
+
+    /// An event came.
+    fn event(
+        &self,
+        socket: &mut Self::Socket,
+        event: Incoming<'_>,
+    ) -> impl Future<Output = ()> + Send;
+
+    /// The client left the namespace, or its session ended.
+    fn disconnected(
+        &self,
+        socket: Self::Socket,
+        reason: DisconnectReason,
+    ) -> impl Future<Output = ()> + Send;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn query_parameters_are_decoded() {
+        let uri: Uri = "/socket.io/?EIO=4&transport=websocket&dialect=a%2Fb+c&x"
+            .parse()
+            .unwrap();
+        assert_eq!(query(&uri, "EIO").as_deref(), Some("4"));
+        assert_eq!(query(&uri, "dialect").as_deref(), Some("a/b c"));
+        assert_eq!(query(&uri, "x").as_deref(), Some(""));
+        assert_eq!(query(&uri, "y"), None);
+    }
+}

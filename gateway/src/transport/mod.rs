@@ -1,0 +1,11 @@
+//! Transports: they carry sessions. They run the protocols' state machines and do what these decide.
+//!
+//! Nothing here knows chat: what happens in a namespace is an [`application::Application`]'s, what happens to raw Engine.IO messages
+//! is an [`application::EngineHandler`]'s.
+
+pub mod application;
+pub mod endpoint;
+pub mod origin;
+pub mod sessions;
+pub mod socketio;
+mod websocket;

@@ -1,0 +1,233 @@
+//! A client that sends exactly the bytes it is told to, and the echo server it talks to.
+
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// What a step may take on a slow machine before the test fails.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The echo example, on a port of its own.
+pub struct Echo {
+    child: Child,
+    pub address: SocketAddr,
+}
+
+impl Echo {
+    /// Heartbeats fast enough to be watched.
+    pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    pub fn with(flags: &[&str]) -> Self {
+        // target/debug/deps/it-… → target/debug/examples/echo, which cargo builds together with this test.
+        let test = std::env::current_exe().unwrap();
+        let program: PathBuf = test
+            .parent()
+            .unwrap()
+            .parent()
+            .unwrap()
+            .join("examples/echo");
+        let mut child = Command::new(&program)
+            .args(["--port", "0"])
+            .args(flags)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let address = line.trim().rsplit(' ').next().unwrap().parse().unwrap();
+        Self { child, address }
+    }
+
+    /// An Engine.IO session at this path, its open packet read.
+    pub fn session(&self, path: &str) -> Raw {
+        let mut raw = Raw::upgrade(self.address, &format!("{path}?EIO=4&transport=websocket"));
+        let open = raw.text();
+        assert!(open.starts_with("0{"), "{open}");
+        raw
+    }
+
+    /// A Socket.IO session that joined `/`.
+    pub fn socket(&self) -> Raw {
+        let mut raw = self.session("/socket.io/");
+        raw.send_text("40");
+        assert!(raw.text().starts_with("40{\"sid\":\""));
+        assert_eq!(raw.text(), "42[\"auth\",{}]");
+        raw
+    }
+
+    /// Sends a request as it is and returns the status line and body of the answer.
+    pub fn request(&self, text: &str) -> (String, String) {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(text.as_bytes()).unwrap();
+        read_response(&mut stream)
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+fn read_response(stream: &mut TcpStream) -> (String, String) {
+    let mut bytes = Vec::new();
+    let mut byte = [0];
+    while !bytes.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).unwrap();
+        bytes.push(byte[0]);
+    }
+    let head = String::from_utf8(bytes).unwrap();
+    let length = head
+        .lines()
+        .find_map(|line| {
+            line.to_ascii_lowercase()
+                .strip_prefix("content-length:")
+                .map(|n| n.trim().parse().unwrap())
+        })
+        .unwrap_or(0_usize);
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).unwrap();
+    (
+        head.lines().next().unwrap().to_owned(),
+        String::from_utf8(body).unwrap(),
+    )
+}
+
+/// A frame as it came: opcode and payload.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Frame {
+    pub opcode: u8,
+    pub payload: Vec<u8>,
+}
+
+/// A WebSocket connection in the raw.
+pub struct Raw {
+    stream: TcpStream,
+}
+
+impl Raw {
+    pub fn upgrade(address: SocketAddr, target: &str) -> Self {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let request = format!(
+            "GET {target} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let (status, body) = read_response(&mut stream);
+        assert!(status.contains("101"), "{status} {body}");
+        Self { stream }
+    }
+
+    /// Bytes as they are.
+    pub fn send_raw(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).unwrap();
+    }
+
+    /// One frame, masked as clients must.
+    pub fn send(&mut self, fin: bool, opcode: u8, payload: &[u8]) {
+        self.send_raw(&frame(fin, opcode, payload, Some([1, 2, 3, 4])));
+    }
+
+    pub fn send_text(&mut self, text: &str) {
+        self.send(true, 1, text.as_bytes());
+    }
+
+    /// The next frame, whatever it is; none where the connection ended.
+    pub fn frame(&mut self) -> Option<Frame> {
+        let mut head = [0; 2];
+        match self.stream.read_exact(&mut head) {
+            Ok(()) => {}
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset
+                ) =>
+            {
+                return None;
+            }
+            Err(error) => panic!("{error}"),
+        }
+        assert_eq!(head[0] & 0xf0, 0x80, "a whole frame without extensions");
+        assert_eq!(head[1] & 0x80, 0, "servers do not mask");
+        let length = match head[1] {
+            126 => {
+                let mut more = [0; 2];
+                self.stream.read_exact(&mut more).unwrap();
+                usize::from(u16::from_be_bytes(more))
+            }
+            127 => {
+                let mut more = [0; 8];
+                self.stream.read_exact(&mut more).unwrap();
+                usize::try_from(u64::from_be_bytes(more)).unwrap()
+            }
+            short => usize::from(short),
+        };
+        let mut payload = vec![0; length];
+        self.stream.read_exact(&mut payload).unwrap();
+        Some(Frame {
+            opcode: head[0] & 0x0f,
+            payload,
+        })
+    }
+
+    /// The next text message; pings are answered on the way.
+    pub fn text(&mut self) -> String {
+        loop {
+            let frame = self.frame().expect("the connection ended");
+            assert_eq!(frame.opcode, 1, "{frame:?}");
+            let text = String::from_utf8(frame.payload).unwrap();
+            if text != "2" {
+                return text;
+            }
+            self.send_text("3");
+        }
+    }
+
+    /// The session ends; its close code, if it said one.
+    pub fn closed(&mut self) -> Option<u16> {
+        while let Some(frame) = self.frame() {
+            if frame.opcode == 8 {
+                assert!(self.frame().is_none(), "a frame after Close");
+                return Some(u16::from_be_bytes([frame.payload[0], frame.payload[1]]));
+            }
+        }
+        None
+    }
+}
+
+/// A client's frame.
+pub fn frame(fin: bool, opcode: u8, payload: &[u8], mask: Option<[u8; 4]>) -> Vec<u8> {
+    let mut bytes = vec![u8::from(fin) << 7 | opcode];
+    let masked = if mask.is_some() { 0x80 } else { 0 };
+    if let Ok(short @ 0..=125) = u8::try_from(payload.len()) {
+        bytes.push(masked | short);
+    } else if let Ok(medium) = u16::try_from(payload.len()) {
+        bytes.push(masked | 126);
+        bytes.extend(medium.to_be_bytes());
+    } else {
+        bytes.push(masked | 127);
+        bytes.extend((payload.len() as u64).to_be_bytes());
+    }
+    match mask {
+        Some(mask) => {
+            bytes.extend(mask);
+            bytes.extend(
+                payload
+                    .iter()
+                    .zip(mask.iter().cycle())
+                    .map(|(byte, mask)| byte ^ mask),
+            );
+        }
+        None => bytes.extend(payload),
+    }
+    bytes
+}
