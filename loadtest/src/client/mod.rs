@@ -6,6 +6,8 @@
 mod frame;
 mod packet;
 pub mod scan;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::time::Duration;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use confab_loadtest::client::{ClientError, Connection};
@@ -30,9 +30,10 @@ const PACE: Duration = Duration::from_millis(250);
 
 /// What all clients do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 pub(crate) enum Phase {
     /// Connect and join, no more.
-    Gather,
+    Gather = 1,
     /// Everything.
     Flow,
     /// Finish what was begun.
@@ -47,8 +48,8 @@ pub(crate) struct Stage {
     pub(crate) endpoints: Vec<Endpoint>,
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) finish: CancellationToken,
-    /// By client: whether it is connected and has nothing left to do in the present phase.
-    pub(crate) quiet: Vec<AtomicBool>,
+    /// By client: the phase in which it is present and has nothing left to do; 0 while it has.
+    pub(crate) quiet: Vec<AtomicU8>,
 }
 
 /// A user.
@@ -97,7 +98,7 @@ impl Client {
                 }
                 Err(_) => sleep(BACK_OFF + Duration::from_millis(self.dice.below(150))).await,
             }
-            self.note_quiet(false);
+            self.note_quiet(None);
             self.gateway = (self.gateway + 1) % self.stage.endpoints.len();
         }
         self.member.into_log()
@@ -138,7 +139,7 @@ impl Client {
             }
             let idle =
                 self.member.unanswered() == 0 && self.retries.is_empty() && self.is_present();
-            self.note_quiet(idle && (phase != Phase::LastReading || self.read_last));
+            self.note_quiet(idle.then_some(phase));
             connection.flush()?;
             let wake = self
                 .retries
@@ -161,8 +162,8 @@ impl Client {
             && (0..self.member.places()).all(|place| !self.member.needs_history(place))
     }
 
-    fn note_quiet(&self, quiet: bool) {
-        self.stage.quiet[self.index].store(quiet, Ordering::Relaxed);
+    fn note_quiet(&self, phase: Option<Phase>) {
+        self.stage.quiet[self.index].store(phase.map_or(0, |phase| phase as u8), Ordering::Relaxed);
     }
 
     /// Reads the histories that a reconnection left open. One that cannot be read now is read later.

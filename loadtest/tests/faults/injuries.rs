@@ -12,6 +12,8 @@ use crate::harness::{Harness, dies, kill, signal};
 
 /// How long a worker under load may take to come to its failpoint.
 const FAILPOINT_LIMIT: Duration = Duration::from_secs(30);
+/// A worker aborts in the batch after so many: a second or two under this load, so that it is ready before.
+const BATCHES: u32 = 150;
 /// How long something stays dead before it is started again.
 const DEAD: Duration = Duration::from_millis(1_500);
 /// A fast shutdown of PostgreSQL, or a worker's death, takes no longer.
@@ -24,7 +26,7 @@ pub(crate) enum Injury {
     KillGateway(usize),
     /// `kill -9`, started again.
     KillWorker(usize),
-    /// Worker 0 aborts at this place in its 21st batch; started again without.
+    /// Worker 0 aborts at this place; started again without.
     Failpoint(&'static str),
     /// SIGSTOP for so long, then SIGCONT.
     SleepWorker(usize, Duration),
@@ -75,7 +77,7 @@ impl Injury {
                 harness
                     .restart(
                         restart,
-                        &[("FAILPOINTS", &format!("{place}=20*off->return"))],
+                        &[("FAILPOINTS", &format!("{place}={BATCHES}*off->return"))],
                     )
                     .await;
                 let pid = harness.cluster().workers[0].pid;

@@ -118,11 +118,11 @@ fn the_last_words_of_quiet_rooms_after_a_worker_was_killed() {
 
 #[test]
 #[ignore = "needs CONFAB_TEST_STATE; run by deploy/test"]
-fn z_a_mix_of_everything() {
+fn then_a_mix_of_everything() {
     run(async {
         let harness = Harness::from_environment().await;
         let mut dice = Dice::seeded();
-        let mut scenario = Scenario::begin("z_a_mix_of_everything", &harness).await;
+        let mut scenario = Scenario::begin("then_a_mix_of_everything", &harness).await;
         scenario.flow(BEFORE).await;
         let begun = tokio::time::Instant::now();
         while begun.elapsed() < MIX {

@@ -1,7 +1,7 @@
 //! A cluster under load while something breaks: from making the users to the verdict.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use confab_loadtest::checker::Case;
@@ -81,7 +81,7 @@ impl Scenario {
             endpoints: cluster.endpoints(),
             phase: watching,
             finish: CancellationToken::new(),
-            quiet: (0..USERS).map(|_| AtomicBool::new(false)).collect(),
+            quiet: (0..USERS).map(|_| AtomicU8::new(0)).collect(),
         });
         let mut clients = JoinSet::new();
         let mut progress = Vec::new();
@@ -140,7 +140,6 @@ impl Scenario {
         let quiet = self.falls_quiet(QUIET_LIMIT).await;
         let tail = self.last_words_arrive().await;
         self.phase.send_replace(Phase::LastReading);
-        sleep(Duration::from_millis(300)).await;
         let read = self.falls_quiet(QUIET_LIMIT).await;
         // What is delivered twice comes late.
         sleep(Duration::from_millis(700)).await;
@@ -182,13 +181,14 @@ impl Scenario {
 
     /// How long it took until nobody had anything left to do.
     async fn falls_quiet(&self, limit: Duration) -> Option<Duration> {
+        let phase = *self.phase.borrow() as u8;
         let begun = Instant::now();
         while begun.elapsed() < limit {
             if self
                 .stage
                 .quiet
                 .iter()
-                .all(|quiet| quiet.load(Ordering::Relaxed))
+                .all(|quiet| quiet.load(Ordering::Relaxed) == phase)
             {
                 return Some(begun.elapsed());
             }
