@@ -152,13 +152,12 @@ fn comings_and_goings_are_found_by_time() {
         let since = Timestamp::now();
         let added = db.add(room, &[cid]).await;
         let removed = db.remove(room, ben, ann, None).await;
+        let asked = [(ann, since), (ben, since), (cid, since)];
         assert_eq!(
-            conversations::joined_since(&db.pool, &[ann, ben, cid], since)
-                .await
-                .unwrap(),
+            conversations::joined_since(&db.pool, &asked).await.unwrap(),
             [(cid, room, added)]
         );
-        let gone = conversations::removed_since(&db.pool, &[ann, ben, cid], since)
+        let gone = conversations::removed_since(&db.pool, &asked)
             .await
             .unwrap();
         assert_eq!(
@@ -167,6 +166,26 @@ fn comings_and_goings_are_found_by_time() {
                 .collect::<Vec<_>>(),
             [(ben, removed, ann)]
         );
+        // Each is asked about since a moment of its own.
+        tokio::time::sleep(std::time::Duration::from_millis(3)).await;
+        let later = Timestamp::now();
+        let again = db.add(room, &[ben]).await;
+        let apart = [
+            (cid, later),
+            (ben, later),
+            (ann, since.minus(std::time::Duration::from_secs(60))),
+        ];
+        assert_eq!(
+            conversations::joined_since(&db.pool, &apart).await.unwrap(),
+            [(ann, room, Seq(1)), (ben, room, again)]
+        );
+        assert!(
+            conversations::removed_since(&db.pool, &apart)
+                .await
+                .unwrap()
+                .is_empty()
+        );
+        let removed = db.remove(room, ben, ann, None).await;
         assert_eq!(
             conversations::membership(&db.pool, room, ben)
                 .await
