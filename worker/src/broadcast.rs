@@ -87,7 +87,7 @@ impl Broadcast {
                 Ok::<String, _>(_) => return FanOut::Announced,
                 Err(error) => {
                     self.failed(&error, "events cannot be announced", &mut pause)
-                        .await
+                        .await;
                 }
             }
         }

@@ -196,7 +196,7 @@ impl Lane {
             match reading {
                 Ok(Reading::Entries(entries)) => {
                     self.accept(partition, entries, share, &mut batch, &mut aftermath)
-                        .await
+                        .await;
                 }
                 Ok(Reading::CaughtUp) => {
                     if let Some(served) = self.served.get_mut(&partition) {
@@ -292,7 +292,7 @@ impl Lane {
                 _ => {
                     self.processor
                         .give_up(partition, &id, &payload, &reason, waiting, aftermath)
-                        .await
+                        .await;
                 }
             }
         }

@@ -70,6 +70,6 @@ fn heir(conversation: &Conversation) -> Option<UserId> {
         return None;
     }
     present()
-        .min_by_key(|row| (row.role != MemberRole::Admin, row.joined_at, row.user_id))
+        .min_by_key(|row| (row.role != MemberRole::Admin, row.joined_seq, row.user_id))
         .map(|row| row.user_id)
 }

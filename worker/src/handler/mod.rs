@@ -13,6 +13,8 @@ mod mark_read;
 mod remove_member;
 mod send_message;
 mod state;
+#[cfg(test)]
+mod tests;
 mod wanted;
 
 use confab_shared::id::{CommandId, ConversationId, MessageId, UserId};
@@ -146,10 +148,8 @@ fn decide_one(state: &mut BatchState, request: &Request<'_>) -> Result<Answer, R
         state.notify_again(request);
         return Ok(answer);
     }
-    let before = state.last_seq(request.conversation());
     let answer = apply(state, request)?;
-    let durable = state.last_seq(request.conversation()) > before;
-    state.remember(request, &answer, durable);
+    state.remember(request, &answer);
     Ok(answer)
 }
 

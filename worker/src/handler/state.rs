@@ -179,13 +179,6 @@ impl BatchState {
         self.conversations.insert(id, conversation);
     }
 
-    /// The last change of a conversation so far; zero if there is none.
-    pub(super) fn last_seq(&self, conversation: ConversationId) -> Seq {
-        self.conversations
-            .get(&conversation)
-            .map_or(Seq(0), |conversation| conversation.last_seq)
-    }
-
     /// How many messages a member has not read whose marker stands at `marker`.
     pub(super) fn unread(&self, id: ConversationId, marker: i64) -> i64 {
         let Some(conversation) = self.conversations.get(&id) else {
@@ -208,16 +201,26 @@ impl BatchState {
     }
 
     /// Remembers what a command did: for this batch, and for good where nothing else would tell.
-    pub(super) fn remember(&mut self, request: &Request<'_>, answer: &Answer, durable: bool) {
+    ///
+    /// That includes a command that found nothing to do: adding somebody who is a member must not add them on a repetition after
+    /// they were removed.
+    pub(super) fn remember(&mut self, request: &Request<'_>, answer: &Answer) {
         let (conversation, command) = (request.conversation(), request.id());
         self.first_runs
             .insert((conversation, command), answer.clone());
-        // A message carries its command's id, and a read marker never goes back: these are their own memory.
-        let own_memory = matches!(
-            request.envelope.command,
-            Command::SendMessage { .. } | Command::MarkRead { .. }
-        );
-        if let (Answer::Outcome(outcome), true, false) = (answer, durable, own_memory) {
+        // A message carries its command's id, and a marker at a message never goes back: these are their own memory. "Everything"
+        // is more on a repetition than it was.
+        let own_memory = match request.envelope.command {
+            Command::SendMessage { .. } | Command::MarkRead { up_to: Some(_) } => true,
+            Command::CreateConversation { .. }
+            | Command::MarkRead { up_to: None }
+            | Command::EditMessage { .. }
+            | Command::DeleteMessage { .. }
+            | Command::AddMembers { .. }
+            | Command::RemoveMember { .. }
+            | Command::Leave => false,
+        };
+        if let (Answer::Outcome(outcome), false) = (answer, own_memory) {
             // Serialising this enum cannot fail; were it to, an empty text would still say that the command took effect.
             let outcome = serde_json::to_string(outcome).unwrap_or_default();
             self.applied.push(AppliedCommand {

@@ -23,8 +23,10 @@ pub fn wanted(requests: &[Request<'_>]) -> Wanted {
                 messages.extend(*reply_to);
                 continue;
             }
-            Command::MarkRead { up_to } => {
-                messages.extend(*up_to);
+            Command::MarkRead {
+                up_to: Some(message),
+            } => {
+                messages.insert(*message);
                 continue;
             }
             Command::CreateConversation {
@@ -40,7 +42,7 @@ pub fn wanted(requests: &[Request<'_>]) -> Wanted {
             Command::EditMessage { message, .. } | Command::DeleteMessage { message } => {
                 messages.insert(*message);
             }
-            Command::Leave => {}
+            Command::MarkRead { up_to: None } | Command::Leave => {}
         }
         wanted.commands.push((conversation, request.id()));
     }

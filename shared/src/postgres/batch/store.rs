@@ -179,7 +179,7 @@ WITH fence AS (
     SELECT n.conversation, n.command, n.outcome, go.at
     FROM go, unnest($41::uuid[], $42::uuid[], $43::text[]) AS n (conversation, command, outcome)
 )
-SELECT ARRAY(SELECT id FROM fence) AS held, EXISTS (SELECT 1 FROM go) AS gone, ARRAY(SELECT id FROM sent ORDER BY id) AS ids";
+SELECT ARRAY(SELECT id FROM fence) AS held, EXISTS (SELECT 1 FROM go) AS done, ARRAY(SELECT id FROM sent ORDER BY id) AS ids";
 
 /// Commits a batch under the epochs that its partitions were taken over with, wholly or not at all.
 ///
@@ -188,14 +188,13 @@ SELECT ARRAY(SELECT id FROM fence) AS held, EXISTS (SELECT 1 FROM go) AS gone, A
 pub async fn store(
     connection: &mut PgConnection,
     fence: &[(Partition, i64)],
-    changes: &Changes,
+    batch: &Changes,
 ) -> Result<Stored, sqlx::Error> {
-    let (created, changed, members) = (&changes.created, &changes.changed, &changes.members);
-    let (sent, messages, applied) = (&changes.sent, &changes.messages, &changes.applied);
+    let Changes { at, created, changed, members, sent, messages, applied } = batch;
     let result = sqlx::query_as::<_, (Vec<i16>, bool, Vec<MessageId>)>(STORE)
         .bind(column(fence, |(partition, _)| row_id(*partition)))
         .bind(column(fence, |(_, epoch)| *epoch))
-        .bind(changes.at)
+        .bind(at)
         .bind(column(changed, |row| row.id))
         .bind(column(changed, |row| row.previous_seq))
         .bind(column(changed, |row| row.last_seq))

@@ -3,20 +3,15 @@
 //! Owns the leases in Redis and the epochs in PostgreSQL; knows nothing of commands. A lease says who should process a partition;
 //! the epoch makes sure that nobody else's work takes effect, so every mistake here costs time, never truth.
 
+mod leases;
+
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
-use std::time::Duration;
 
 use confab_shared::id::Partition;
 use confab_shared::lifecycle::Shutdown;
 use confab_shared::postgres::partitions;
-use confab_shared::redis::keyspace::Keyspace;
-use confab_shared::redis::{Retries, connect, scripts};
-use fred::clients::Client;
 use fred::error::Error;
-use fred::interfaces::KeysInterface;
-use fred::types::scripts::Script;
-use fred::types::{Expiration, SetOptions};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -27,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::consumer::{Assignment, Context, LaneCommand, LaneReport, run_lane};
 use crate::ops::Readiness;
 use crate::pause::Pause;
+use leases::Leases;
 
 /// How a lease that this worker holds is used.
 #[derive(Debug)]
@@ -392,88 +388,6 @@ fn quota(partitions: u16, live: &[String], worker: &str) -> (usize, usize) {
         partitions / workers + usize::from(rank < partitions % workers),
         rank,
     )
-}
-
-/// The leases and the registration in Redis.
-struct Leases {
-    client: Client,
-    worker: String,
-    ttl: Duration,
-    register: Script,
-    renew: Script,
-    release: Script,
-}
-
-impl Leases {
-    async fn connect(context: &Context) -> Result<Self, Error> {
-        Ok(Self {
-            client: connect(&context.config.redis, Retries::None).await?,
-            worker: context.id.to_string(),
-            ttl: Duration::from_millis(context.config.worker.lease_ttl_ms),
-            register: scripts::worker_register(),
-            renew: scripts::lease_renew(),
-            release: scripts::lease_release(),
-        })
-    }
-
-    fn ttl_ms(&self) -> i64 {
-        i64::try_from(self.ttl.as_millis()).unwrap_or(i64::MAX)
-    }
-
-    /// Says that this worker lives, and learns who else does.
-    async fn register(&self) -> Result<Vec<String>, Error> {
-        let arguments = vec![self.worker.clone(), self.ttl_ms().to_string()];
-        self.register
-            .evalsha_with_reload(&self.client, Keyspace::workers(), arguments)
-            .await
-    }
-
-    async fn unregister(&self) -> Result<(), Error> {
-        let arguments = vec![self.worker.clone(), "0".to_owned()];
-        let _live: Vec<String> = self
-            .register
-            .evalsha_with_reload(&self.client, Keyspace::workers(), arguments)
-            .await?;
-        Ok(())
-    }
-
-    /// Takes a lease if nobody has it.
-    async fn acquire(&self, partition: Partition) -> Result<bool, Error> {
-        let expiration = Some(Expiration::PX(self.ttl_ms()));
-        let taken: Option<String> = self
-            .client
-            .set(
-                Keyspace::lease(partition),
-                self.worker.as_str(),
-                expiration,
-                Some(SetOptions::NX),
-                false,
-            )
-            .await?;
-        Ok(taken.is_some())
-    }
-
-    /// Extends a lease. False: it is not ours.
-    async fn renew(&self, partition: Partition) -> Result<bool, Error> {
-        let arguments = vec![self.worker.clone(), self.ttl_ms().to_string()];
-        let renewed: i64 = self
-            .renew
-            .evalsha_with_reload(&self.client, Keyspace::lease(partition), arguments)
-            .await?;
-        Ok(renewed == 1)
-    }
-
-    async fn release(&self, partition: Partition) -> Result<(), Error> {
-        let _released: i64 = self
-            .release
-            .evalsha_with_reload(
-                &self.client,
-                Keyspace::lease(partition),
-                vec![self.worker.clone()],
-            )
-            .await?;
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,96 @@
+//! The leases and the registration, in Redis.
+
+use std::time::Duration;
+
+use confab_shared::id::Partition;
+use confab_shared::redis::keyspace::Keyspace;
+use confab_shared::redis::{Retries, connect, scripts};
+use fred::clients::Client;
+use fred::error::Error;
+use fred::interfaces::KeysInterface;
+use fred::types::scripts::Script;
+use fred::types::{Expiration, SetOptions};
+
+use crate::consumer::Context;
+
+/// The leases and the registration in Redis.
+pub(super) struct Leases {
+    client: Client,
+    pub(super) worker: String,
+    ttl: Duration,
+    register: Script,
+    renew: Script,
+    release: Script,
+}
+
+impl Leases {
+    pub(super) async fn connect(context: &Context) -> Result<Self, Error> {
+        Ok(Self {
+            client: connect(&context.config.redis, Retries::None).await?,
+            worker: context.id.to_string(),
+            ttl: Duration::from_millis(context.config.worker.lease_ttl_ms),
+            register: scripts::worker_register(),
+            renew: scripts::lease_renew(),
+            release: scripts::lease_release(),
+        })
+    }
+
+    fn ttl_ms(&self) -> i64 {
+        i64::try_from(self.ttl.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// Says that this worker lives, and learns who else does.
+    pub(super) async fn register(&self) -> Result<Vec<String>, Error> {
+        let arguments = vec![self.worker.clone(), self.ttl_ms().to_string()];
+        self.register
+            .evalsha_with_reload(&self.client, Keyspace::workers(), arguments)
+            .await
+    }
+
+    pub(super) async fn unregister(&self) -> Result<(), Error> {
+        let arguments = vec![self.worker.clone(), "0".to_owned()];
+        let _live: Vec<String> = self
+            .register
+            .evalsha_with_reload(&self.client, Keyspace::workers(), arguments)
+            .await?;
+        Ok(())
+    }
+
+    /// Takes a lease if nobody has it.
+    pub(super) async fn acquire(&self, partition: Partition) -> Result<bool, Error> {
+        let expiration = Some(Expiration::PX(self.ttl_ms()));
+        let taken: Option<String> = self
+            .client
+            .set(
+                Keyspace::lease(partition),
+                self.worker.as_str(),
+                expiration,
+                Some(SetOptions::NX),
+                false,
+            )
+            .await?;
+        Ok(taken.is_some())
+    }
+
+    /// Extends a lease. False: it is not ours.
+    pub(super) async fn renew(&self, partition: Partition) -> Result<bool, Error> {
+        let arguments = vec![self.worker.clone(), self.ttl_ms().to_string()];
+        let renewed: i64 = self
+            .renew
+            .evalsha_with_reload(&self.client, Keyspace::lease(partition), arguments)
+            .await?;
+        Ok(renewed == 1)
+    }
+
+    pub(super) async fn release(&self, partition: Partition) -> Result<(), Error> {
+        let _released: i64 = self
+            .release
+            .evalsha_with_reload(
+                &self.client,
+                Keyspace::lease(partition),
+                vec![self.worker.clone()],
+            )
+            .await?;
+        Ok(())
+    }
+}
