@@ -10,18 +10,18 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The echo example, on a port of its own.
-pub struct Echo {
+pub(crate) struct Echo {
     child: Child,
     pub address: SocketAddr,
 }
 
 impl Echo {
     /// Heartbeats fast enough to be watched.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::with(&[])
     }
 
-    pub fn with(flags: &[&str]) -> Self {
+    pub(crate) fn with(flags: &[&str]) -> Self {
         // target/debug/deps/it-… → target/debug/examples/echo, which cargo builds together with this test.
         let test = std::env::current_exe().unwrap();
         let program: PathBuf = test
@@ -45,7 +45,7 @@ impl Echo {
     }
 
     /// An Engine.IO session at this path, its open packet read.
-    pub fn session(&self, path: &str) -> Raw {
+    pub(crate) fn session(&self, path: &str) -> Raw {
         let mut raw = Raw::upgrade(self.address, &format!("{path}?EIO=4&transport=websocket"));
         let open = raw.text();
         assert!(open.starts_with("0{"), "{open}");
@@ -53,7 +53,7 @@ impl Echo {
     }
 
     /// A Socket.IO session that joined `/`.
-    pub fn socket(&self) -> Raw {
+    pub(crate) fn socket(&self) -> Raw {
         let mut raw = self.session("/socket.io/");
         raw.send_text("40");
         assert!(raw.text().starts_with("40{\"sid\":\""));
@@ -62,7 +62,7 @@ impl Echo {
     }
 
     /// Sends a request as it is and returns the status line and body of the answer.
-    pub fn request(&self, text: &str) -> (String, String) {
+    pub(crate) fn request(&self, text: &str) -> (String, String) {
         let mut stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.write_all(text.as_bytes()).unwrap();
@@ -103,18 +103,18 @@ fn read_response(stream: &mut TcpStream) -> (String, String) {
 
 /// A frame as it came: opcode and payload.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Frame {
+pub(crate) struct Frame {
     pub opcode: u8,
     pub payload: Vec<u8>,
 }
 
 /// A WebSocket connection in the raw.
-pub struct Raw {
+pub(crate) struct Raw {
     stream: TcpStream,
 }
 
 impl Raw {
-    pub fn upgrade(address: SocketAddr, target: &str) -> Self {
+    pub(crate) fn upgrade(address: SocketAddr, target: &str) -> Self {
         let mut stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let request = format!(
@@ -128,21 +128,21 @@ impl Raw {
     }
 
     /// Bytes as they are.
-    pub fn send_raw(&mut self, bytes: &[u8]) {
+    pub(crate) fn send_raw(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).unwrap();
     }
 
     /// One frame, masked as clients must.
-    pub fn send(&mut self, fin: bool, opcode: u8, payload: &[u8]) {
+    pub(crate) fn send(&mut self, fin: bool, opcode: u8, payload: &[u8]) {
         self.send_raw(&frame(fin, opcode, payload, Some([1, 2, 3, 4])));
     }
 
-    pub fn send_text(&mut self, text: &str) {
+    pub(crate) fn send_text(&mut self, text: &str) {
         self.send(true, 1, text.as_bytes());
     }
 
     /// The next frame, whatever it is; none where the connection ended.
-    pub fn frame(&mut self) -> Option<Frame> {
+    pub(crate) fn frame(&mut self) -> Option<Frame> {
         let mut head = [0; 2];
         match self.stream.read_exact(&mut head) {
             Ok(()) => {}
@@ -180,7 +180,7 @@ impl Raw {
     }
 
     /// The next text message; pings are answered on the way.
-    pub fn text(&mut self) -> String {
+    pub(crate) fn text(&mut self) -> String {
         loop {
             let frame = self.frame().expect("the connection ended");
             assert_eq!(frame.opcode, 1, "{frame:?}");
@@ -193,7 +193,7 @@ impl Raw {
     }
 
     /// The session ends; its close code, if it said one.
-    pub fn closed(&mut self) -> Option<u16> {
+    pub(crate) fn closed(&mut self) -> Option<u16> {
         while let Some(frame) = self.frame() {
             if frame.opcode == 8 {
                 assert!(self.frame().is_none(), "a frame after Close");
@@ -205,7 +205,7 @@ impl Raw {
 }
 
 /// A client's frame.
-pub fn frame(fin: bool, opcode: u8, payload: &[u8], mask: Option<[u8; 4]>) -> Vec<u8> {
+pub(crate) fn frame(fin: bool, opcode: u8, payload: &[u8], mask: Option<[u8; 4]>) -> Vec<u8> {
     let mut bytes = vec![u8::from(fin) << 7 | opcode];
     let masked = if mask.is_some() { 0x80 } else { 0 };
     if let Ok(short @ 0..=125) = u8::try_from(payload.len()) {
