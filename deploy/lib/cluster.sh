@@ -77,6 +77,7 @@ program_environment() { # INTERNAL_PORT
     export JWT_SECRET=${JWT_SECRET:-$DEV_JWT_SECRET}
     export CONFAB_ENVIRONMENT=${CONFAB_ENVIRONMENT:-development} CONFAB_LOG__FORMAT=${CONFAB_LOG__FORMAT:-pretty}
     export CONFAB_HTTP__INTERNAL_LISTEN=127.0.0.1:$1
+    export NO_COLOR=1 # what they write goes to a file first
     unset PORT
     # One descriptor per client: the usual soft limit of 1024 is soon reached, the hard one is ours to use.
     ulimit -Sn "$(ulimit -Hn)" 2>/dev/null || :
