@@ -130,17 +130,6 @@ test('a retried message counts once', limit, async (t) => {
   await unreadIs('three attempts', conversationId, [ann, 0], [ben, 1]);
 });
 
-test('the live count of a member who has not joined is the true one', limit, async (t) => {
-  const { ann, cat, a, c, conversationId } = await trio(t);
-  await join(conversationId, a);
-  for (let expected = 1; expected <= 3; expected += 1) {
-    await say(a, conversationId);
-    const { unreadCount } = await once(c, 'unreadCount', (event) => event.conversationId === conversationId);
-    assert.equal(unreadCount, expected);
-    await unreadIs(`message ${expected}`, conversationId, [ann, 0], [cat, unreadCount]);
-  }
-});
-
 test('messageRead tells the room who read how far', limit, async (t) => {
   const { ben, a, b, c, conversationId } = await trio(t);
   await join(conversationId, a, b, c);
