@@ -173,7 +173,7 @@ fn comings_and_goings_are_found_by_time() {
         let apart = [
             (cid, later),
             (ben, later),
-            (ann, since.minus(std::time::Duration::from_secs(60))),
+            (ann, since.minus(std::time::Duration::from_mins(1))),
         ];
         assert_eq!(
             conversations::joined_since(&db.pool, &apart).await.unwrap(),
