@@ -23,6 +23,8 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const BACK_OFF: Duration = Duration::from_millis(150);
 /// Between a failed send and its repetition.
 const RETRY_AFTER: Duration = Duration::from_millis(300);
+/// How long a client stays with another gateway than its own: later faults must find clients on both.
+const AWAY: Duration = Duration::from_secs(3);
 /// How often a message is sent at the most.
 const ATTEMPTS: u16 = 40;
 /// The mean time between two things that a client does.
@@ -114,6 +116,8 @@ impl Client {
         let mut next = Instant::now()
             + PACE.mul_f64(f64::from(u32::try_from(self.index % 16).unwrap()) / 16.0);
         let mut again = Instant::now();
+        let go_home = Instant::now() + AWAY;
+        let is_away = self.gateway != self.index % stage.endpoints.len();
         loop {
             while let Some(packet) = connection.packet()? {
                 if let Answer::Unsure(send) = self.member.receive(&packet, clock::now()) {
@@ -121,6 +125,11 @@ impl Client {
                 }
             }
             let phase = *stage.phase.borrow();
+            if is_away && phase == Phase::Flow && Instant::now() >= go_home {
+                return Err(ClientError::Closed(
+                    " by this client, which goes home".into(),
+                ));
+            }
             if Instant::now() >= again {
                 again = Instant::now() + BACK_OFF;
                 self.member.join_missing(connection);

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use confab_loadtest::cluster::Cluster;
 use fred::clients::Client;
 use fred::interfaces::ClientLike;
 use fred::types::config::Config;
+use fred::types::{CustomCommand, Value};
+use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use crate::dice::Dice;
@@ -26,12 +29,16 @@ pub(crate) enum Injury {
     KillGateway(usize),
     /// `kill -9`, started again.
     KillWorker(usize),
+    /// `kill -9` of all, started again.
+    KillAllWorkers,
     /// Worker 0 aborts at this place; started again without.
     Failpoint(&'static str),
     /// SIGSTOP for so long, then SIGCONT.
     SleepWorker(usize, Duration),
     /// `FLUSHALL`: no connection breaks, and everything is gone.
     FlushRedis,
+    /// Redis closes the connections of all subscribers, and remembers everything.
+    DropSubscribers,
     /// `kill -9`, started again, empty, after so long.
     RestartRedis(Duration),
     /// A fast shutdown, started again after so long.
@@ -39,38 +46,75 @@ pub(crate) enum Injury {
 }
 
 impl Injury {
-    /// One of them.
-    pub(crate) fn any(dice: &mut Dice) -> Self {
+    /// One of them, or two of different processes at once.
+    pub(crate) fn some(dice: &mut Dice) -> Vec<Self> {
+        let first = Self::any(dice);
+        let second = Self::any(dice);
+        if dice.below(2) == 0 && first.target() != second.target() {
+            vec![first, second]
+        } else {
+            vec![first]
+        }
+    }
+
+    fn any(dice: &mut Dice) -> Self {
         let which = usize::try_from(dice.below(2)).unwrap();
         let pause = Duration::from_millis(dice.below(3_000));
-        match dice.below(9) {
+        match dice.below(11) {
             0 => Self::KillGateway(which),
             1 => Self::KillWorker(which),
-            2 => Self::Failpoint("worker::before_commit"),
-            3 => Self::Failpoint("worker::after_commit"),
-            4 => Self::Failpoint("worker::after_fan_out"),
-            5 => Self::SleepWorker(which, pause + Duration::from_secs(1)),
-            6 => Self::FlushRedis,
-            7 => Self::RestartRedis(pause),
+            2 => Self::KillAllWorkers,
+            3 => Self::Failpoint("worker::before_commit"),
+            4 => Self::Failpoint("worker::after_commit"),
+            5 => Self::Failpoint("worker::after_fan_out"),
+            6 => Self::SleepWorker(which, pause + Duration::from_secs(1)),
+            7 => Self::FlushRedis,
+            8 => Self::DropSubscribers,
+            9 => Self::RestartRedis(pause),
             _ => Self::RestartPostgres(pause),
         }
     }
 
-    /// Inflicts it, and heals it.
-    pub(crate) async fn inflict(&self, harness: &Harness) {
+    /// What it breaks. Two injuries of one kind of process would get into each other's way.
+    fn target(self) -> &'static str {
+        match self {
+            Self::KillGateway(_) => "gateway",
+            Self::KillWorker(_)
+            | Self::KillAllWorkers
+            | Self::Failpoint(_)
+            | Self::SleepWorker(..) => "worker",
+            Self::FlushRedis | Self::DropSubscribers | Self::RestartRedis(_) => "redis",
+            Self::RestartPostgres(_) => "postgres",
+        }
+    }
+
+    /// Inflicts it, says so, and heals it.
+    pub(crate) async fn inflict(&self, harness: &Harness, struck: &Notify) {
         let cluster = harness.cluster();
         match *self {
             Self::KillGateway(index) => {
                 let gateway = &cluster.gateways[index];
                 kill(gateway.pid).await;
+                struck.notify_one();
                 sleep(DEAD).await;
                 harness.restart(&gateway.restart, &[]).await;
             }
             Self::KillWorker(index) => {
                 let worker = &cluster.workers[index];
                 kill(worker.pid).await;
+                struck.notify_one();
                 sleep(DEAD).await;
                 harness.restart(&worker.restart, &[]).await;
+            }
+            Self::KillAllWorkers => {
+                for worker in &cluster.workers {
+                    kill(worker.pid).await;
+                }
+                struck.notify_one();
+                sleep(DEAD).await;
+                for worker in &cluster.workers {
+                    harness.restart(&worker.restart, &[]).await;
+                }
             }
             Self::Failpoint(place) => {
                 let restart = &cluster.workers[0].restart;
@@ -85,6 +129,7 @@ impl Injury {
                     dies(pid, FAILPOINT_LIMIT).await,
                     "worker {pid} did not come to {place}: was it built with failpoints?"
                 );
+                struck.notify_one();
                 println!("  worker {pid} died at {place}");
                 sleep(DEAD).await;
                 harness.restart(restart, &[]).await;
@@ -92,23 +137,17 @@ impl Injury {
             Self::SleepWorker(index, long) => {
                 let pid = cluster.workers[index].pid;
                 signal(pid, "STOP").await;
+                struck.notify_one();
                 sleep(long).await;
                 signal(pid, "CONT").await;
             }
-            Self::FlushRedis => {
-                let redis = Client::new(
-                    Config::from_url(&cluster.redis.url).unwrap(),
-                    None,
-                    None,
-                    None,
-                );
-                redis.init().await.unwrap();
-                redis.flushall::<()>(false).await.unwrap();
-                redis.quit().await.unwrap();
-                sleep(Duration::from_millis(700)).await;
+            Self::FlushRedis => command(&cluster, "FLUSHALL", &[], struck).await,
+            Self::DropSubscribers => {
+                command(&cluster, "CLIENT", &["KILL", "TYPE", "pubsub"], struck).await;
             }
             Self::RestartRedis(outage) => {
                 kill(cluster.redis.pid).await;
+                struck.notify_one();
                 sleep(outage).await;
                 harness.restart(&cluster.redis.restart, &[]).await;
             }
@@ -119,9 +158,33 @@ impl Injury {
                     dies(pid, SHUTDOWN_LIMIT).await,
                     "PostgreSQL does not shut down"
                 );
+                struck.notify_one();
                 sleep(outage).await;
                 harness.restart(&cluster.postgres.restart, &[]).await;
             }
         }
     }
+}
+
+/// Has Redis do something, and gives it time to show.
+async fn command(cluster: &Cluster, name: &'static str, arguments: &[&str], struck: &Notify) {
+    let redis = Client::new(
+        Config::from_url(&cluster.redis.url).unwrap(),
+        None,
+        None,
+        None,
+    );
+    redis.init().await.unwrap();
+    let command = CustomCommand::new_static(name, None, false);
+    let arguments: Vec<String> = arguments
+        .iter()
+        .map(|&argument| argument.to_owned())
+        .collect();
+    redis
+        .custom::<Value, String>(command, arguments)
+        .await
+        .unwrap();
+    struck.notify_one();
+    redis.quit().await.unwrap();
+    sleep(Duration::from_millis(700)).await;
 }

@@ -46,74 +46,58 @@ fn survives(name: &'static str, injuries: &[Injury]) {
         let mut scenario = Scenario::begin(name, &harness).await;
         scenario.flow(BEFORE).await;
         for injury in injuries {
-            scenario.break_by(injury).await;
+            scenario.break_by(&[*injury]).await;
         }
         scenario.flow(AFTER).await;
         scenario.finish().await;
     });
 }
 
-/// The injury hits the very last messages of every room: nothing that follows would show the gap.
-fn last_words_arrive(name: &'static str, injury: &Injury) {
+/// The injuries hit the very last messages of every room: nothing that follows would show the gap.
+fn last_words_arrive(name: &'static str, injuries: &[Injury]) {
     run(async {
         let harness = Harness::from_environment().await;
         let mut scenario = Scenario::begin(name, &harness).await;
         scenario.flow(Duration::from_millis(500)).await;
-        scenario.break_and_fall_silent(injury).await;
+        scenario.break_and_fall_silent(injuries).await;
         scenario.finish().await;
     });
 }
 
 macro_rules! faults {
-    ($($name:ident: $($injury:expr),+;)+) => {$(
+    ($how:ident: $($name:ident: $($injury:expr),+;)+) => {$(
         #[test]
         #[ignore = "needs CONFAB_TEST_STATE; run by deploy/test"]
         fn $name() {
-            survives(stringify!($name), &[$($injury),+]);
+            $how(stringify!($name), &[$($injury),+]);
         }
     )+};
 }
 
-faults! {
-    a_gateway_killed: Injury::KillGateway(1);
+faults! { survives:
+    gateways_killed: Injury::KillGateway(1), Injury::KillGateway(0);
     a_worker_killed_again_and_again: Injury::KillWorker(0), Injury::KillWorker(1), Injury::KillWorker(0);
+    all_workers_killed: Injury::KillAllWorkers;
     a_worker_dead_before_its_commit: Injury::Failpoint("worker::before_commit");
     a_worker_dead_after_its_commit: Injury::Failpoint("worker::after_commit");
     a_worker_dead_after_its_fan_out: Injury::Failpoint("worker::after_fan_out");
     a_worker_dead_after_its_reply: Injury::Failpoint("worker::after_reply");
     a_worker_asleep_past_its_lease: Injury::SleepWorker(0, Duration::from_secs(6));
     redis_flushed: Injury::FlushRedis, Injury::FlushRedis, Injury::FlushRedis;
+    subscribers_cut_off: Injury::DropSubscribers, Injury::DropSubscribers, Injury::DropSubscribers;
     redis_restarted_empty: Injury::RestartRedis(Duration::ZERO);
     redis_away: Injury::RestartRedis(Duration::from_secs(3));
     postgres_restarted: Injury::RestartPostgres(Duration::ZERO);
     postgres_away: Injury::RestartPostgres(Duration::from_secs(3));
+    postgres_away_for_long: Injury::RestartPostgres(Duration::from_secs(15));
 }
 
-#[test]
-#[ignore = "needs CONFAB_TEST_STATE; run by deploy/test"]
-fn the_last_words_of_quiet_rooms_after_a_flush() {
-    last_words_arrive(
-        "the_last_words_of_quiet_rooms_after_a_flush",
-        &Injury::FlushRedis,
-    );
-}
-
-#[test]
-#[ignore = "needs CONFAB_TEST_STATE; run by deploy/test"]
-fn the_last_words_of_quiet_rooms_after_redis_was_restarted() {
-    last_words_arrive(
-        "the_last_words_of_quiet_rooms_after_redis_was_restarted",
-        &Injury::RestartRedis(Duration::ZERO),
-    );
-}
-
-#[test]
-#[ignore = "needs CONFAB_TEST_STATE; run by deploy/test"]
-fn the_last_words_of_quiet_rooms_after_a_worker_was_killed() {
-    last_words_arrive(
-        "the_last_words_of_quiet_rooms_after_a_worker_was_killed",
-        &Injury::KillWorker(0),
-    );
+faults! { last_words_arrive:
+    last_words_before_a_flush: Injury::FlushRedis;
+    last_words_before_subscribers_are_cut_off: Injury::DropSubscribers;
+    last_words_before_redis_dies: Injury::RestartRedis(Duration::ZERO);
+    last_words_before_a_worker_dies: Injury::KillWorker(0);
+    last_words_stored_and_not_announced: Injury::Failpoint("worker::after_commit");
 }
 
 #[test]
@@ -126,8 +110,7 @@ fn then_a_mix_of_everything() {
         scenario.flow(BEFORE).await;
         let begun = tokio::time::Instant::now();
         while begun.elapsed() < MIX {
-            let injury = Injury::any(&mut dice);
-            scenario.break_by(&injury).await;
+            scenario.break_by(&Injury::some(&mut dice)).await;
             scenario
                 .flow(Duration::from_millis(dice.below(1_500)))
                 .await;

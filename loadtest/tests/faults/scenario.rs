@@ -14,7 +14,7 @@ use confab_loadtest::setup::Population;
 use confab_loadtest::truth::Truth;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -49,6 +49,8 @@ pub(crate) struct Scenario {
     progress: Vec<(u32, Progress)>,
     /// What was inflicted, and when.
     broken: Vec<(u64, String)>,
+    /// Told when an injury has hit.
+    struck: Arc<Notify>,
 }
 
 impl Scenario {
@@ -103,6 +105,7 @@ impl Scenario {
             clients,
             progress,
             broken: Vec::new(),
+            struck: Arc::default(),
         };
         assert!(
             this.falls_quiet(GATHER_LIMIT).await.is_some(),
@@ -117,21 +120,28 @@ impl Scenario {
         sleep(long).await;
     }
 
-    /// Inflicts an injury, and heals it.
-    pub(crate) async fn break_by(&mut self, injury: &Injury) {
-        self.broken.push((clock::now(), format!("{injury:?}")));
-        println!("  {injury:?}");
-        injury.inflict(&self.harness).await;
+    /// Inflicts injuries, all at once, and heals them.
+    pub(crate) async fn break_by(&mut self, injuries: &[Injury]) {
+        self.broken.push((clock::now(), format!("{injuries:?}")));
+        println!("  {injuries:?}");
+        let mut under_way = JoinSet::new();
+        for &injury in injuries {
+            let (harness, struck) = (self.harness.clone(), Arc::clone(&self.struck));
+            under_way.spawn(async move { injury.inflict(&harness, &struck).await });
+        }
+        while let Some(healed) = under_way.join_next().await {
+            healed.unwrap();
+        }
     }
 
-    /// Ends the load as an injury is inflicted: what it hits is the last that is said.
-    pub(crate) async fn break_and_fall_silent(&mut self, injury: &Injury) {
-        let phase = self.phase.clone();
-        let silence = async {
-            sleep(Duration::from_millis(15)).await;
+    /// Ends the load as soon as an injury has hit: what it hits is the last that is said.
+    pub(crate) async fn break_and_fall_silent(&mut self, injuries: &[Injury]) {
+        let (phase, struck) = (self.phase.clone(), Arc::clone(&self.struck));
+        let silence = async move {
+            struck.notified().await;
             phase.send_replace(Phase::Silence);
         };
-        tokio::join!(silence, self.break_by(injury));
+        tokio::join!(silence, self.break_by(injuries));
     }
 
     /// Ends the load, waits for rest, and fails if a promise was broken.
