@@ -134,22 +134,6 @@ test('rooms are apart: one conversation’s messages stay in it', limit, async (
   assert.equal(heard(b, 'newMessage', (event) => event.conversationId === other).length, 0, 'ben has not joined it');
 });
 
-test('a member who has not joined gets the unread count instead', limit, async (t) => {
-  const { ann, ben, cat } = await cast();
-  const [a, outside] = await Promise.all([connect(t, ann, { gateway: 0 }), connect(t, cat, { gateway: 1 })]);
-  const conversationId = await group(ann, [ben, cat]);
-  await join(conversationId, a);
-  for (const expected of [1, 2]) {
-    const content = unique();
-    await say(a, conversationId, content);
-    const count = await once(outside, 'unreadCount', (event) => event.conversationId === conversationId);
-    shapes.keys(count, ['conversationId', 'unreadCount', 'lastMessage']);
-    assert.equal(count.unreadCount, expected);
-    assert.equal(count.lastMessage.content, content);
-  }
-  assert.equal(heard(outside, 'newMessage').length, 0);
-});
-
 test('a reply names the message it answers', limit, async (t) => {
   const { ann, ben, a, b, conversationId } = await room(t);
   const question = await say(a, conversationId);

@@ -92,9 +92,11 @@ impl Backplane {
         let subscriber = redis::builder(redis_config, Retries::Idempotent)?.build()?;
         // Before the connection is made, so that nothing goes unheard.
         let messages = subscriber.message_rx();
-        let reconnections = subscriber.reconnect_rx();
         subscriber.init().await?;
         subscriber.subscribe(Keyspace::node(parts.node)).await?;
+
+        // From here on, so that the first connection is not taken for a return.
+        let reconnections = subscriber.reconnect_rx();
 
         let (subscriptions, wanted) = mpsc::unbounded_channel();
         let (notices, receiver) = mpsc::channel(NOTICES);
