@@ -12,7 +12,7 @@ use confab_shared::id::WorkerId;
 use confab_shared::lifecycle::Shutdown;
 use confab_shared::model::error::is_outage;
 use confab_shared::postgres::partitions::PartitionError;
-use confab_shared::postgres::{migrate, partitions, pool, seed};
+use confab_shared::postgres::{migrate, partitions, pool_by_key, seed};
 use confab_shared::redis::keyspace::Keyspace;
 use confab_shared::telemetry;
 use confab_worker::config::Config;
@@ -67,7 +67,7 @@ async fn start(arguments: Arguments) -> anyhow::Result<()> {
         tracing::debug!(key, "not a worker setting");
     }
     let config = loaded.config;
-    let pool = pool(&config.database, "confab-worker")?;
+    let pool = pool_by_key(&config.database, "confab-worker")?;
     match arguments.action.unwrap_or(Action::Run) {
         Action::Run => run(config, pool).await,
         Action::Migrate => prepare(&config, &pool).await,

@@ -35,8 +35,29 @@ pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
 /// A pool of connections, made as they are needed. Fails only on settings that cannot work.
 pub fn pool(config: &DatabaseConfig, application: &str) -> Result<PgPool, sqlx::Error> {
+    Ok(lazy_pool(config, connect_options(config, application)?))
+}
+
+/// A pool for statements that look up everything by key, as the worker's do: plans that read whole tables are not made.
+///
+/// Those plans are the better ones while a table has a few pages. Kept for a connection's life, they would make every batch
+/// slower with every conversation.
+pub fn pool_by_key(config: &DatabaseConfig, application: &str) -> Result<PgPool, sqlx::Error> {
+    let off = || "off".to_owned();
+    let options = connect_options(config, application)?.options([
+        ("enable_seqscan", off()),
+        ("enable_hashjoin", off()),
+        ("enable_mergejoin", off()),
+    ]);
+    Ok(lazy_pool(config, options))
+}
+
+fn connect_options(
+    config: &DatabaseConfig,
+    application: &str,
+) -> Result<PgConnectOptions, sqlx::Error> {
     let options: PgConnectOptions = config.url.parse()?;
-    let options = options.application_name(application).options([
+    Ok(options.application_name(application).options([
         ("statement_timeout", config.statement_timeout_ms.to_string()),
         (
             "idle_in_transaction_session_timeout",
@@ -44,11 +65,16 @@ pub fn pool(config: &DatabaseConfig, application: &str) -> Result<PgPool, sqlx::
         ),
         // Plans for arrays of unknown size are made once; the sizes differ too little to plan each anew.
         ("plan_cache_mode", "force_generic_plan".to_owned()),
-    ]);
-    Ok(PgPoolOptions::new()
+        // Compiling a plan takes longer than any statement here.
+        ("jit", "off".to_owned()),
+    ]))
+}
+
+fn lazy_pool(config: &DatabaseConfig, options: PgConnectOptions) -> PgPool {
+    PgPoolOptions::new()
         .max_connections(config.max_connections)
         .acquire_timeout(Duration::from_millis(config.acquire_timeout_ms))
-        .connect_lazy_with(options))
+        .connect_lazy_with(options)
 }
 
 /// Brings the schema up to date.

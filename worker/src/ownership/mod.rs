@@ -7,22 +7,31 @@ mod leases;
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
 use confab_shared::id::Partition;
 use confab_shared::lifecycle::Shutdown;
+use confab_shared::model::timestamp::Timestamp;
+use confab_shared::postgres::batch::prune_applied;
 use confab_shared::postgres::partitions;
 use fred::error::Error;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::consumer::{Assignment, Context, LaneCommand, LaneReport, run_lane};
 use crate::ops::Readiness;
 use crate::pause::Pause;
 use leases::Leases;
+
+/// How often old memory is pruned, and how long after the start for the first time.
+const PRUNE_EVERY: Duration = Duration::from_hours(1);
+const FIRST_PRUNE: Duration = Duration::from_mins(1);
+/// Whoever owns this one prunes, so that one worker does.
+const PRUNER: Partition = Partition(0);
 
 /// How a lease that this worker holds is used.
 #[derive(Debug)]
@@ -97,11 +106,13 @@ impl Ownership {
 
     /// Keeps this worker's share of the partitions until told to drain, then gives them up.
     ///
-    /// Inputs: the heartbeat; reports of the lanes; finished takeovers; lanes that ended; the drain.
+    /// Inputs: the heartbeat; reports of the lanes; finished takeovers; lanes that ended; the hour for pruning; the drain.
     pub async fn run(mut self, shutdown: Shutdown) {
         let mut heartbeat = interval(self.context.config.worker.heartbeat());
         // A process that was stopped must not catch up on heartbeats that it missed.
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut pruning = interval_at(Instant::now() + FIRST_PRUNE, PRUNE_EVERY);
+        pruning.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = shutdown.drain.cancelled() => break,
@@ -114,6 +125,9 @@ impl Ownership {
                     Err(error) => tracing::error!(%error, "a takeover panicked"),
                 },
                 Some(ended) = self.running.join_next() => self.restart_lane(ended).await,
+                _ = pruning.tick() => if self.held.contains_key(&PRUNER) {
+                    tokio::spawn(prune(self.context.clone()));
+                },
             }
         }
         self.readiness.set(false);
@@ -363,6 +377,19 @@ async fn take_over(
                 }
                 pause.wait().await;
             }
+        }
+    }
+}
+
+/// Forgets commands that are too old to come again. A failure costs nothing but room until the next time.
+async fn prune(context: Context) {
+    let retention = Duration::from_secs(context.config.worker.applied_retention_seconds);
+    let before = Timestamp::from(Timestamp::now().to_datetime() - retention);
+    match prune_applied(&context.pool, before).await {
+        Ok(pruned) => tracing::debug!(pruned, "old commands forgotten"),
+        Err(error) => {
+            context.metrics.postgres_errors_total.inc();
+            tracing::warn!(%error, "old commands cannot be forgotten; trying again in an hour");
         }
     }
 }

@@ -190,7 +190,15 @@ pub async fn store(
     fence: &[(Partition, i64)],
     batch: &Changes,
 ) -> Result<Stored, sqlx::Error> {
-    let Changes { at, created, changed, members, sent, messages, applied } = batch;
+    let Changes {
+        at,
+        created,
+        changed,
+        members,
+        sent,
+        messages,
+        applied,
+    } = batch;
     let result = sqlx::query_as::<_, (Vec<i16>, bool, Vec<MessageId>)>(STORE)
         .bind(column(fence, |(partition, _)| row_id(*partition)))
         .bind(column(fence, |(_, epoch)| *epoch))

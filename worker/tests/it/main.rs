@@ -1,0 +1,13 @@
+//! Batches against a real PostgreSQL: every test in a fresh database of its own. What goes through Redis is tested end to end.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod batches;
+mod database;
+mod fences;
+mod histories;
