@@ -100,6 +100,13 @@ pub struct Sent {
     pub outcome: Outcome<i64>,
 }
 
+impl Sent {
+    /// Whether it is confirmed.
+    pub fn is_done(&self) -> bool {
+        matches!(self.outcome, Outcome::Done { .. })
+    }
+}
+
 /// Another change asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Change {

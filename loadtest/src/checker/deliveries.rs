@@ -217,7 +217,7 @@ impl<'a> Reader<'a> {
                     let (first, last) = (missing.first(), missing.last());
                     format!(
                         "client {client}, conversation {conversation}, {way}: {} of {stored} messages never came, seq \
-                         {first:?} to {last:?} (joined on {:?})",
+                         {first:?} to {last:?} (connections: {:?})",
                         missing.len(),
                         log.connections
                     )

@@ -22,11 +22,13 @@ impl Member {
         self.resend(connection, self.log.sends.len() - 1);
     }
 
-    /// Sends a message again, with the same temporary id and the same text.
+    /// Sends a message again, with the same temporary id and the same text. One that is confirmed stays so.
     pub fn resend(&mut self, connection: &mut Connection, send: usize) {
         let record = &mut self.log.sends[send];
         record.attempts = record.attempts.saturating_add(1);
-        record.outcome = Outcome::Pending;
+        if !record.is_done() {
+            record.outcome = Outcome::Pending;
+        }
         let conversation = record.conversation;
         let content = self.stamp(send, 0).content();
         let Some(place) = self

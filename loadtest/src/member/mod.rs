@@ -174,6 +174,7 @@ impl Member {
         for (_, asked) in self.asked.drain() {
             match asked {
                 Asked::Join(_) => {}
+                Asked::Send(send) if self.log.sends[send].is_done() => {}
                 Asked::Send(send) => {
                     self.log.sends[send].outcome = Outcome::Unknown;
                     unsure.push(send);

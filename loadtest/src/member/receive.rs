@@ -48,11 +48,9 @@ impl Member {
     pub fn receive(&mut self, packet: &Packet<'_>, now: u64) -> Answer {
         match *packet {
             Packet::Event { name, body } => {
-                if self.event(name, body, now).is_none() && self.log.strays.len() < MAX_STRAYS {
+                if self.event(name, body, now).is_none() {
                     let text = [name, b" ", &body[..body.len().min(500)]].concat();
-                    self.log
-                        .strays
-                        .push(String::from_utf8_lossy(&text).into_owned());
+                    self.stray(|| String::from_utf8_lossy(&text).into_owned());
                 }
                 Answer::None
             }
@@ -158,12 +156,12 @@ impl Member {
 
     fn answered(&mut self, id: u32, body: &[u8], now: u64) -> Answer {
         let Some(asked) = self.asked.remove(&id) else {
-            if self.log.strays.len() < MAX_STRAYS {
-                self.log.strays.push(format!(
+            self.stray(|| {
+                format!(
                     "an acknowledgement of nothing: {id} {}",
                     String::from_utf8_lossy(body)
-                ));
-            }
+                )
+            });
             return Answer::None;
         };
         self.instruments.settled(1);
@@ -173,8 +171,6 @@ impl Member {
             .after(body)
             .is_some_and(|rest| rest.starts_with(b"true"));
         let refusal = if success { None } else { Some(refusal(body)) };
-        // These two leave it open whether it happened.
-        let unsure = matches!(refusal, Some(ErrorCode::Timeout | ErrorCode::Overloaded));
         match asked {
             Asked::Join(place) => {
                 self.places[place].joined = success;
@@ -185,36 +181,62 @@ impl Member {
                 }
             }
             Asked::Send(send) => {
-                let record = &mut self.log.sends[send];
-                match (refusal, self.fields.message.quoted_number(body)) {
-                    (None, Some(message)) => {
-                        record.outcome = Outcome::Done {
-                            value: message,
-                            at: now,
-                        };
-                        self.instruments.acked(record.at, now);
-                        Answer::Stored(send)
-                    }
-                    _ if unsure => {
-                        record.outcome = Outcome::Unknown;
-                        Answer::Unsure(send)
-                    }
-                    (code, _) => {
-                        record.outcome = Outcome::Refused(code.unwrap_or(ErrorCode::Internal));
-                        Answer::Settled
-                    }
-                }
+                let message = self.fields.message.quoted_number(body);
+                let answer = refusal.map_or_else(|| message.ok_or(ErrorCode::Internal), Err);
+                self.send_answered(send, answer, now)
             }
             Asked::Change(change) => {
                 self.log.changes[change].outcome = match refusal {
                     None => Outcome::Done { value: (), at: now },
-                    Some(_) if unsure => Outcome::Unknown,
+                    Some(code) if leaves_open(code) => Outcome::Unknown,
                     Some(code) => Outcome::Refused(code),
                 };
                 Answer::Settled
             }
         }
     }
+
+    /// A message may be sent again although it is confirmed, or twice at once: then all its confirmations must be the same.
+    fn send_answered(&mut self, send: usize, answer: Result<i64, ErrorCode>, now: u64) -> Answer {
+        let record = &mut self.log.sends[send];
+        match (record.outcome, answer) {
+            (Outcome::Done { value, .. }, Ok(message)) if value == message => Answer::Stored(send),
+            (Outcome::Done { .. }, Err(code)) if leaves_open(code) => Answer::Settled,
+            (Outcome::Done { value, .. }, answer) => {
+                self.stray(|| {
+                    format!(
+                        "send {send} was acknowledged as {value}, and then answered with {answer:?}"
+                    )
+                });
+                Answer::Settled
+            }
+            (_, Ok(value)) => {
+                record.outcome = Outcome::Done { value, at: now };
+                self.instruments.acked(record.at, now);
+                Answer::Stored(send)
+            }
+            (_, Err(code)) if leaves_open(code) => {
+                record.outcome = Outcome::Unknown;
+                Answer::Unsure(send)
+            }
+            (_, Err(code)) => {
+                record.outcome = Outcome::Refused(code);
+                Answer::Settled
+            }
+        }
+    }
+
+    /// Keeps evidence of something that makes no sense.
+    fn stray(&mut self, what: impl FnOnce() -> String) {
+        if self.log.strays.len() < MAX_STRAYS {
+            self.log.strays.push(what());
+        }
+    }
+}
+
+/// Whether a refusal with this code leaves it open if what was asked for will happen or has happened.
+fn leaves_open(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::Timeout | ErrorCode::Overloaded)
 }
 
 /// The code of a refusal; one that cannot be read counts as a fault of the server's.

@@ -205,7 +205,19 @@ impl Client {
         let place = usize::try_from(self.dice.below(self.member.places() as u64)).unwrap();
         let now = clock::now();
         match self.dice.below(100) {
-            0..78 => self.member.send(connection, place, now),
+            0..75 => self.member.send(connection, place, now),
+            // Twice at once.
+            75 => {
+                self.member.send(connection, place, now);
+                self.member
+                    .resend(connection, self.member.log().sends.len() - 1);
+            }
+            // As a client that missed the acknowledgement would.
+            76..78 => {
+                if let Some(send) = self.own_message() {
+                    self.member.resend(connection, send);
+                }
+            }
             78..87 => {
                 if let Some(send) = self.own_message() {
                     self.member.edit(connection, send, now);

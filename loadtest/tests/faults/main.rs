@@ -1,7 +1,7 @@
 //! Breaks a running cluster under load, one thing at a time and then many, and checks that no promise was broken.
 //!
 //! Needs `CONFAB_TEST_STATE`: the state file of a cluster with two gateways and two workers, whose workers have failpoints.
-//! Run with `--test-threads=1`: there is one cluster to break.
+//! The tests take turns, as there is one cluster to break.
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -17,6 +17,7 @@ mod harness;
 mod injuries;
 mod scenario;
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use dice::Dice;
@@ -30,7 +31,11 @@ const AFTER: Duration = Duration::from_secs(3);
 /// How long the mix goes on.
 const MIX: Duration = Duration::from_secs(40);
 
+/// There is one cluster to break.
+static CLUSTER: Mutex<()> = Mutex::new(());
+
 fn run(test: impl Future<Output = ()>) {
+    let _cluster = CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
