@@ -347,6 +347,10 @@ impl Ownership {
             }
         }
         while self.running.join_next().await.is_some() {}
+        // The lanes have ended, so nothing is in hand, whatever they did not live to report.
+        while let Some(partition) = self.held.keys().next().copied() {
+            self.let_go(partition).await;
+        }
     }
 }
 
