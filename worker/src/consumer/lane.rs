@@ -263,7 +263,12 @@ impl Lane {
                 .ok()
                 .map(|envelope| (envelope.node, envelope.id));
             let reason = match &parsed {
-                Err(error) => format!("not a command: {error}"),
+                // The parser's own words quote what it read, and message texts are nothing for a log.
+                Err(error) => format!(
+                    "not a command: {:?} error in column {}",
+                    error.classify(),
+                    error.column()
+                ),
                 Ok(_) if deliveries > limit => {
                     format!("handed out {deliveries} times without an end")
                 }

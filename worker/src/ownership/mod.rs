@@ -3,10 +3,10 @@
 //! Owns the leases in Redis and the epochs in PostgreSQL; knows nothing of commands. A lease says who should process a partition;
 //! the epoch makes sure that nobody else's work takes effect, so every mistake here costs time, never truth.
 
+mod lanes;
 mod leases;
 
 use std::collections::BTreeMap;
-use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use confab_shared::id::Partition;
@@ -15,16 +15,16 @@ use confab_shared::model::timestamp::Timestamp;
 use confab_shared::postgres::batch::prune_applied;
 use confab_shared::postgres::partitions;
 use fred::error::Error;
-use futures_util::FutureExt;
 use futures_util::future::join_all;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::consumer::{Assignment, Context, LaneCommand, LaneReport, run_lane};
+use crate::consumer::{Assignment, Context, LaneCommand, LaneReport};
 use crate::ops::Readiness;
 use crate::pause::Pause;
+use lanes::Lanes;
 use leases::Leases;
 
 /// How often old memory is pruned, and how long after the start for the first time.
@@ -54,9 +54,8 @@ struct Holding {
 pub struct Ownership {
     context: Context,
     redis: Leases,
-    lanes: Vec<UnboundedSender<LaneCommand>>,
-    running: JoinSet<usize>,
-    reports: (UnboundedSender<LaneReport>, UnboundedReceiver<LaneReport>),
+    lanes: Lanes,
+    reports: UnboundedReceiver<LaneReport>,
     takeovers: JoinSet<Option<Assignment>>,
     held: BTreeMap<Partition, Holding>,
     readiness: Readiness,
@@ -66,42 +65,17 @@ pub struct Ownership {
 impl Ownership {
     /// Connects and starts the lanes. They serve nothing yet.
     pub async fn start(context: Context, readiness: Readiness) -> Result<Self, Error> {
-        let redis = Leases::connect(&context).await?;
-        let mut ownership = Self {
-            redis,
-            lanes: Vec::new(),
-            running: JoinSet::new(),
-            reports: unbounded_channel(),
+        let (reporting, reports) = unbounded_channel();
+        Ok(Self {
+            redis: Leases::connect(&context).await?,
+            lanes: Lanes::start(context.clone(), reporting),
+            reports,
             takeovers: JoinSet::new(),
             held: BTreeMap::new(),
             readiness,
             reachable: true,
             context,
-        };
-        for index in 0..usize::from(ownership.context.config.worker.lanes) {
-            let lane = ownership.start_lane(index);
-            ownership.lanes.push(lane);
-        }
-        Ok(ownership)
-    }
-
-    fn start_lane(&mut self, index: usize) -> UnboundedSender<LaneCommand> {
-        let (commands, inbox) = unbounded_channel();
-        let lane = AssertUnwindSafe(run_lane(
-            self.context.clone(),
-            inbox,
-            self.reports.0.clone(),
-        ))
-        .catch_unwind();
-        self.running.spawn(async move {
-            match lane.await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::error!(%error, lane = index, "a lane cannot run"),
-                Err(_) => tracing::error!(lane = index, "a lane panicked"),
-            }
-            index
-        });
-        commands
+        })
     }
 
     /// Keeps this worker's share of the partitions until told to drain, then gives them up.
@@ -117,14 +91,14 @@ impl Ownership {
             tokio::select! {
                 () = shutdown.drain.cancelled() => break,
                 _ = heartbeat.tick() => self.beat().await,
-                Some(report) = self.reports.1.recv() => self.heed(report).await,
+                Some(report) = self.reports.recv() => self.heed(report).await,
                 Some(taken) = self.takeovers.join_next() => match taken {
                     Ok(Some(assignment)) => self.serve(assignment),
                     Ok(None) => {}
                     Err(error) if error.is_cancelled() => {}
                     Err(error) => tracing::error!(%error, "a takeover panicked"),
                 },
-                Some(ended) = self.running.join_next() => self.restart_lane(ended).await,
+                Some(lane) = self.lanes.ended() => self.restart(lane).await,
                 _ = pruning.tick() => if self.held.contains_key(&PRUNER) {
                     tokio::spawn(prune(self.context.clone()));
                 },
@@ -194,7 +168,7 @@ impl Ownership {
             match holding.usage {
                 Use::Serving { .. } => {
                     holding.usage = Use::Yielding;
-                    tell(&self.lanes, *partition, LaneCommand::Yield(*partition));
+                    self.lanes.tell(*partition, LaneCommand::Yield(*partition));
                 }
                 Use::Taking => unused.push(*partition),
                 Use::Yielding => continue,
@@ -248,7 +222,7 @@ impl Ownership {
             holding.usage = Use::Serving {
                 epoch: assignment.epoch,
             };
-            tell(&self.lanes, partition, LaneCommand::Serve(assignment));
+            self.lanes.tell(partition, LaneCommand::Serve(assignment));
         }
     }
 
@@ -291,19 +265,14 @@ impl Ownership {
     }
 
     /// A lane ended though nobody told it to: its partitions are taken over anew, from what it left unacknowledged on.
-    async fn restart_lane(&mut self, ended: Result<usize, tokio::task::JoinError>) {
-        let Ok(index) = ended else { return };
+    async fn restart(&mut self, lane: usize) {
         self.context.metrics.lane_restarts_total.inc();
-        let served: Vec<Partition> = self
-            .held
-            .keys()
-            .copied()
-            .filter(|partition| lane_of(&self.lanes, *partition) == index)
-            .collect();
+        let served = |partition: &Partition| self.lanes.serving(*partition) == lane;
+        let served: Vec<Partition> = self.held.keys().copied().filter(served).collect();
         for partition in served {
             self.let_go(partition).await;
         }
-        self.lanes[index] = self.start_lane(index);
+        self.lanes.restart(lane);
     }
 
     /// Lets every lane finish its batch, then releases the leases.
@@ -324,17 +293,17 @@ impl Ownership {
                 Some(Use::Taking) => self.let_go(partition).await,
                 Some(usage @ Use::Serving { .. }) => {
                     *usage = Use::Yielding;
-                    tell(&self.lanes, partition, LaneCommand::Yield(partition));
+                    self.lanes.tell(partition, LaneCommand::Yield(partition));
                 }
                 Some(Use::Yielding) | None => {}
             }
         }
-        self.lanes.clear();
+        self.lanes.dismiss();
         // Leases are renewed while the lanes finish, so that nobody takes a partition away from a batch that is nearly done.
         let mut heartbeat = interval(self.context.config.worker.heartbeat());
         while !self.held.is_empty() {
             tokio::select! {
-                Some(report) = self.reports.1.recv() => match report {
+                Some(report) = self.reports.recv() => match report {
                     LaneReport::Yielded(partition) | LaneReport::Lost(partition, _) => self.let_go(partition).await,
                 },
                 _ = heartbeat.tick() => {
@@ -343,10 +312,10 @@ impl Ownership {
                         tracing::debug!(%error, "leases cannot be renewed while draining");
                     }
                 }
-                ended = self.running.join_next() => if ended.is_none() { break },
+                ended = self.lanes.ended() => if ended.is_none() { break },
             }
         }
-        while self.running.join_next().await.is_some() {}
+        while self.lanes.ended().await.is_some() {}
         // The lanes have ended, so nothing is in hand, whatever they did not live to report.
         while let Some(partition) = self.held.keys().next().copied() {
             self.let_go(partition).await;
@@ -395,18 +364,6 @@ async fn prune(context: Context) {
             context.metrics.postgres_errors_total.inc();
             tracing::warn!(%error, "old commands cannot be forgotten; trying again in an hour");
         }
-    }
-}
-
-/// A partition's lane. The same one as long as the process lives.
-fn lane_of(lanes: &[UnboundedSender<LaneCommand>], partition: Partition) -> usize {
-    usize::from(partition.0) % lanes.len().max(1)
-}
-
-fn tell(lanes: &[UnboundedSender<LaneCommand>], partition: Partition, command: LaneCommand) {
-    if let Some(lane) = lanes.get(lane_of(lanes, partition)) {
-        // A lane that has just ended is noticed where it is awaited, and its partitions are taken over anew.
-        let _ = lane.send(command);
     }
 }
 
