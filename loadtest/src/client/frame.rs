@@ -161,7 +161,7 @@ mod tests {
         let (mask, payload) = ([1, 2, 3, 4], b"hello, world");
         let mut out = Vec::new();
         encode(&mut out, Opcode::Text, mask, payload);
-        assert_eq!(out[..2], [0x81, 0x80 | 12]);
+        assert_eq!(out[..2], [0x81, 0x8C]);
         let back: Vec<u8> = out[6..]
             .iter()
             .zip(mask.iter().cycle())

@@ -114,7 +114,12 @@ pub(crate) async fn storm(
         "gateway KB per connection",
         f64::from(u32::try_from(grown / 1024)?) / count.max(1.0),
     );
-    figures.push_usage(&usage, &used, &instruments, elapsed, 1);
+    let made = u64::from(storm.count - failed);
+    let made = [
+        ("connections per gateway cpu-s", made),
+        ("connections per server cpu-s", made),
+    ];
+    figures.push_usage(&usage, &used, elapsed, 1, made);
     figures.push("failed", f64::from(failed));
     Ok(figures)
 }

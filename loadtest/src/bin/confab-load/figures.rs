@@ -92,14 +92,15 @@ impl Figures {
         }
     }
 
-    /// Processor time used within a window, and what follows from it. `threads` is how many the generator may use.
+    /// Processor time used within a window. `threads` is how many the generator may use, and `made` names and counts what was
+    /// made in it, of which is said how many a processor second makes: of the gateways, and of all servers.
     pub(crate) fn push_usage(
         &mut self,
         from: &Usage,
         to: &Usage,
-        instruments: &Instruments,
         window: Duration,
         threads: u8,
+        made: [(&'static str, u64); 2],
     ) {
         let sum = |to: &[Ticks], from: &[Ticks]| -> f64 {
             to.iter()
@@ -115,15 +116,10 @@ impl Figures {
         let machine = to.machine.seconds_since(from.machine);
         let servers = gateways + workers + redis + postgres;
         let processors = std::thread::available_parallelism().map_or(1, usize::from) as f64;
+        let [by_gateways, by_servers] = made;
         for (name, value) in [
-            (
-                "deliveries per gateway cpu-s",
-                ratio(instruments.delivered_within() as f64, gateways),
-            ),
-            (
-                "stored per server cpu-s",
-                ratio(instruments.acked_within() as f64, servers),
-            ),
+            (by_gateways.0, ratio(by_gateways.1 as f64, gateways)),
+            (by_servers.0, ratio(by_servers.1 as f64, servers)),
             ("cpu-s gateways", gateways),
             ("cpu-s workers", workers),
             ("cpu-s redis", redis),

@@ -99,7 +99,14 @@ pub(crate) async fn run(
 
     let mut figures = Figures::default();
     figures.push_traffic(&instruments, load.window);
-    figures.push_usage(&before, &after, &instruments, load.window, options.threads);
+    let made = [
+        (
+            "deliveries per gateway cpu-s",
+            instruments.delivered_within(),
+        ),
+        ("stored per server cpu-s", instruments.acked_within()),
+    ];
+    figures.push_usage(&before, &after, load.window, options.threads, made);
     push_failures(&mut figures, &logs);
     let mut report = None;
     if !options.no_check {
