@@ -4,16 +4,6 @@
 //!
 //! Invariant: the worker knows no dialect, no socket and no client. It meets gateways only through Redis and PostgreSQL.
 
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        reason = "a test that cannot go on has failed"
-    )
-)]
-
 pub mod broadcast;
 pub mod config;
 pub mod consumer;

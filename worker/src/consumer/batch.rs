@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
-use confab_shared::id::Partition;
+use confab_shared::id::{NodeId, Partition};
 use confab_shared::model::command::{CommandEnvelope, Outcome, Reply};
 use confab_shared::model::error::{ErrorCode, Rejection, is_outage};
 use confab_shared::model::event::RoomBatch;
@@ -288,7 +288,12 @@ impl Processor {
             waiting.push(rest);
             waiting.push(entries);
         } else if let Some(entry) = entries.pop() {
-            let reply = Some((entry.envelope.node, entry.envelope.id));
+            let outcome = Err(Rejection::new(ErrorCode::Internal, "internal error"));
+            let reply = Reply {
+                id: entry.envelope.id,
+                outcome,
+            };
+            let reply = Some((entry.envelope.node, reply));
             self.give_up(
                 entry.partition,
                 &entry.id,
@@ -308,7 +313,7 @@ impl Processor {
         id: &str,
         payload: &str,
         reason: &str,
-        waiting: Option<(confab_shared::id::NodeId, confab_shared::id::CommandId)>,
+        reply: Option<(NodeId, Reply)>,
         aftermath: &mut Aftermath,
     ) {
         tracing::error!(%partition, id, reason, "a command cannot be processed; it is set aside");
@@ -319,11 +324,8 @@ impl Processor {
             aftermath.unsettled.insert(partition);
             return;
         }
-        if let Some((node, id)) = waiting {
-            let outcome = Err(Rejection::new(ErrorCode::Internal, "internal error"));
-            self.broadcast
-                .notices_and_replies(&[], vec![(node, Reply { id, outcome })])
-                .await;
+        if let Some(reply) = reply {
+            self.broadcast.notices_and_replies(&[], vec![reply]).await;
         }
         self.acknowledge(HashMap::from([(partition, vec![id])]), aftermath)
             .await;

@@ -5,8 +5,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
-use confab_shared::id::Partition;
-use confab_shared::model::command::CommandEnvelope;
+use confab_shared::id::{NodeId, Partition};
+use confab_shared::model::command::{CommandEnvelope, Reply};
+use confab_shared::model::error::{ErrorCode, Rejection};
 use confab_shared::redis::keyspace::Keyspace;
 use confab_shared::redis::{Retries, connect};
 use fred::clients::Client;
@@ -251,41 +252,33 @@ impl Lane {
             }
         }
         let limit = self.processor.context.config.worker.max_deliveries;
+        let keyspace = self.processor.context.keyspace;
         for RawEntry {
             id,
             payload,
             deliveries,
         } in entries
         {
-            let parsed = serde_json::from_str::<CommandEnvelope>(&payload);
-            let waiting = parsed
-                .as_ref()
-                .ok()
-                .map(|envelope| (envelope.node, envelope.id));
-            let reason = match &parsed {
-                // The parser's own words quote what it read, and message texts are nothing for a log.
-                Err(error) => format!(
-                    "not a command: {:?} error in column {}",
-                    error.classify(),
-                    error.column()
-                ),
-                Ok(_) if deliveries > limit => {
-                    format!("handed out {deliveries} times without an end")
+            let (reason, reply) = match serde_json::from_str::<CommandEnvelope>(&payload) {
+                Ok(envelope) if deliveries > limit => {
+                    let reason = format!("handed out {deliveries} times without an end");
+                    (
+                        reason,
+                        Some(refuse(
+                            &envelope,
+                            ErrorCode::Timeout,
+                            "not confirmed; it may have happened",
+                        )),
+                    )
                 }
-                Ok(envelope)
-                    if self
-                        .processor
-                        .context
-                        .keyspace
-                        .partition(envelope.conversation)
-                        != partition =>
-                {
-                    "not of this partition".to_owned()
+                Ok(envelope) if keyspace.partition(envelope.conversation) != partition => {
+                    let reason = "not of this partition".to_owned();
+                    (
+                        reason,
+                        Some(refuse(&envelope, ErrorCode::Internal, "internal error")),
+                    )
                 }
-                Ok(_) => String::new(),
-            };
-            match parsed {
-                Ok(envelope) if reason.is_empty() => {
+                Ok(envelope) => {
                     batch.push(Entry {
                         partition,
                         id,
@@ -293,13 +286,21 @@ impl Lane {
                         envelope,
                         redelivered,
                     });
+                    continue;
                 }
-                _ => {
-                    self.processor
-                        .give_up(partition, &id, &payload, &reason, waiting, aftermath)
-                        .await;
-                }
-            }
+                // The parser's own words quote what it read, and message texts are nothing for a log.
+                Err(error) => (
+                    format!(
+                        "not a command: {:?} error in column {}",
+                        error.classify(),
+                        error.column()
+                    ),
+                    None,
+                ),
+            };
+            self.processor
+                .give_up(partition, &id, &payload, &reason, reply, aftermath)
+                .await;
         }
     }
 
@@ -350,4 +351,15 @@ impl Lane {
         // Whoever listens outlives the lanes; if not, the process is ending.
         let _ = self.reports.send(report);
     }
+}
+
+/// A refusal of a command, for the node that waits for it.
+fn refuse(envelope: &CommandEnvelope, code: ErrorCode, message: &str) -> (NodeId, Reply) {
+    (
+        envelope.node,
+        Reply {
+            id: envelope.id,
+            outcome: Err(Rejection::new(code, message)),
+        },
+    )
 }

@@ -2,6 +2,9 @@
 //!
 //! Owns every rule about who may do what. Pure: it sees rows that were loaded for it and returns rows to store; it must never know
 //! Redis, SQL, partitions or the clock. A command sees the effects of those before it in the same batch.
+//!
+//! A command that took effect is remembered and answered alike when it comes again. A refusal is not: a refused command that is
+//! redelivered (its worker died before it acknowledged the batch) is decided anew, by what holds then.
 
 mod add_members;
 mod conversation;
