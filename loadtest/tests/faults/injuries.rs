@@ -1,7 +1,9 @@
 //! The ways to break a cluster. Each leaves it whole again.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use confab_loadtest::clock;
 use confab_loadtest::cluster::Cluster;
 use fred::clients::Client;
 use fred::interfaces::ClientLike;
@@ -21,6 +23,30 @@ const BATCHES: u32 = 150;
 const DEAD: Duration = Duration::from_millis(1_500);
 /// A fast shutdown of PostgreSQL, or a worker's death, takes no longer.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(30);
+
+/// When an injury has hit, and who waits for it.
+#[derive(Debug, Default)]
+pub(crate) struct Strike {
+    at: AtomicU64,
+    waiting: Notify,
+}
+
+impl Strike {
+    fn hits(&self) {
+        self.at.store(clock::now(), Ordering::Relaxed);
+        self.waiting.notify_one();
+    }
+
+    /// When the last one hit, by the clients' clock.
+    pub(crate) fn at(&self) -> u64 {
+        self.at.load(Ordering::Relaxed)
+    }
+
+    /// Waits until one has hit.
+    pub(crate) async fn felt(&self) {
+        self.waiting.notified().await;
+    }
+}
 
 /// Something breaks.
 #[derive(Debug, Clone, Copy)]
@@ -89,20 +115,20 @@ impl Injury {
     }
 
     /// Inflicts it, says so, and heals it.
-    pub(crate) async fn inflict(&self, harness: &Harness, struck: &Notify) {
+    pub(crate) async fn inflict(&self, harness: &Harness, strike: &Strike) {
         let cluster = harness.cluster();
         match *self {
             Self::KillGateway(index) => {
                 let gateway = &cluster.gateways[index];
                 kill(gateway.pid).await;
-                struck.notify_one();
+                strike.hits();
                 sleep(DEAD).await;
                 harness.restart(&gateway.restart, &[]).await;
             }
             Self::KillWorker(index) => {
                 let worker = &cluster.workers[index];
                 kill(worker.pid).await;
-                struck.notify_one();
+                strike.hits();
                 sleep(DEAD).await;
                 harness.restart(&worker.restart, &[]).await;
             }
@@ -110,7 +136,7 @@ impl Injury {
                 for worker in &cluster.workers {
                     kill(worker.pid).await;
                 }
-                struck.notify_one();
+                strike.hits();
                 sleep(DEAD).await;
                 for worker in &cluster.workers {
                     harness.restart(&worker.restart, &[]).await;
@@ -129,7 +155,7 @@ impl Injury {
                     dies(pid, FAILPOINT_LIMIT).await,
                     "worker {pid} did not come to {place}: was it built with failpoints?"
                 );
-                struck.notify_one();
+                strike.hits();
                 println!("  worker {pid} died at {place}");
                 sleep(DEAD).await;
                 harness.restart(restart, &[]).await;
@@ -137,17 +163,17 @@ impl Injury {
             Self::SleepWorker(index, long) => {
                 let pid = cluster.workers[index].pid;
                 signal(pid, "STOP").await;
-                struck.notify_one();
+                strike.hits();
                 sleep(long).await;
                 signal(pid, "CONT").await;
             }
-            Self::FlushRedis => command(&cluster, "FLUSHALL", &[], struck).await,
+            Self::FlushRedis => command(&cluster, "FLUSHALL", &[], strike).await,
             Self::DropSubscribers => {
-                command(&cluster, "CLIENT", &["KILL", "TYPE", "pubsub"], struck).await;
+                command(&cluster, "CLIENT", &["KILL", "TYPE", "pubsub"], strike).await;
             }
             Self::RestartRedis(outage) => {
                 kill(cluster.redis.pid).await;
-                struck.notify_one();
+                strike.hits();
                 sleep(outage).await;
                 harness.restart(&cluster.redis.restart, &[]).await;
             }
@@ -158,7 +184,7 @@ impl Injury {
                     dies(pid, SHUTDOWN_LIMIT).await,
                     "PostgreSQL does not shut down"
                 );
-                struck.notify_one();
+                strike.hits();
                 sleep(outage).await;
                 harness.restart(&cluster.postgres.restart, &[]).await;
             }
@@ -167,7 +193,7 @@ impl Injury {
 }
 
 /// Has Redis do something, and gives it time to show.
-async fn command(cluster: &Cluster, name: &'static str, arguments: &[&str], struck: &Notify) {
+async fn command(cluster: &Cluster, name: &'static str, arguments: &[&str], strike: &Strike) {
     let redis = Client::new(
         Config::from_url(&cluster.redis.url).unwrap(),
         None,
@@ -184,7 +210,7 @@ async fn command(cluster: &Cluster, name: &'static str, arguments: &[&str], stru
         .custom::<Value, String>(command, arguments)
         .await
         .unwrap();
-    struck.notify_one();
+    strike.hits();
     redis.quit().await.unwrap();
     sleep(Duration::from_millis(700)).await;
 }

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use confab_loadtest::checker::Case;
-use confab_loadtest::clock;
 use confab_loadtest::instruments::Instruments;
 use confab_loadtest::log::{ClientLog, Outcome};
 use confab_loadtest::member::{Member, Progress};
@@ -14,14 +13,14 @@ use confab_loadtest::setup::Population;
 use confab_loadtest::truth::Truth;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::client::{Client, Phase, Stage};
 use crate::harness::Harness;
-use crate::injuries::Injury;
+use crate::injuries::{Injury, Strike};
 
 const ROOMS: u32 = 30;
 const MEMBERS: u32 = 5;
@@ -49,8 +48,7 @@ pub(crate) struct Scenario {
     progress: Vec<(u32, Progress)>,
     /// What was inflicted, and when.
     broken: Vec<(u64, String)>,
-    /// Told when an injury has hit.
-    struck: Arc<Notify>,
+    strike: Arc<Strike>,
 }
 
 impl Scenario {
@@ -105,7 +103,7 @@ impl Scenario {
             clients,
             progress,
             broken: Vec::new(),
-            struck: Arc::default(),
+            strike: Arc::default(),
         };
         assert!(
             this.falls_quiet(GATHER_LIMIT).await.is_some(),
@@ -122,23 +120,24 @@ impl Scenario {
 
     /// Inflicts injuries, all at once, and heals them.
     pub(crate) async fn break_by(&mut self, injuries: &[Injury]) {
-        self.broken.push((clock::now(), format!("{injuries:?}")));
         println!("  {injuries:?}");
         let mut under_way = JoinSet::new();
         for &injury in injuries {
-            let (harness, struck) = (self.harness.clone(), Arc::clone(&self.struck));
-            under_way.spawn(async move { injury.inflict(&harness, &struck).await });
+            let (harness, strike) = (self.harness.clone(), Arc::clone(&self.strike));
+            under_way.spawn(async move { injury.inflict(&harness, &strike).await });
         }
         while let Some(healed) = under_way.join_next().await {
             healed.unwrap();
         }
+        self.broken
+            .push((self.strike.at(), format!("{injuries:?}")));
     }
 
     /// Ends the load as soon as an injury has hit: what it hits is the last that is said.
     pub(crate) async fn break_and_fall_silent(&mut self, injuries: &[Injury]) {
-        let (phase, struck) = (self.phase.clone(), Arc::clone(&self.struck));
+        let (phase, strike) = (self.phase.clone(), Arc::clone(&self.strike));
         let silence = async move {
-            struck.notified().await;
+            strike.felt().await;
             phase.send_replace(Phase::Silence);
         };
         tokio::join!(silence, self.break_by(injuries));
@@ -260,7 +259,8 @@ impl Scenario {
                     .filter(|sent| sent.conversation == room && sent.at > *injured);
                 since.filter_map(|sent| acknowledged(&sent.outcome)).min()
             });
-            let resumed = Duration::from_nanos(resumed.max().map_or(0, |at| at - injured));
+            let Some(last) = resumed.max() else { continue };
+            let resumed = Duration::from_nanos(last.saturating_sub(*injured));
             println!("  every room goes on {resumed:.1?} after {injury}");
             slowest = slowest.max(resumed);
         }
