@@ -3,11 +3,7 @@
 /// Dies here if a test asked for it (feature `failpoints`, `FAILPOINTS=worker::after_commit=50*off->return`).
 #[cfg_attr(
     not(feature = "failpoints"),
-    expect(
-        clippy::missing_const_for_fn,
-        unused_variables,
-        reason = "compiled out"
-    )
+    expect(unused_variables, reason = "compiled out")
 )]
 pub(super) fn reach(name: &'static str) {
     fail::fail_point!(name, |_| die(name));
