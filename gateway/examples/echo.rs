@@ -16,7 +16,7 @@ use confab_gateway::http::accept::{self, AcceptConfig};
 use confab_gateway::metrics::Metrics;
 use confab_gateway::session::DisconnectReason;
 use confab_gateway::transport::application::{
-    Application, ConnectRefused, EngineHandler, Handshake, Incoming, Link,
+    Application, ConnectError, EngineHandler, Handshake, Incoming, Link,
 };
 use confab_gateway::transport::endpoint::Endpoint;
 use confab_gateway::transport::origin::AllowedOrigins;
@@ -147,7 +147,7 @@ impl Application for SocketEcho {
         namespace: &str,
         auth: Option<Json<'_>>,
         link: &Link,
-    ) -> Result<Option<EchoSocket>, ConnectRefused> {
+    ) -> Result<Option<EchoSocket>, ConnectError> {
         let known = matches!(namespace, "/" | "/custom");
         Ok(known.then(|| EchoSocket {
             namespace: namespace.to_owned(),

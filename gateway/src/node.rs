@@ -1,6 +1,7 @@
 //! A node: everything that one gateway process shares between its connections.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use confab_shared::auth::TokenAuthority;
@@ -13,7 +14,6 @@ use fred::interfaces::ClientLike;
 use sqlx::PgPool;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::backplane::{self, Backplane, Notice};
 use crate::config::GatewayConfig;
@@ -48,7 +48,6 @@ impl Node {
     pub async fn start(
         config: GatewayConfig,
         stop: &CancellationToken,
-        tasks: &TaskTracker,
     ) -> anyhow::Result<(Self, mpsc::Receiver<Notice>)> {
         let tokens = TokenAuthority::new(
             &config.auth.jwt_secret,
@@ -70,7 +69,7 @@ impl Node {
             .await
             .context("Redis")?;
         let ingress = Ingress::start(&config.ingress, id, keyspace, &appending, &metrics, stop);
-        let (hub, requests) = Hub::start(&config.hub);
+        let (hub, requests) = Hub::start(&config.hub, stop);
         let parts = backplane::Parts {
             node: id,
             keyspace,
@@ -78,10 +77,11 @@ impl Node {
             requests,
             ingress: ingress.clone(),
             database: database.clone(),
+            patience: config.database.patience(),
             redis: redis.clone(),
             metrics: metrics.clone(),
         };
-        let (backplane, notices) = Backplane::start(parts, &config.redis, &config.hub, stop, tasks)
+        let (backplane, notices) = Backplane::start(parts, &config.redis, &config.hub, stop)
             .await
             .context("Redis")?;
         let node = Self {
@@ -96,6 +96,11 @@ impl Node {
             metrics,
         };
         Ok((node, notices))
+    }
+
+    /// How long a client waits for an answer before it is told that there is none.
+    pub fn reply_timeout(&self) -> Duration {
+        Duration::from_millis(self.config.ingress.reply_timeout_ms)
     }
 
     /// Whether Redis answers.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use axum::Router;
 use axum::body::Body;
-use confab_shared::lifecycle::Shutdown;
+use confab_shared::lifecycle::{Shutdown, spawn_vital};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -39,9 +39,9 @@ pub async fn run(config: GatewayConfig, shutdown: Shutdown) -> anyhow::Result<()
     // `stop` ends the node's own tasks, after the drain; `accepting` ends with the drain's begin.
     let stop = CancellationToken::new();
     let (tasks, connections) = (TaskTracker::new(), TaskTracker::new());
-    let (node, notices) = Node::start(config, &stop, &tasks).await?;
+    let (node, notices) = Node::start(config, &stop).await?;
     let node = Arc::new(node);
-    tasks.spawn(show_notices(node.clone(), notices));
+    spawn_vital("notices", &stop, show_notices(node.clone(), notices));
 
     let accept = AcceptConfig {
         max_connections: node.config.http.max_connections,

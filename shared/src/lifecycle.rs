@@ -1,4 +1,6 @@
-//! How a process ends: a signal starts the drain, a second one cuts it short.
+//! How a process ends: a signal starts the drain, a second one cuts it short; and a part it cannot live without takes it along.
+
+use std::future::Future;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -32,4 +34,30 @@ impl Shutdown {
         });
         Ok(shutdown)
     }
+}
+
+/// The exit status of a process that ended because one of its vital parts did (`EX_SOFTWARE` of sysexits.h).
+const EX_SOFTWARE: i32 = 70;
+
+/// Runs a task that the process cannot live without until `stop`. Should it panic or end before, the process ends at once, to be
+/// started anew by whoever runs it: half alive it would look ready and serve nobody.
+pub fn spawn_vital<F>(name: &'static str, stop: &CancellationToken, task: F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        let ended = tokio::spawn(stop.clone().run_until_cancelled_owned(task)).await;
+        if !stop.is_cancelled() {
+            let reason = ended
+                .err()
+                .map_or_else(|| "it ended".to_owned(), |error| error.to_string());
+            tracing::error!(
+                task = name,
+                reason,
+                "a vital task is gone; the process ends"
+            );
+            std::process::exit(EX_SOFTWARE);
+        }
+    });
 }

@@ -8,19 +8,21 @@ mod repair;
 mod subscriptions;
 mod watch;
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use confab_shared::id::{NodeId, UserId};
+use confab_shared::lifecycle::spawn_vital;
 use confab_shared::model::event::UserNotice;
+use confab_shared::postgres::until_answered;
 use confab_shared::redis::keyspace::Keyspace;
-use confab_shared::redis::{self, RedisConfig, Retries};
+use confab_shared::redis::{self, RedisConfig};
 use fred::clients::Client;
 use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
 use sqlx::PgPool;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::config::HubConfig;
 use crate::hub::{Hub, HubRequest};
@@ -46,7 +48,25 @@ struct Shared {
     subscriptions: mpsc::UnboundedSender<SubscriptionRequest>,
     notices: mpsc::Sender<Notice>,
     resync: Arc<tokio::sync::Notify>,
+    patience: Duration,
     repairs: Arc<tokio::sync::Semaphore>,
+}
+
+impl Shared {
+    /// Asks PostgreSQL until it answers.
+    async fn until_answered<T, F>(&self, failed: &'static str, ask: impl Fn() -> F) -> T
+    where
+        F: Future<Output = Result<T, sqlx::Error>>,
+    {
+        until_answered(self.patience, failed, ask).await
+    }
+
+    /// Hands a notice to whoever shows it. When too many wait already, a sweep will bring it again: nobody else is held up.
+    fn notice(&self, user: UserId, notice: UserNotice) {
+        if self.notices.try_send((user, notice)).is_err() {
+            self.resync.notify_one();
+        }
+    }
 }
 
 /// The node's ear.
@@ -74,6 +94,8 @@ pub struct Parts {
     pub ingress: Ingress,
     /// The truth.
     pub database: PgPool,
+    /// How long to wait for PostgreSQL's answer.
+    pub patience: Duration,
     /// A connection for commands.
     pub redis: Client,
     /// What is counted.
@@ -87,9 +109,8 @@ impl Backplane {
         redis_config: &RedisConfig,
         config: &HubConfig,
         stop: &CancellationToken,
-        tasks: &TaskTracker,
     ) -> Result<(Self, mpsc::Receiver<Notice>), fred::error::Error> {
-        let subscriber = redis::builder(redis_config, Retries::Idempotent)?.build()?;
+        let subscriber = redis::subscriber(redis_config)?.build()?;
         // Before the connection is made, so that nothing goes unheard.
         let messages = subscriber.message_rx();
         subscriber.init().await?;
@@ -110,26 +131,30 @@ impl Backplane {
             subscriptions: subscriptions.clone(),
             notices,
             resync: Arc::default(),
+            patience: parts.patience,
             repairs: Arc::new(tokio::sync::Semaphore::new(config.repair_concurrency)),
-        };
-        let spawn = |future: futures_util::future::BoxFuture<'static, ()>| {
-            let stop = stop.clone();
-            tasks.spawn(async move { stop.run_until_cancelled_owned(future).await });
         };
         let linger = Duration::from_secs(config.linger_seconds);
         let sweep = Duration::from_secs(config.sweep_seconds);
         let epoch_check = Duration::from_millis(config.epoch_check_ms);
-        spawn(Box::pin(reader::run(shared.clone(), messages)));
-        spawn(Box::pin(subscriptions::run(
-            shared.clone(),
-            parts.node,
-            wanted,
-            reconnections,
-            linger,
-        )));
-        spawn(Box::pin(repair::serve(shared.clone(), parts.requests)));
-        spawn(Box::pin(repair::sweep(shared.clone(), sweep)));
-        spawn(Box::pin(watch::run(shared, parts.redis, epoch_check)));
+        let opened = subscriptions::run(shared.clone(), parts.node, wanted, reconnections, linger);
+        spawn_vital(
+            "backplane reader",
+            stop,
+            reader::run(shared.clone(), messages),
+        );
+        spawn_vital("backplane subscriptions", stop, opened);
+        spawn_vital(
+            "hub requests",
+            stop,
+            repair::serve(shared.clone(), parts.requests),
+        );
+        spawn_vital("sweep", stop, repair::sweep(shared.clone(), sweep));
+        spawn_vital(
+            "epoch watch",
+            stop,
+            watch::run(shared, parts.redis, epoch_check),
+        );
         Ok((Self { subscriptions }, receiver))
     }
 

@@ -1,16 +1,22 @@
 //! Reads what pub/sub brings and hands it to whom it concerns.
 
+use std::time::{Duration, Instant};
+
 use confab_shared::model::command::Reply;
-use confab_shared::model::event::UserNotice;
 use confab_shared::redis::keyspace::Keyspace;
-use fred::types::{Message, MessageKind, Value};
+use fred::types::{Message, Value};
+use serde::de::DeserializeOwned;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::Shared;
 
+/// While messages come faster than they are read, waiting commands are added again no more often than this.
+const READD_EVERY: Duration = Duration::from_secs(1);
+
 /// Runs until the connection's client is gone.
 pub(super) async fn run(shared: Shared, mut messages: Receiver<Message>) {
+    let mut readded: Option<Instant> = None;
     loop {
         match messages.recv().await {
             Ok(message) => route(&shared, message).await,
@@ -19,8 +25,11 @@ pub(super) async fn run(shared: Shared, mut messages: Receiver<Message>) {
                     lost,
                     "pub/sub messages came faster than they were read; repairing"
                 );
-                shared.ingress.readd_all();
                 shared.resync.notify_one();
+                if readded.is_none_or(|last| last.elapsed() >= READD_EVERY) {
+                    readded = Some(Instant::now());
+                    shared.ingress.readd_all();
+                }
             }
             Err(RecvError::Closed) => return,
         }
@@ -36,32 +45,24 @@ async fn route(shared: &Shared, message: Message) {
             return;
         }
     };
-    match message.kind {
-        MessageKind::SMessage => match Keyspace::parse_room(&message.channel) {
-            Some(conversation) => shared.hub.published(conversation, payload).await,
-            None => tracing::error!(channel = %message.channel, "a message on an unknown channel"),
-        },
-        MessageKind::Message | MessageKind::PMessage => {
-            match Keyspace::parse_user(&message.channel) {
-                Some(user) => match serde_json::from_slice::<UserNotice>(&payload) {
-                    Ok(notice) => {
-                        if shared.notices.send((user, notice)).await.is_err() {
-                            tracing::debug!("the node is shutting down; a notice is dropped");
-                        }
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, "a user channel carried what is no notice")
-                    }
-                },
-                None => match serde_json::from_slice::<Vec<Reply>>(&payload) {
-                    Ok(replies) => replies
-                        .into_iter()
-                        .for_each(|reply| shared.ingress.reply(reply)),
-                    Err(error) => {
-                        tracing::error!(%error, "the node's channel carried what are no replies")
-                    }
-                },
-            }
+    if let Some(conversation) = Keyspace::parse_room(&message.channel) {
+        shared.hub.published(conversation, payload).await;
+    } else if let Some(user) = Keyspace::parse_user(&message.channel) {
+        if let Some(notice) = parse(&payload) {
+            shared.notice(user, notice);
+        }
+    } else if let Some(replies) = parse::<Vec<Reply>>(&payload) {
+        // The only other channel is the node's own.
+        for reply in &replies {
+            shared.ingress.reply(reply);
         }
     }
+}
+
+fn parse<T: DeserializeOwned>(payload: &[u8]) -> Option<T> {
+    serde_json::from_slice(payload)
+        .inspect_err(
+            |error| tracing::error!(%error, "a pub/sub message of another form than its channel's"),
+        )
+        .ok()
 }

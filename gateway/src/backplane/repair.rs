@@ -12,7 +12,6 @@ use super::Shared;
 use super::subscriptions::SubscriptionRequest;
 use crate::hub::HubRequest;
 
-const RETRY: Duration = Duration::from_millis(250);
 /// How many rooms or users one query asks about.
 const BATCH: usize = 1_000;
 /// A membership's time is taken before its transaction commits: look back further than any batch takes.
@@ -47,26 +46,21 @@ async fn repair(shared: &Shared, conversation: ConversationId, mut after: Seq) {
         return;
     };
     loop {
-        match changes::since(&shared.database, conversation, after).await {
-            Ok(changes) => {
-                if changes.up_to <= after {
-                    // Something was announced that PostgreSQL does not have (it was set back?): no hot loop over that.
-                    tracing::error!(%conversation, %after, "a gap that PostgreSQL knows nothing of");
-                    tokio::time::sleep(RETRY * 4).await;
-                }
-                after = changes.up_to.max(after);
-                shared
-                    .hub
-                    .repaired(conversation, changes.events, after)
-                    .await;
-                if changes.complete {
-                    return;
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%conversation, %error, "gap not repaired; trying again");
-                tokio::time::sleep(RETRY).await;
-            }
+        let read = || changes::since(&shared.database, conversation, after);
+        let changes = shared.until_answered("gap not repaired", read).await;
+        if changes.up_to <= after {
+            // Something was announced that PostgreSQL does not have (it was set back?): no hot loop over that.
+            tracing::error!(%conversation, %after, "a gap that PostgreSQL knows nothing of");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        after = changes.up_to.max(after);
+        let complete = changes.complete;
+        shared
+            .hub
+            .repaired(conversation, changes.events, after, complete)
+            .await;
+        if complete {
+            return;
         }
     }
 }
@@ -84,10 +78,9 @@ pub(super) async fn sweep(shared: Shared, every: Duration) {
         }
         let began = Timestamp::now();
         let since = compared.minus(OVERLAP);
-        while let Err(error) = compare(&shared, since).await {
-            tracing::warn!(%error, "not compared with the database; trying again");
-            tokio::time::sleep(RETRY).await;
-        }
+        shared
+            .until_answered("not compared with the database", || compare(&shared, since))
+            .await;
         compared = began;
     }
 }

@@ -92,7 +92,7 @@ impl Subscriptions {
                     self.leave_room(conversation).await;
                 }
                 SubscriptionRequest::UserIdle(user) => {
-                    self.idle_users.push_back((Instant::now(), user))
+                    self.idle_users.push_back((Instant::now(), user));
                 }
             }
         }
@@ -203,15 +203,8 @@ impl Subscriptions {
 
 /// Tells the hub how far newly subscribed rooms have come. Retries until PostgreSQL answers.
 async fn announce(shared: &Shared, rooms: &[ConversationId]) {
-    let seqs = loop {
-        match conversations::last_seqs(&shared.database, rooms).await {
-            Ok(seqs) => break seqs,
-            Err(error) => {
-                tracing::warn!(%error, "rooms not opened; trying again");
-                tokio::time::sleep(RETRY).await;
-            }
-        }
-    };
+    let read = || conversations::last_seqs(&shared.database, rooms);
+    let seqs = shared.until_answered("rooms not opened", read).await;
     for room in rooms {
         let seq = seqs
             .iter()

@@ -3,6 +3,7 @@
 //! The one [`Application`] that the Socket.IO layer carries in production. It authenticates, asks the socket's dialect what an
 //! event means, and has the hub or the ingress do it. It has no words of its own: every frame is the dialect's.
 
+mod anonymous;
 mod notices;
 mod socket;
 
@@ -12,7 +13,7 @@ use std::time::Duration;
 use confab_gateway_protocol::json::Json;
 use confab_shared::auth::Claims;
 use confab_shared::id::UserId;
-use confab_shared::model::error::{ErrorCode, Rejection};
+use confab_shared::model::error::ErrorCode;
 use confab_shared::postgres::users;
 use serde::Deserialize;
 
@@ -20,15 +21,20 @@ use crate::dialect::{self, Dialect, Namespace};
 use crate::hub::socket::Socket;
 use crate::node::Node;
 use crate::session::DisconnectReason;
-use crate::transport::application::{Application, ConnectRefused, Handshake, Incoming, Link};
-use crate::transport::socketio::disconnect_frame;
+use crate::transport::application::{Application, ConnectError, Handshake, Incoming, Link};
 
+use anonymous::AnonymousSocket;
 pub use notices::show_notices;
-use socket::ChatSocket;
+use socket::UserSocket;
 
 /// The chat application of a node.
 pub struct Chat {
     node: Arc<Node>,
+    defaults: DefaultDialects,
+}
+
+/// What sockets speak that say nothing of it, per namespace.
+struct DefaultDialects {
     root: &'static dyn Dialect,
     chat: &'static dyn Dialect,
 }
@@ -45,24 +51,36 @@ struct Credentials {
     dialect: Option<String>,
 }
 
+/// A socket, before and after it is known whose it is.
+#[derive(Debug)]
+pub enum ChatSocket {
+    /// It gave no token.
+    Anonymous(AnonymousSocket),
+    /// It is a user's.
+    User(UserSocket),
+}
+
 impl Chat {
     /// Chat on this node.
     pub fn new(node: Arc<Node>) -> Result<Self, UnknownDialect> {
         let find = |name: &str| dialect::named(name).ok_or_else(|| UnknownDialect(name.to_owned()));
         let root = find(&node.config.sockets.root_dialect)?;
         let chat = find(&node.config.sockets.chat_dialect)?;
-        Ok(Self { node, root, chat })
+        Ok(Self {
+            node,
+            defaults: DefaultDialects { root, chat },
+        })
     }
 
     fn default_dialect(&self, namespace: Namespace) -> &'static dyn Dialect {
         match namespace {
-            Namespace::Root => self.root,
-            Namespace::Chat => self.chat,
+            Namespace::Root => self.defaults.root,
+            Namespace::Chat => self.defaults.chat,
         }
     }
 
     /// Who the token's bearer is. The account must still be there.
-    async fn authenticate(&self, token: &str) -> Result<UserId, ConnectRefused> {
+    async fn authenticate(&self, token: &str) -> Result<UserId, ConnectError> {
         let Claims { sub, .. } = self.node.tokens.verify(token).map_err(|error| {
             tracing::debug!(%error, "a socket was refused");
             unauthorized()
@@ -72,8 +90,27 @@ impl Chat {
             Ok(None) => Err(unauthorized()),
             Err(error) => {
                 tracing::warn!(%error, "a socket could not be authenticated");
-                Err(refused("Temporarily unavailable", ErrorCode::Timeout))
+                Err(ConnectError::Unavailable)
             }
+        }
+    }
+
+    /// A user's socket, counted as connected, with its user's own channel listened to.
+    async fn welcome(
+        &self,
+        user: UserId,
+        namespace: Namespace,
+        dialect: Option<&'static dyn Dialect>,
+        link: &Link,
+    ) -> Result<ChatSocket, ConnectError> {
+        let default = self.default_dialect(namespace);
+        let socket = Socket::new(user, namespace, dialect, default, link.queue().clone());
+        // In this order: once it counts as connected, what is said on its channel is for it.
+        let socket = UserSocket::connect(self.node.clone(), socket);
+        let listening = self.node.backplane.listen_to(user);
+        match tokio::time::timeout(self.node.reply_timeout(), listening).await {
+            Ok(Ok(())) => Ok(ChatSocket::User(socket)),
+            Ok(Err(_)) | Err(_) => Err(ConnectError::Unavailable),
         }
     }
 }
@@ -87,7 +124,7 @@ impl Application for Chat {
         namespace: &str,
         auth: Option<Json<'_>>,
         link: &Link,
-    ) -> Result<Option<ChatSocket>, ConnectRefused> {
+    ) -> Result<Option<ChatSocket>, ConnectError> {
         let Some(namespace) = Namespace::parse(namespace) else {
             return Ok(None);
         };
@@ -96,7 +133,6 @@ impl Application for Chat {
             Some(Ok(credentials)) => credentials,
             Some(Err(_)) => return Err(unauthorized()),
         };
-        let default = self.default_dialect(namespace);
         let dialect = match credentials.dialect.or_else(|| handshake.query("dialect")) {
             None => None,
             Some(name) => match dialect::named(&name) {
@@ -104,60 +140,34 @@ impl Application for Chat {
                 None => return Err(refused("Unknown dialect", ErrorCode::ValidationFailed)),
             },
         };
-        let queue = link.queue().clone();
-        let Some(token) = credentials.token.or_else(|| bearer(handshake)) else {
-            return Ok(Some(ChatSocket::anonymous(
-                namespace,
-                dialect.unwrap_or(default),
-                link.clone(),
-            )));
-        };
-        let user = self.authenticate(&token).await?;
-        let socket = Socket::new(user, namespace, dialect, default, queue);
-        // In this order: once the user counts as connected, notices are looked for on its channel.
-        self.node.hub.users().add(socket.clone());
-        let socket = ChatSocket::authenticated(socket, self.node.config.sockets.max_rooms);
-        if self.node.backplane.listen_to(user).await.is_err() {
-            self.disconnected(socket, DisconnectReason::Draining).await;
-            return Err(refused("Shutting down", ErrorCode::Overloaded));
+        match credentials.token.or_else(|| bearer(handshake)) {
+            Some(token) => {
+                let user = self.authenticate(&token).await?;
+                self.welcome(user, namespace, dialect, link).await.map(Some)
+            }
+            None => {
+                let dialect = dialect.unwrap_or(self.default_dialect(namespace));
+                let patience = Duration::from_secs(self.node.config.auth.login_timeout_seconds);
+                let socket = AnonymousSocket::new(namespace, dialect, link.clone(), patience);
+                Ok(Some(ChatSocket::Anonymous(socket)))
+            }
         }
-        Ok(Some(socket))
     }
 
-    async fn connected(&self, socket: &mut ChatSocket) {
+    async fn connected(&self, _: &mut ChatSocket) {
         self.node.metrics.sockets_connected.inc();
-        if let ChatSocket::Anonymous {
-            namespace, link, ..
-        } = socket
-        {
-            let (namespace, link) = (*namespace, link.clone());
-            let patience = Duration::from_secs(self.node.config.auth.login_timeout_seconds);
-            tokio::spawn(async move {
-                tokio::time::sleep(patience).await;
-                link.push(disconnect_frame(namespace.as_str()));
-                link.close(DisconnectReason::Unauthenticated);
-            });
-        }
     }
 
     async fn event(&self, socket: &mut ChatSocket, event: Incoming<'_>) {
         match socket {
-            ChatSocket::Anonymous {
-                namespace,
-                dialect,
-                link,
-            } => {
-                let rejection = Rejection::new(ErrorCode::Unauthorized, "log in first");
-                link.push(dialect.rejected(*namespace, event.ack_id, event.name, &rejection));
-            }
-            ChatSocket::Authenticated(socket) => socket.event(&self.node, event).await,
+            ChatSocket::Anonymous(socket) => socket.event(event),
+            ChatSocket::User(socket) => socket.event(event).await,
         }
     }
 
     async fn disconnected(&self, socket: ChatSocket, reason: DisconnectReason) {
-        if let ChatSocket::Authenticated(socket) = socket {
+        if let ChatSocket::User(socket) = &socket {
             tracing::debug!(user = %socket.user(), %reason, "socket disconnected");
-            socket.leave_all(&self.node).await;
         }
     }
 }
@@ -175,12 +185,12 @@ fn bearer(handshake: &Handshake) -> Option<String> {
         .then(|| token.trim().to_owned())
 }
 
-fn unauthorized() -> ConnectRefused {
+fn unauthorized() -> ConnectError {
     refused("Unauthorized", ErrorCode::Unauthorized)
 }
 
-fn refused(message: &str, code: ErrorCode) -> ConnectRefused {
-    ConnectRefused {
+fn refused(message: &str, code: ErrorCode) -> ConnectError {
+    ConnectError::Refused {
         message: message.to_owned(),
         data: Some(format!("{{\"code\":\"{}\"}}", code.as_str())),
     }

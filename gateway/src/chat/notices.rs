@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use confab_shared::id::{ConversationId, UserId};
 use confab_shared::model::event::{Event, Fact, UserNotice};
-use confab_shared::postgres::conversations;
+use confab_shared::postgres::{conversations, until_answered};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::backplane::Notice;
@@ -50,16 +50,14 @@ pub async fn show_notices(node: Arc<Node>, mut notices: mpsc::Receiver<Notice>) 
 }
 
 async fn show_joined(node: &Node, user: UserId, conversation: ConversationId) {
-    let view = match conversations::view(&node.database, conversation, user).await {
-        Ok(Some(view)) => view,
-        // Gone again already.
-        Ok(None) => return,
-        Err(error) => {
-            tracing::warn!(%error, %conversation, "a new conversation could not be shown");
-            return;
-        }
-    };
-    for socket in node.hub.users().sockets(user) {
-        socket.push(socket.dialect().joined(socket.namespace(), &view));
-    }
+    let read = || conversations::view(&node.database, conversation, user);
+    let patience = node.config.database.patience();
+    let view = until_answered(patience, "a new conversation not shown", read).await;
+    // None: the user is gone from the conversation again already.
+    let Some(view) = view else { return };
+    node.hub
+        .users()
+        .show_unless_outdated(user, conversation, view.last_seq, |socket| {
+            socket.push(socket.dialect().joined(socket.namespace(), &view));
+        });
 }

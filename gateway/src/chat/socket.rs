@@ -10,57 +10,28 @@ use confab_shared::model::conversation::ConversationKind;
 use confab_shared::model::error::{ErrorCode, Rejection, RequestError};
 use confab_shared::postgres::conversations;
 
-use crate::dialect::{self, Confirmation, Dialect, Intent, Namespace};
+use crate::dialect::{self, Confirmation, Intent};
 use crate::hub::JoinOutcome;
 use crate::hub::socket::SocketRef;
 use crate::node::Node;
-use crate::transport::application::{Incoming, Link};
+use crate::transport::application::Incoming;
 
 /// How often a membership is read again because memberships changed meanwhile.
 const JOIN_ATTEMPTS: usize = 8;
 
-/// A socket, before and after it is known who it is.
-#[derive(Debug)]
-pub enum ChatSocket {
-    /// It gave no token. It may do nothing, and not for long.
-    Anonymous {
-        /// The namespace it joined.
-        namespace: Namespace,
-        /// The dialect in which it is refused.
-        dialect: &'static dyn Dialect,
-        /// The way to its client.
-        link: Link,
-    },
-    /// It is a user's.
-    Authenticated(UserSocket),
-}
-
-impl ChatSocket {
-    /// A socket without a token.
-    pub fn anonymous(namespace: Namespace, dialect: &'static dyn Dialect, link: Link) -> Self {
-        Self::Anonymous {
-            namespace,
-            dialect,
-            link,
-        }
-    }
-
-    /// A user's socket.
-    pub fn authenticated(socket: SocketRef, max_rooms: usize) -> Self {
-        Self::Authenticated(UserSocket {
-            socket,
-            rooms: HashSet::new(),
-            max_rooms,
-        })
-    }
-}
-
-/// A user's socket and the rooms it listens to.
-#[derive(Debug)]
+/// A user's socket and the rooms it listens to. However it ends, dropping it takes it out of everything.
 pub struct UserSocket {
+    node: Arc<Node>,
     socket: SocketRef,
     rooms: HashSet<ConversationId>,
-    max_rooms: usize,
+}
+
+impl std::fmt::Debug for UserSocket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UserSocket")
+            .field("socket", &self.socket)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What is needed to answer an event later.
@@ -68,6 +39,8 @@ struct Answer {
     socket: SocketRef,
     ack_id: Option<u64>,
     event: Box<str>,
+    /// Whether it counts among the socket's requests that wait.
+    counted: bool,
 }
 
 impl Answer {
@@ -82,24 +55,46 @@ impl Answer {
     }
 
     fn reject(&self, rejection: &Rejection) {
-        let frames = self.socket.dialect().rejected(
-            self.socket.namespace(),
-            self.ack_id,
-            &self.event,
-            rejection,
-        );
-        self.socket.push(frames);
+        let (dialect, namespace) = (self.socket.dialect(), self.socket.namespace());
+        self.socket
+            .push(dialect.rejected(namespace, self.ack_id, &self.event, rejection));
+    }
+
+    /// Confirms or refuses what was done at once.
+    fn done(&self, result: Result<(), RequestError>) {
+        match result {
+            Ok(()) => self.confirm(Confirmation::Done),
+            Err(error) => self.reject(&refusal(&error)),
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if self.counted {
+            self.socket.end_request();
+        }
     }
 }
 
 impl UserSocket {
+    /// A socket that counts as connected from here on.
+    pub(super) fn connect(node: Arc<Node>, socket: SocketRef) -> Self {
+        node.hub.users().add(socket.clone());
+        Self {
+            node,
+            socket,
+            rooms: HashSet::new(),
+        }
+    }
+
     /// Whose it is.
     pub fn user(&self) -> UserId {
         self.socket.user()
     }
 
     /// An event came.
-    pub async fn event(&mut self, node: &Arc<Node>, event: Incoming<'_>) {
+    pub(super) async fn event(&mut self, event: Incoming<'_>) {
         let dialect = match dialect::speaking(event.name, self.socket.dialect()) {
             spoken @ Some(_) => self.socket.settle_dialect(spoken),
             None => self.socket.dialect(),
@@ -108,47 +103,40 @@ impl UserSocket {
             socket: self.socket.clone(),
             ack_id: event.ack_id,
             event: event.name.into(),
+            counted: false,
         };
         match dialect.inbound(event.name, event.args) {
             Err(rejection) => answer.reject(&rejection),
-            Ok(Intent::JoinRoom(conversation)) => match self.join(node, conversation).await {
-                Ok(()) => answer.confirm(Confirmation::Done),
-                Err(error) => answer.reject(&refusal(&error)),
-            },
-            Ok(Intent::LeaveRoom(conversation)) => match self.leave(node, conversation).await {
-                Ok(()) => answer.confirm(Confirmation::Done),
-                Err(error) => answer.reject(&refusal(&error)),
-            },
+            Ok(Intent::JoinRoom(conversation)) => answer.done(self.in_time(conversation).await),
+            Ok(Intent::LeaveRoom(conversation)) => answer.done(self.leave(conversation).await),
             Ok(Intent::Change {
                 conversation,
                 command,
-            }) => self.change(node, conversation, command, answer),
+            }) => {
+                self.change(conversation, command, answer);
+            }
             Ok(Intent::Create {
                 kind,
                 name,
                 participants,
             }) => match creation(self.user(), kind, name, participants) {
-                Ok((conversation, command)) => self.change(node, conversation, command, answer),
+                Ok((conversation, command)) => self.change(conversation, command, answer),
                 Err(rejection) => answer.reject(&rejection),
             },
         }
     }
 
     /// Sends a command on its way. The answer comes when the worker has committed it.
-    fn change(
-        &self,
-        node: &Arc<Node>,
-        conversation: ConversationId,
-        command: Command,
-        answer: Answer,
-    ) {
-        if !self.socket.begin_request(node.config.sockets.max_in_flight) {
-            answer.reject(&Rejection::new(
-                ErrorCode::Overloaded,
-                "too many unconfirmed requests on this socket",
-            ));
+    fn change(&self, conversation: ConversationId, command: Command, mut answer: Answer) {
+        if !self
+            .socket
+            .begin_request(self.node.config.sockets.max_in_flight)
+        {
+            let message = "too many unconfirmed requests on this socket";
+            answer.reject(&Rejection::new(ErrorCode::Overloaded, message));
             return;
         }
+        answer.counted = true;
         let user = self.user();
         let (id, temp_id) = match &command {
             Command::SendMessage {
@@ -162,40 +150,42 @@ impl UserSocket {
             }
             _ => (CommandId::generate(), None),
         };
-        let later = node.clone();
-        node.ingress
+        let node = self.node.clone();
+        self.node
+            .ingress
             .submit(id, conversation, user, command, move |outcome| {
-                answer.socket.end_request();
-                complete(&later, conversation, outcome, temp_id.as_ref(), answer);
+                complete(&node, conversation, outcome, temp_id.as_ref(), answer);
             });
     }
 
-    /// Listens to a room of which the user is a member.
-    async fn join(
-        &mut self,
-        node: &Node,
-        conversation: ConversationId,
-    ) -> Result<(), RequestError> {
-        if self.rooms.contains(&conversation) && self.is_member(node, conversation).await? {
-            // It may have been put out of the room meanwhile, and have become a member again: joining again does no harm.
-            self.rooms.remove(&conversation);
+    /// Joins a room, or says in time that it could not: while Redis or PostgreSQL are away, the client is not left waiting.
+    async fn in_time(&mut self, conversation: ConversationId) -> Result<(), RequestError> {
+        let patience = self.node.reply_timeout();
+        match tokio::time::timeout(patience, self.join(conversation)).await {
+            Ok(joined) => joined,
+            Err(_) => {
+                Err(Rejection::new(ErrorCode::Timeout, "not joined in time; try again").into())
+            }
         }
-        if self.rooms.len() >= self.max_rooms {
-            return Err(Rejection::new(
-                ErrorCode::Conflict,
-                "this socket has joined too many rooms",
-            )
-            .into());
+    }
+
+    /// Listens to a room of which the user is a member. Joining a room again does no harm.
+    async fn join(&mut self, conversation: ConversationId) -> Result<(), RequestError> {
+        let full = self.rooms.len() >= self.node.config.sockets.max_rooms;
+        if full && !self.rooms.contains(&conversation) {
+            let message = "this socket has joined too many rooms";
+            return Err(Rejection::new(ErrorCode::Conflict, message).into());
         }
         for _ in 0..JOIN_ATTEMPTS {
             let membership =
-                conversations::membership(&node.database, conversation, self.user()).await?;
+                conversations::membership(&self.node.database, conversation, self.user()).await?;
             let Some((_, as_of)) = membership else {
                 return Err(Rejection::not_found("conversation").into());
             };
             // Before the hub knows: whatever becomes of this task, the socket will leave what it may have joined.
             self.rooms.insert(conversation);
-            match node
+            match self
+                .node
                 .hub
                 .join(self.socket.clone(), conversation, as_of)
                 .await
@@ -205,46 +195,41 @@ impl UserSocket {
                 Err(_) => break,
             }
         }
-        Err(Rejection::new(
-            ErrorCode::Overloaded,
-            "the room could not be joined; retry later",
-        )
-        .into())
+        let message = "the room could not be joined; retry later";
+        Err(Rejection::new(ErrorCode::Overloaded, message).into())
     }
 
     /// Listens to a room no more. Of a room it does not listen to, only members may know that it exists.
-    async fn leave(
-        &mut self,
-        node: &Node,
-        conversation: ConversationId,
-    ) -> Result<(), RequestError> {
-        if self.rooms.remove(&conversation) {
-            node.hub.leave(self.socket.key(), conversation).await;
-        } else if !self.is_member(node, conversation).await? {
-            return Err(Rejection::not_found("conversation").into());
+    async fn leave(&mut self, conversation: ConversationId) -> Result<(), RequestError> {
+        if self.rooms.contains(&conversation) {
+            self.node.hub.leave(self.socket.key(), conversation).await;
+            self.rooms.remove(&conversation);
+            return Ok(());
         }
-        Ok(())
-    }
-
-    async fn is_member(
-        &self,
-        node: &Node,
-        conversation: ConversationId,
-    ) -> Result<bool, RequestError> {
-        Ok(
-            conversations::membership(&node.database, conversation, self.user())
-                .await?
-                .is_some(),
-        )
-    }
-
-    /// The socket is gone.
-    pub async fn leave_all(self, node: &Node) {
-        if node.hub.users().remove(&self.socket) {
-            node.backplane.forget(self.socket.user());
+        match conversations::membership(&self.node.database, conversation, self.user()).await? {
+            Some(_) => Ok(()),
+            None => Err(Rejection::not_found("conversation").into()),
         }
-        for conversation in self.rooms {
-            node.hub.leave(self.socket.key(), conversation).await;
+    }
+}
+
+impl Drop for UserSocket {
+    fn drop(&mut self) {
+        if self.node.hub.users().remove(&self.socket) {
+            self.node.backplane.forget(self.socket.user());
+        }
+        let (hub, socket) = (self.node.hub.clone(), self.socket.key());
+        let rooms = std::mem::take(&mut self.rooms);
+        if rooms.is_empty() {
+            return;
+        }
+        // The hub may be busy, and nobody is left to wait for it; without a runtime there is no hub either.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                for conversation in rooms {
+                    hub.leave(socket, conversation).await;
+                }
+            });
         }
     }
 }

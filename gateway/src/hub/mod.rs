@@ -14,8 +14,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use confab_shared::id::{ConversationId, Seq, UserId};
+use confab_shared::lifecycle::spawn_vital;
 use confab_shared::model::event::Event;
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use crate::config::HubConfig;
 pub use room::JoinOutcome;
@@ -40,8 +42,11 @@ pub struct Hub {
 pub struct HubClosed;
 
 impl Hub {
-    /// Starts the shards. Their requests come out of the receiver.
-    pub fn start(config: &HubConfig) -> (Self, mpsc::UnboundedReceiver<HubRequest>) {
+    /// Starts the shards, which run until `stop`. Their requests come out of the receiver.
+    pub fn start(
+        config: &HubConfig,
+        stop: &CancellationToken,
+    ) -> (Self, mpsc::UnboundedReceiver<HubRequest>) {
         let users = Arc::new(Users::default());
         let (requests, receiver) = mpsc::unbounded_channel();
         let linger = Duration::from_secs(config.linger_seconds);
@@ -54,7 +59,7 @@ impl Hub {
                     linger,
                     config.max_held_events,
                 );
-                tokio::spawn(shard.run(inputs));
+                spawn_vital("hub shard", stop, shard.run(inputs));
                 mailbox
             })
             .collect();
@@ -123,17 +128,21 @@ impl Hub {
             .await;
     }
 
-    /// What a room had missed.
-    pub async fn repaired(&self, conversation: ConversationId, events: Vec<Event>, up_to: Seq) {
-        self.send(
+    /// What a room had missed, up to and including `up_to`; unless `complete`, more follows.
+    pub async fn repaired(
+        &self,
+        conversation: ConversationId,
+        events: Vec<Event>,
+        up_to: Seq,
+        complete: bool,
+    ) {
+        let input = ShardInput::Repaired {
             conversation,
-            ShardInput::Repaired {
-                conversation,
-                events,
-                up_to,
-            },
-        )
-        .await;
+            events,
+            up_to,
+            complete,
+        };
+        self.send(conversation, input).await;
     }
 
     /// PostgreSQL says how far a conversation has come.

@@ -13,6 +13,9 @@ use super::socket::SocketRef;
 use super::users::Users;
 use crate::dialect::{Audience, Dialect, Namespace};
 
+/// The most events in one chunk of frames: a long repair or a burst must not fill a socket's queue with one push.
+const MAX_CHUNK: usize = 64;
+
 /// What a room wants from those who can do I/O. Each room has at most one wish open at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wish {
@@ -91,13 +94,14 @@ impl Room {
     }
 
     /// The last change shown.
-    pub fn seq(&self) -> Seq {
+    #[cfg(test)]
+    fn seq(&self) -> Seq {
         self.seq
     }
 
-    /// Whether a change after the room's baseline is, or will be, shown by this room.
+    /// Whether this room, being open, has shown this change or will.
     pub fn covers(&self, seq: Seq) -> bool {
-        !self.is_open() || self.baseline < seq
+        self.baseline < seq
     }
 
     /// Since when nobody listens.
@@ -187,14 +191,27 @@ impl Room {
         }
     }
 
-    /// The changes after what was shown, up to and including `up_to`, were read.
-    pub fn repaired(&mut self, events: &[Event], up_to: Seq, users: &Users) -> Option<Wish> {
+    /// The changes after what was shown, up to and including `up_to`, were read; unless `complete`, more of them follow.
+    pub fn repaired(
+        &mut self,
+        events: &[Event],
+        up_to: Seq,
+        complete: bool,
+        users: &Users,
+    ) -> Option<Wish> {
+        if self.phase != Phase::Repairing {
+            // Read for a room of this name that was let go meanwhile.
+            return None;
+        }
         let fresh = events
             .iter()
             .position(|event| event.seq.is_none_or(|seq| seq > self.seq))
             .unwrap_or(events.len());
         self.show(&events[fresh..], users);
         self.seq = self.seq.max(up_to);
+        if !complete {
+            return None;
+        }
         self.phase = Phase::Live;
         self.release(users)
     }
@@ -247,7 +264,8 @@ impl Room {
             let removal = rest
                 .iter()
                 .position(|event| matches!(event.fact, Fact::MemberRemoved { .. }));
-            let (now, later) = rest.split_at(removal.map_or(rest.len(), |index| index + 1));
+            let until = removal.map_or(rest.len(), |index| index + 1);
+            let (now, later) = rest.split_at(until.min(MAX_CHUNK));
             self.fan_out(now);
             for event in now {
                 self.note(event, users);
@@ -284,13 +302,7 @@ impl Room {
                 .flat_map(|group| &group.sockets)
                 .any(|other| other.key() == socket.key());
             if !listens {
-                let frames = socket.dialect().outbound(
-                    socket.namespace(),
-                    self.conversation,
-                    std::slice::from_ref(event),
-                    Audience::Others,
-                );
-                socket.push(frames);
+                show_to(&socket, self.conversation, event);
             }
         }
         if let Some(seq) = event.seq {
@@ -306,35 +318,48 @@ impl Room {
         });
     }
 
-    /// Encodes events once per group (and once more per sender, who alone sees its own `tempId`) and queues them.
-    fn fan_out(&self, events: &[Event]) {
+    /// Encodes events once per group (and once more per sender, who alone sees its own `tempId`) and queues them. A socket whose
+    /// session is ending listens no more.
+    fn fan_out(&mut self, events: &[Event]) {
         let senders: Vec<UserId> = events.iter().filter_map(sender_with_temp_id).collect();
-        for group in &self.groups {
-            let encode = |audience| {
-                group
-                    .dialect
-                    .outbound(group.namespace, self.conversation, events, audience)
-            };
+        let conversation = self.conversation;
+        for Group {
+            dialect,
+            namespace,
+            sockets,
+        } in &mut self.groups
+        {
+            let encode = |audience| dialect.outbound(*namespace, conversation, events, audience);
             let shared = encode(Audience::Others);
             let mut own: Vec<(UserId, Bytes)> = Vec::new();
-            for socket in &group.sockets {
+            sockets.retain(|socket| {
                 let user = socket.user();
-                if senders.contains(&user) {
-                    let frames = match own.iter().find(|(owner, _)| *owner == user) {
-                        Some((_, frames)) => frames.clone(),
-                        None => {
-                            let frames = encode(Audience::Sender(user));
-                            own.push((user, frames.clone()));
-                            frames
-                        }
-                    };
-                    socket.push(frames);
-                } else if !shared.is_empty() {
-                    socket.push(shared.clone());
+                if !senders.contains(&user) {
+                    return shared.is_empty() || socket.push(shared.clone());
                 }
-            }
+                let frames = match own.iter().find(|(owner, _)| *owner == user) {
+                    Some((_, frames)) => frames.clone(),
+                    None => {
+                        let frames = encode(Audience::Sender(user));
+                        own.push((user, frames.clone()));
+                        frames
+                    }
+                };
+                socket.push(frames)
+            });
         }
+        self.groups.retain(|group| !group.sockets.is_empty());
     }
+}
+
+/// Shows one event of a conversation to one socket, whether or not it listens to the room.
+pub fn show_to(socket: &SocketRef, conversation: ConversationId, event: &Event) {
+    let events = std::slice::from_ref(event);
+    let frames =
+        socket
+            .dialect()
+            .outbound(socket.namespace(), conversation, events, Audience::Others);
+    socket.push(frames);
 }
 
 /// Whether an event itself says what its change was; one that only says how far things have come leaves that to be read.

@@ -3,16 +3,23 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::session::DisconnectReason;
 
+/// How long a queue may stay over its limit before its session is closed.
+const GRACE: Duration = Duration::from_secs(5);
+/// How many times its limit a queue may hold at all: one burst of large messages makes nobody a slow consumer.
+const BURST: usize = 8;
+
 /// A bounded queue from anybody who has something for the session to the session's writer.
 ///
-/// Its items are whole WebSocket frames, one or several, so that what is encoded once serves every queue. A queue that would
-/// pass its limit closes the session instead: a client that reads too slowly is cut off and recovers, and hurts nobody.
+/// Its items are whole WebSocket frames, one or several, so that what is encoded once serves every queue. A queue that stays over
+/// its limit, or would pass [`BURST`] times its limit, closes the session instead: a client that reads too slowly is cut off
+/// and comes back, and hurts nobody.
 #[derive(Debug)]
 pub struct SendQueue {
     state: Mutex<State>,
@@ -23,6 +30,8 @@ pub struct SendQueue {
 struct State {
     chunks: VecDeque<Bytes>,
     bytes: usize,
+    /// Since when it is over its limit.
+    over_since: Option<Instant>,
     closing: Option<DisconnectReason>,
     writer: Option<Waker>,
 }
@@ -36,7 +45,7 @@ pub fn queued_bytes() -> u64 {
 }
 
 impl SendQueue {
-    /// An empty queue that holds `limit` bytes at the most.
+    /// An empty queue that may hold `limit` bytes for any time, and more for a short one.
     pub fn new(limit: usize) -> Self {
         Self {
             state: Mutex::default(),
@@ -50,15 +59,15 @@ impl SendQueue {
         if state.closing.is_some() {
             return false;
         }
-        if state.bytes + chunk.len() > self.limit {
-            state.closing = Some(DisconnectReason::SlowConsumer);
-            state.forget();
-        } else {
+        let fits = state.fits(chunk.len(), self.limit);
+        if fits {
             state.bytes += chunk.len();
             QUEUED_BYTES.fetch_add(chunk.len() as u64, Ordering::Relaxed);
             state.chunks.push_back(chunk);
+        } else {
+            state.closing = Some(DisconnectReason::SlowConsumer);
+            state.forget();
         }
-        let fits = state.closing.is_none();
         let writer = state.writer.take();
         drop(state);
         if let Some(writer) = writer {
@@ -96,7 +105,7 @@ impl SendQueue {
         Poll::Pending
     }
 
-    /// Waits until the session is to end because its client reads too slowly: the one end that does not wait for the writer.
+    /// Whether the session is to end because its client reads too slowly: the one end that does not wait for the writer.
     pub fn is_overrun(&self) -> bool {
         self.closing() == Some(DisconnectReason::SlowConsumer)
     }
@@ -106,6 +115,7 @@ impl SendQueue {
         let mut state = self.state.lock();
         QUEUED_BYTES.fetch_sub(state.bytes as u64, Ordering::Relaxed);
         state.bytes = 0;
+        state.over_since = None;
         if into.is_empty() {
             std::mem::swap(&mut state.chunks, into);
         } else {
@@ -115,6 +125,16 @@ impl SendQueue {
 }
 
 impl State {
+    /// Whether so many bytes more may wait. The clock is looked at only where the limit is passed.
+    fn fits(&mut self, more: usize, limit: usize) -> bool {
+        let bytes = self.bytes + more;
+        if bytes <= limit {
+            return true;
+        }
+        let since = *self.over_since.get_or_insert_with(Instant::now);
+        bytes <= limit.saturating_mul(BURST) && since.elapsed() < GRACE
+    }
+
     fn forget(&mut self) {
         QUEUED_BYTES.fetch_sub(self.bytes as u64, Ordering::Relaxed);
         self.bytes = 0;
@@ -144,10 +164,22 @@ mod tests {
         assert!(queue.push(Bytes::from_static(b"ab")));
         assert!(queue.push(Bytes::from_static(b"cd")));
         assert_eq!(taken(&queue), ["ab", "cd"]);
-        assert!(queue.push(Bytes::from_static(b"efgh")));
+        // Over the limit for a moment, but never beyond a burst.
+        for _ in 0..BURST {
+            assert!(queue.push(Bytes::from_static(b"efgh")));
+        }
         assert!(!queue.push(Bytes::from_static(b"i")));
         assert_eq!(queue.closing(), Some(DisconnectReason::SlowConsumer));
         assert!(taken(&queue).is_empty(), "an overrun queue keeps nothing");
+    }
+
+    #[test]
+    fn a_queue_that_stays_over_its_limit_closes_its_session() {
+        let queue = SendQueue::new(4);
+        assert!(queue.push(Bytes::from_static(b"abcdef")));
+        queue.state.lock().over_since = Instant::now().checked_sub(GRACE);
+        assert!(!queue.push(Bytes::from_static(b"g")));
+        assert_eq!(queue.closing(), Some(DisconnectReason::SlowConsumer));
     }
 
     #[test]

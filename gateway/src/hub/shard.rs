@@ -7,13 +7,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use confab_shared::id::{ConversationId, Seq, UserId};
-use confab_shared::model::event::{Event, Fact, RoomBatch};
+use confab_shared::model::event::{Event, RoomBatch};
 use tokio::sync::{mpsc, oneshot};
 
-use super::room::{JoinOutcome, Room, Wish};
+use super::room::{JoinOutcome, Room, Wish, show_to};
 use super::socket::SocketRef;
 use super::users::Users;
-use crate::dialect::Audience;
 
 /// What reaches a shard.
 #[derive(Debug)]
@@ -53,6 +52,8 @@ pub enum ShardInput {
         events: Vec<Event>,
         /// Up to where they are complete.
         up_to: Seq,
+        /// Whether nothing more follows.
+        complete: bool,
     },
     /// PostgreSQL says how far a conversation has come.
     Checked {
@@ -98,6 +99,8 @@ pub(super) struct Shard {
 struct RoomSlot {
     room: Room,
     waiting: Vec<(SocketRef, Seq, oneshot::Sender<JoinOutcome>)>,
+    /// Removals said while the room was opening: whether it shows them is known when it is open.
+    removals: Vec<(UserId, Event)>,
 }
 
 impl Shard {
@@ -155,9 +158,10 @@ impl Shard {
                 conversation,
                 events,
                 up_to,
+                complete,
             } => {
                 self.with_room(conversation, |room, users| {
-                    room.repaired(&events, up_to, users)
+                    room.repaired(&events, up_to, complete, users)
                 });
             }
             ShardInput::Checked { conversation, seq } => {
@@ -167,7 +171,7 @@ impl Shard {
                 user,
                 conversation,
                 event,
-            } => self.removed(user, conversation, &event),
+            } => self.removed(user, conversation, event),
             ShardInput::Rooms(answer) => {
                 // Whoever asked may have given up; then nobody needs the answer.
                 let _ = answer.send(self.rooms.keys().copied().collect());
@@ -212,6 +216,7 @@ impl Shard {
                 let slot = vacant.insert(RoomSlot {
                     room: Room::new(conversation, max_held),
                     waiting: Vec::new(),
+                    removals: Vec::new(),
                 });
                 if self.requests.send(HubRequest::Open(conversation)).is_err() {
                     tracing::debug!(%conversation, "the node is shutting down; a room is not opened");
@@ -241,8 +246,12 @@ impl Shard {
             }
             slot.room.touch(Instant::now());
         }
+        let removals = std::mem::take(&mut slot.removals);
         if let Some(wish) = wish {
             self.request(conversation, wish);
+        }
+        for (user, removal) in removals {
+            self.removed(user, conversation, removal);
         }
     }
 
@@ -257,35 +266,27 @@ impl Shard {
                 room.receive(batch.events, users)
             }),
             Err(error) => {
-                tracing::error!(%error, "a room channel carried what is no batch of events")
+                tracing::error!(%error, "a room channel carried what is no batch of events");
             }
         }
     }
 
     /// The room shows a removal in its order, to the removed user's sockets as well. Only where no room has shown it, or will, is it
     /// said here.
-    fn removed(&mut self, user: UserId, conversation: ConversationId, event: &Event) {
-        let Some(seq) = event.seq else { return };
-        if self
-            .rooms
-            .get(&conversation)
-            .is_some_and(|slot| slot.room.covers(seq))
-        {
-            return;
+    fn removed(&mut self, user: UserId, conversation: ConversationId, removal: Event) {
+        let Some(seq) = removal.seq else { return };
+        match self.rooms.get_mut(&conversation) {
+            Some(slot) if !slot.room.is_open() => {
+                slot.removals.push((user, removal));
+                return;
+            }
+            Some(slot) if slot.room.covers(seq) => return,
+            Some(_) | None => {}
         }
-        if !matches!(event.fact, Fact::MemberRemoved { .. })
-            || !self.users.first_sight(user, conversation, seq)
-        {
-            return;
-        }
-        for socket in self.users.sockets(user) {
-            let frames = socket.dialect().outbound(
-                socket.namespace(),
-                conversation,
-                std::slice::from_ref(event),
-                Audience::Others,
-            );
-            socket.push(frames);
+        if self.users.first_sight(user, conversation, seq) {
+            for socket in self.users.sockets(user) {
+                show_to(&socket, conversation, &removal);
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
+use std::time::{Duration, Instant};
 
 use confab_shared::id::{ConversationId, Seq, UserId};
 use confab_shared::model::timestamp::Timestamp;
@@ -9,8 +10,10 @@ use parking_lot::Mutex;
 
 use super::socket::SocketRef;
 
-/// How many notices are remembered per connected user, so that a repeated one is not shown twice.
-const REMEMBERED: usize = 64;
+/// For how long notices are remembered, so that a repeated one is not shown twice: longer than any sweep looks back.
+const REMEMBERED: Duration = Duration::from_secs(180);
+/// How many are remembered at the most, per user.
+const MOST_REMEMBERED: usize = 4_096;
 
 /// The connected users of this node.
 #[derive(Debug)]
@@ -23,7 +26,7 @@ pub struct Users {
 struct Entry {
     connected_at: Timestamp,
     sockets: Vec<SocketRef>,
-    seen: VecDeque<(ConversationId, Seq)>,
+    seen: VecDeque<(Instant, ConversationId, Seq)>,
 }
 
 impl Default for Entry {
@@ -110,13 +113,45 @@ impl Users {
         let Some(entry) = shard.get_mut(&user) else {
             return false;
         };
-        if entry.seen.contains(&(conversation, seq)) {
+        if entry
+            .seen
+            .iter()
+            .any(|(_, shown, at)| (*shown, *at) == (conversation, seq))
+        {
             return false;
         }
-        if entry.seen.len() == REMEMBERED {
+        let now = Instant::now();
+        while entry.seen.len() >= MOST_REMEMBERED
+            || entry
+                .seen
+                .front()
+                .is_some_and(|(since, ..)| now.duration_since(*since) > REMEMBERED)
+        {
             entry.seen.pop_front();
         }
-        entry.seen.push_back((conversation, seq));
+        entry.seen.push_back((now, conversation, seq));
         true
+    }
+
+    /// Shows a user something about a conversation as it stood at `seq`, unless a later change to the user's membership has been
+    /// shown already.
+    pub fn show_unless_outdated(
+        &self,
+        user: UserId,
+        conversation: ConversationId,
+        seq: Seq,
+        show: impl Fn(&SocketRef),
+    ) {
+        let shard = self.shard(user).lock();
+        let Some(entry) = shard.get(&user) else {
+            return;
+        };
+        let outdated = entry
+            .seen
+            .iter()
+            .any(|(_, shown, at)| *shown == conversation && *at > seq);
+        if !outdated {
+            entry.sockets.iter().for_each(show);
+        }
     }
 }

@@ -13,8 +13,7 @@ use confab_shared::redis::scripts;
 use fred::clients::Client;
 use fred::interfaces::KeysInterface;
 use fred::types::scripts::Script;
-use fred::types::{Expiration, SetOptions};
-use tokio_util::sync::CancellationToken;
+use fred::types::{Expiration, SetOptions, Value};
 use uuid::Uuid;
 
 use super::pending::{Batch, Pending};
@@ -22,6 +21,7 @@ use crate::config::IngressConfig;
 use crate::metrics::Metrics;
 
 const EXPIRY_TICK: Duration = Duration::from_millis(250);
+const SHORTEST_BACKOFF: Duration = Duration::from_millis(20);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
 
 /// The appending side of one partition.
@@ -33,6 +33,7 @@ pub(super) struct Lane {
     metrics: Arc<Metrics>,
     partition: Partition,
     epoch: String,
+    backoff: Duration,
     batch_limit: usize,
     longest_stream: usize,
 }
@@ -65,13 +66,14 @@ impl Lane {
             metrics,
             partition,
             epoch: String::new(),
+            backoff: SHORTEST_BACKOFF,
             batch_limit: config.append_batch,
             longest_stream: config.max_stream_length,
         }
     }
 
-    /// Runs until told to stop. Inputs: the pending table's changes, a tick that times commands out.
-    pub(super) async fn run(mut self, stop: CancellationToken) {
+    /// Never ends by itself. Inputs: the pending table's changes, a tick that times commands out.
+    pub(super) async fn run(mut self) {
         let (pending, waiting) = (self.pending.clone(), self.pending.clone());
         let append = async {
             loop {
@@ -95,43 +97,41 @@ impl Lane {
         tokio::select! {
             () = append => {}
             () = expire => {}
-            () = stop.cancelled() => {}
         }
     }
 
-    /// Appends a batch, or finds out that Redis lost its memory; retries for as long as that is not known.
+    /// Appends a batch, or finds out why not. What is not known to be in the stream is tried again, oldest first.
     async fn append(&mut self, batch: &Batch) {
-        let mut backoff = Duration::from_millis(20);
-        loop {
-            match self.try_append(batch).await {
-                Ok(Appended::Some(count)) => {
-                    let shed = batch.payloads.len().saturating_sub(count);
-                    if shed > 0 {
-                        self.metrics.overloaded.inc_by(shed as u64);
-                    }
-                    let refusal =
-                        Rejection::new(ErrorCode::Overloaded, "the system is busy; retry later");
-                    self.pending.appended(batch, count, &refusal);
+        let error = match self.try_append(batch).await {
+            Ok(Appended::Some(count)) => {
+                let shed = batch.payloads.len().saturating_sub(count);
+                if shed > 0 {
+                    self.metrics.overloaded.inc_by(shed as u64);
+                }
+                let refusal =
+                    Rejection::new(ErrorCode::Overloaded, "the system is busy; retry later");
+                self.pending.appended(batch, count, &refusal);
+                self.backoff = SHORTEST_BACKOFF;
+                return;
+            }
+            Ok(Appended::OtherEpoch(found)) => match self.learn_epoch(found).await {
+                Ok(()) => {
+                    // What was appended before is gone, or may be: all of it goes first, in its order.
+                    self.pending.readd();
                     return;
                 }
-                Ok(Appended::OtherEpoch(found)) => match self.learn_epoch(found).await {
-                    Ok(()) => {
-                        // What was appended before is gone, or may be: all of it goes first, in its order.
-                        self.pending.readd();
-                        return;
-                    }
-                    Err(error) => {
-                        tracing::warn!(partition = %self.partition, %error, "epoch not learned")
-                    }
-                },
-                Err(error) => {
-                    self.metrics.redis_errors.inc();
-                    tracing::warn!(partition = %self.partition, %error, "append failed; it will be tried again");
-                }
+                Err(error) => error,
+            },
+            Err(error) => {
+                // It may have been appended, and what was appended before may be lost with a Redis that came back without it.
+                self.pending.doubtful(batch);
+                error
             }
-            tokio::time::sleep(backoff).await;
-            backoff = (backoff * 2).min(LONGEST_BACKOFF);
-        }
+        };
+        self.metrics.redis_errors.inc();
+        tracing::warn!(partition = %self.partition, %error, "append failed; it will be tried again");
+        tokio::time::sleep(self.backoff).await;
+        self.backoff = (self.backoff * 2).min(LONGEST_BACKOFF);
     }
 
     async fn try_append(&self, batch: &Batch) -> Result<Appended, fred::error::Error> {
@@ -140,10 +140,10 @@ impl Lane {
         } else {
             self.longest_stream
         };
-        let mut arguments = Vec::with_capacity(batch.payloads.len() + 2);
-        arguments.push(self.epoch.clone());
-        arguments.push(longest.to_string());
-        arguments.extend(batch.payloads.iter().cloned());
+        let mut arguments: Vec<Value> = Vec::with_capacity(batch.payloads.len() + 2);
+        arguments.push(self.epoch.as_str().into());
+        arguments.push(longest.to_string().into());
+        arguments.extend(batch.payloads.iter().cloned().map(Value::Bytes));
         let (status, detail): (String, String) = self
             .script
             .evalsha_with_reload(&self.redis, self.keys.to_vec(), arguments)

@@ -11,11 +11,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use confab_shared::id::{CommandId, ConversationId, NodeId, UserId};
+use confab_shared::lifecycle::spawn_vital;
 use confab_shared::model::command::{Command, CommandEnvelope, Outcome, Reply};
 use confab_shared::model::error::{ErrorCode, Rejection};
 use confab_shared::redis::keyspace::Keyspace;
 use fred::clients::Client;
+use fred::interfaces::EventInterface;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -60,7 +64,7 @@ impl Ingress {
                     pending.clone(),
                     metrics.clone(),
                 );
-                tokio::spawn(lane.run(stop.clone()));
+                spawn_vital("ingress lane", stop, lane.run());
                 pending
             })
             .collect();
@@ -73,9 +77,17 @@ impl Ingress {
             closed: AtomicBool::new(false),
             metrics: metrics.clone(),
         };
-        Self {
+        let ingress = Self {
             inner: Arc::new(inner),
-        }
+        };
+        // A Redis that came back may lack what it had taken, though it remembers its epoch (a snapshot, a failover).
+        let (mut reconnections, again) = (redis.reconnect_rx(), ingress.clone());
+        spawn_vital("ingress reconnection", stop, async move {
+            while !matches!(reconnections.recv().await, Err(RecvError::Closed)) {
+                again.readd_all();
+            }
+        });
+        ingress
     }
 
     /// Sends a command. `done` is called exactly once: with the worker's answer, or with OVERLOADED, TIMEOUT or INTERNAL.
@@ -112,8 +124,8 @@ impl Ingress {
             actor,
             command,
         };
-        let payload = match serde_json::to_string(&envelope) {
-            Ok(payload) => payload,
+        let payload = match serde_json::to_vec(&envelope) {
+            Ok(payload) => Bytes::from(payload),
             Err(error) => {
                 tracing::error!(%error, command = name, "a command could not be encoded");
                 done(Err(Rejection::new(ErrorCode::Internal, "internal error")));
@@ -149,7 +161,7 @@ impl Ingress {
     }
 
     /// A worker answered.
-    pub fn reply(&self, reply: Reply) {
+    pub fn reply(&self, reply: &Reply) {
         // A reply does not say its partition: nearly always one lane knows the id, and asking is one hash look-up each.
         if self
             .inner

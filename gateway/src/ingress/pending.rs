@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
+use bytes::Bytes;
 use confab_shared::id::CommandId;
 use confab_shared::model::command::Outcome;
 use confab_shared::model::error::Rejection;
@@ -37,7 +38,7 @@ struct Table {
 
 struct Waiting {
     id: CommandId,
-    payload: String,
+    payload: Bytes,
     deadline: Instant,
     completions: Vec<Completion>,
 }
@@ -46,7 +47,7 @@ struct Waiting {
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     /// Their encoded envelopes.
-    pub payloads: Vec<String>,
+    pub payloads: Vec<Bytes>,
     /// Whether they were accepted before: then they are not shed.
     pub accepted: bool,
     first: u64,
@@ -69,7 +70,7 @@ impl Pending {
     pub(super) fn insert(
         &self,
         id: CommandId,
-        payload: String,
+        payload: Bytes,
         deadline: Instant,
         done: Completion,
     ) -> Result<(), Refused> {
@@ -172,6 +173,15 @@ impl Pending {
         }
     }
 
+    /// It is not known whether a batch is in the stream: it is appended again, after whatever else may have been lost, and not
+    /// shed, since it may have been accepted.
+    pub(super) fn doubtful(&self, batch: &Batch) {
+        let mut table = self.table.lock();
+        table.accepted_before = table.accepted_before.max(batch.last + 1);
+        table.appended_before = 0;
+        table.generation += 1;
+    }
+
     /// Refuses what has waited too long.
     pub(super) fn expire(&self, now: Instant, refusal: &Rejection) -> usize {
         let mut expired = Vec::new();
@@ -220,7 +230,17 @@ mod tests {
     fn insert(pending: &Pending, answers: &Answers, id: CommandId, deadline: Instant) -> bool {
         let answers = answers.clone();
         let done: Completion = Box::new(move |outcome| answers.lock().push((id, outcome)));
-        pending.insert(id, id.to_string(), deadline, done).is_ok()
+        pending
+            .insert(id, id.to_string().into(), deadline, done)
+            .is_ok()
+    }
+
+    fn texts(batch: &Batch) -> Vec<String> {
+        batch
+            .payloads
+            .iter()
+            .map(|payload| String::from_utf8_lossy(payload).into_owned())
+            .collect()
     }
 
     fn overloaded() -> Rejection {
@@ -261,8 +281,18 @@ mod tests {
         pending.readd();
         pending.appended(&batch, 1, &overloaded());
         let again = pending.next_batch(10).unwrap();
-        assert_eq!(again.payloads, [id.to_string()]);
+        assert_eq!(texts(&again), [id.to_string()]);
         assert!(again.accepted, "what was accepted once is not shed");
+    }
+
+    #[test]
+    fn what_may_have_been_accepted_is_not_shed() {
+        let (pending, answers) = (Pending::new(8), Answers::default());
+        insert(&pending, &answers, CommandId::generate(), Instant::now());
+        let batch = pending.next_batch(10).unwrap();
+        assert!(!batch.accepted);
+        pending.doubtful(&batch);
+        assert!(pending.next_batch(10).unwrap().accepted);
     }
 
     #[test]
@@ -281,7 +311,7 @@ mod tests {
         /// Whatever is inserted, appended, lost and answered, in any order: the stream after its last loss holds the
         /// commands that still wait in the order in which they were accepted, and each command is answered exactly once.
         #[test]
-        fn order_survives_losses(steps in prop::collection::vec(0_u8..5, 1..120), limit in 1_usize..5) {
+        fn order_survives_losses(steps in prop::collection::vec(0_u8..6, 1..120), limit in 1_usize..5) {
             let (pending, answers) = (Pending::new(1_000), Answers::default());
             let (mut accepted, mut stream): (Vec<CommandId>, Vec<String>) = (Vec::new(), Vec::new());
             let mut answered = 0;
@@ -293,13 +323,20 @@ mod tests {
                         accepted.push(id);
                     }
                     2 => if let Some(batch) = pending.next_batch(limit) {
-                        stream.extend(batch.payloads.iter().cloned());
+                        stream.extend(texts(&batch));
                         pending.appended(&batch, batch.payloads.len(), &overloaded());
                     },
                     3 => {
                         stream.clear();
                         pending.readd();
                     }
+                    // An answer is lost: the batch is in the stream, or is not.
+                    4 => if let Some(batch) = pending.next_batch(limit) {
+                        if accepted.len() % 2 == 0 {
+                            stream.extend(texts(&batch));
+                        }
+                        pending.doubtful(&batch);
+                    },
                     _ => if let Some(first) = stream.first().cloned() {
                         stream.remove(0);
                         if pending.complete(first.parse().unwrap(), &Ok(Outcome::Done)) {
@@ -309,15 +346,20 @@ mod tests {
                 }
             }
             while let Some(batch) = pending.next_batch(limit) {
-                stream.extend(batch.payloads.iter().cloned());
+                stream.extend(texts(&batch));
                 pending.appended(&batch, batch.payloads.len(), &overloaded());
             }
             let done: Vec<CommandId> = answers.lock().iter().map(|(id, _)| *id).collect();
             prop_assert_eq!(done.len(), answered);
             let waiting: Vec<String> =
                 accepted.iter().filter(|id| !done.contains(id)).map(ToString::to_string).collect();
-            let mut streamed = stream;
-            streamed.retain(|id| waiting.contains(id));
+            // Of what is in the stream more than once, the first counts: workers know the others by their ids.
+            let mut streamed: Vec<String> = Vec::new();
+            for id in stream {
+                if waiting.contains(&id) && !streamed.contains(&id) {
+                    streamed.push(id);
+                }
+            }
             prop_assert_eq!(streamed, waiting);
         }
     }

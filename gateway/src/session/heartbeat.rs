@@ -36,6 +36,11 @@ impl Heartbeat {
         self.deadline
     }
 
+    /// When to look again: at the deadline, or sooner, because a pong may have moved it to an earlier moment by then.
+    pub fn next_look(&self, now: Instant) -> Instant {
+        self.deadline.min(now + self.interval)
+    }
+
     /// The deadline has come. Returns nothing if it was moved meanwhile.
     pub fn expire(&mut self, now: Instant) -> Option<Beat> {
         if now < self.deadline {
@@ -71,15 +76,34 @@ mod tests {
         let start = Instant::now();
         let mut beat = Heartbeat::new(INTERVAL, TIMEOUT, start);
         assert_eq!(
-            beat.expire(start + INTERVAL - Duration::from_millis(1)),
+            beat.expire(
+                (start + INTERVAL)
+                    .checked_sub(Duration::from_millis(1))
+                    .unwrap()
+            ),
             None
         );
         assert_eq!(beat.expire(start + INTERVAL), Some(Beat::Ping));
         assert_eq!(
-            beat.expire(start + INTERVAL + TIMEOUT - Duration::from_millis(1)),
+            beat.expire(
+                (start + INTERVAL + TIMEOUT)
+                    .checked_sub(Duration::from_millis(1))
+                    .unwrap()
+            ),
             None
         );
         assert_eq!(beat.expire(start + INTERVAL + TIMEOUT), Some(Beat::Dead));
+    }
+
+    #[test]
+    fn a_pong_never_makes_something_due_before_the_next_look() {
+        let start = Instant::now();
+        let long = INTERVAL * 10;
+        let mut beat = Heartbeat::new(INTERVAL, long, start);
+        assert_eq!(beat.expire(start + INTERVAL), Some(Beat::Ping));
+        let look = beat.next_look(start + INTERVAL);
+        beat.pong(start + INTERVAL);
+        assert!(look <= beat.deadline());
     }
 
     proptest! {
@@ -98,7 +122,7 @@ mod tests {
                         Some(Beat::Ping) => pinged_at = Some(due),
                         Some(Beat::Dead) => {
                             prop_assert_eq!(due - alive_at, INTERVAL + TIMEOUT);
-                            prop_assert_eq!(Some(due - TIMEOUT), pinged_at);
+                            prop_assert_eq!(Some(due.checked_sub(TIMEOUT).unwrap()), pinged_at);
                             return Ok(());
                         }
                         None => prop_assert!(false, "a deadline that had come did nothing"),

@@ -28,6 +28,8 @@ pub enum DisconnectReason {
     SlowConsumer,
     /// The node is going away; the client should come back to another one.
     Draining,
+    /// What is needed to serve it cannot be reached; the client should come back.
+    Unavailable,
     /// The server ended it: the socket never said who it is.
     Unauthenticated,
 }
@@ -45,6 +47,7 @@ impl DisconnectReason {
             Self::PayloadTooLarge => "payload_too_large",
             Self::SlowConsumer => "slow_consumer",
             Self::Draining => "draining",
+            Self::Unavailable => "unavailable",
             Self::Unauthenticated => "unauthenticated",
         }
     }
@@ -54,7 +57,7 @@ impl DisconnectReason {
         match self {
             Self::ClientClosed | Self::TransportClosed | Self::Unauthenticated => 1000,
             Self::Draining => 1012,
-            Self::SlowConsumer => 1013,
+            Self::SlowConsumer | Self::Unavailable => 1013,
             Self::ProtocolViolation => 1002,
             Self::PayloadTooLarge => 1009,
             Self::TransportError | Self::PingTimeout | Self::ConnectTimeout => 1008,

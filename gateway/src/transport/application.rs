@@ -124,13 +124,18 @@ pub trait EngineHandler: Send + Sync + 'static {
     ) -> impl Future<Output = ()> + Send;
 }
 
-/// Why a socket may not join a namespace.
+/// Why a socket does not join a namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConnectRefused {
-    /// For the client's `connect_error`.
-    pub message: String,
-    /// A JSON value for its `data`, if there is more to say.
-    pub data: Option<String>,
+pub enum ConnectError {
+    /// It may not. Clients take this as final and do not come back by themselves.
+    Refused {
+        /// For the client's `connect_error`.
+        message: String,
+        /// A JSON value for its `data`, if there is more to say.
+        data: Option<String>,
+    },
+    /// It cannot be told now. The session is closed, so that the client comes back, here or elsewhere.
+    Unavailable,
 }
 
 /// An event from a client.
@@ -160,7 +165,7 @@ pub trait Application: Send + Sync + 'static {
         namespace: &str,
         auth: Option<Json<'_>>,
         link: &Link,
-    ) -> impl Future<Output = Result<Option<Self::Socket>, ConnectRefused>> + Send;
+    ) -> impl Future<Output = Result<Option<Self::Socket>, ConnectError>> + Send;
 
     /// The client has been told that it joined: events may be sent from here on.
     fn connected(&self, socket: &mut Self::Socket) -> impl Future<Output = ()> + Send;

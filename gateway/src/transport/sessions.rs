@@ -1,7 +1,7 @@
 //! The sessions of this node, for when all of them are to end.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ pub struct Sessions {
 #[derive(Debug, Default)]
 struct Inner {
     next: AtomicU64,
+    draining: AtomicBool,
     open: Mutex<HashMap<u64, Weak<SendQueue>>>,
 }
 
@@ -34,6 +35,10 @@ impl Sessions {
     pub fn register(&self, queue: &Arc<SendQueue>) -> Registration {
         let key = self.inner.next.fetch_add(1, Ordering::Relaxed);
         self.inner.open.lock().insert(key, Arc::downgrade(queue));
+        if self.inner.draining.load(Ordering::SeqCst) {
+            // Its upgrade was under way when the others were told.
+            queue.close(DisconnectReason::Draining);
+        }
         Registration {
             inner: self.inner.clone(),
             key,
@@ -53,6 +58,7 @@ impl Sessions {
     /// Closes all of them, evenly over a time, so that their clients do not all reconnect at once.
     pub async fn drain(&self, over: Duration) {
         const STEP: Duration = Duration::from_millis(50);
+        self.inner.draining.store(true, Ordering::SeqCst);
         let mut queues: Vec<_> = self.inner.open.lock().values().cloned().collect();
         let steps = (over.as_millis() / STEP.as_millis()).max(1);
         let per_step = queues

@@ -7,7 +7,7 @@ use confab_gateway_protocol::json::Json;
 use confab_gateway_protocol::socketio::{self, Assembler, AssemblerLimits, Packet};
 use confab_gateway_protocol::{engineio, websocket};
 
-use super::application::{Application, ConnectRefused, EngineHandler, Handshake, Incoming, Link};
+use super::application::{Application, ConnectError, EngineHandler, Handshake, Incoming, Link};
 use crate::config::EngineConfig;
 use crate::session::DisconnectReason;
 use crate::session::namespaces::{Action, Namespaces};
@@ -52,7 +52,7 @@ impl<A: Application> SocketIo<A> {
             DisconnectReason::ProtocolViolation
         })?;
         match action {
-            Action::Connect { namespace, auth } => self.connect(session, namespace, auth).await,
+            Action::Connect { namespace, auth } => self.connect(session, namespace, auth).await?,
             Action::Event {
                 slot,
                 name,
@@ -86,33 +86,35 @@ impl<A: Application> SocketIo<A> {
         session: &mut SocketIoSession<A::Socket>,
         namespace: &str,
         auth: Option<Json<'_>>,
-    ) {
+    ) -> Result<(), DisconnectReason> {
         let link = session.link.clone();
-        match self
+        let refuse = |why: &str, data| {
+            link.push(message(|out| {
+                socketio::connect_error(out, namespace, why, data);
+            }));
+        };
+        let connected = self
             .application
-            .connect(&session.handshake, namespace, auth, &link)
-            .await
-        {
+            .connect(&session.handshake, namespace, auth, &link);
+        match connected.await {
             Ok(Some(mut socket)) => {
                 let sid = super::endpoint::random_id();
                 link.push(message(|out| {
-                    socketio::connected(out, namespace, &sid, None)
+                    socketio::connected(out, namespace, &sid, None);
                 }));
                 self.application.connected(&mut socket).await;
                 session.namespaces.join(namespace, socket);
             }
-            Ok(None) => {
-                link.push(message(|out| {
-                    socketio::connect_error(out, namespace, "Invalid namespace", None)
-                }));
+            Ok(None) => refuse("Invalid namespace", None),
+            Err(ConnectError::Refused { message: why, data }) => {
+                refuse(
+                    &why,
+                    data.as_deref().and_then(|data| Json::check(data).ok()),
+                );
             }
-            Err(ConnectRefused { message: why, data }) => {
-                let data = data.as_deref().and_then(|data| Json::check(data).ok());
-                link.push(message(|out| {
-                    socketio::connect_error(out, namespace, &why, data)
-                }));
-            }
+            Err(ConnectError::Unavailable) => return Err(DisconnectReason::Unavailable),
         }
+        Ok(())
     }
 }
 

@@ -71,7 +71,7 @@ pub(super) async fn serve<H: EngineHandler>(
         );
         let write = write_loop(&mut write_half, &queue);
         let beat = beat_loop(&heartbeat, &queue);
-        let begin = async {
+        let late = async {
             tokio::time::sleep(config.connect_timeout()).await;
             if *began.lock() {
                 std::future::pending().await
@@ -83,7 +83,7 @@ pub(super) async fn serve<H: EngineHandler>(
             reason = read => reason,
             reason = write => reason,
             reason = beat => reason,
-            reason = begin => reason,
+            reason = late => reason,
         }
     };
     queue.close(reason);
@@ -139,7 +139,7 @@ async fn read_loop<H: EngineHandler, R: AsyncRead + Unpin>(
             fastwebsockets::Payload::Bytes(bytes) => bytes.freeze(),
             other => Bytes::copy_from_slice(&other),
         };
-        let handled = match frame.opcode {
+        let taken = match frame.opcode {
             OpCode::Close => return DisconnectReason::TransportClosed,
             OpCode::Pong => Ok(()),
             OpCode::Ping => match websocket::pong_frame(&payload) {
@@ -158,7 +158,7 @@ async fn read_loop<H: EngineHandler, R: AsyncRead + Unpin>(
                 }
             }
         };
-        if let Err(reason) = handled {
+        if let Err(reason) = taken {
             return reason;
         }
         if !*began.lock() && handler.has_begun(session) {
@@ -202,8 +202,8 @@ async fn write_loop(stream: &mut WriteHalf<'_>, queue: &SendQueue) -> Disconnect
         let written = tokio::select! {
             biased;
             written = write_all(stream, &mut chunks) => written,
-            // A writer that is stuck does not notice by itself that its queue ran over.
-            () = overrun(queue) => return DisconnectReason::SlowConsumer,
+            // A writer that is stuck does not notice by itself that its session is to end.
+            () = overrun(queue) => return queue.closing().unwrap_or(DisconnectReason::SlowConsumer),
         };
         if written.is_err() {
             return DisconnectReason::TransportError;
@@ -214,13 +214,15 @@ async fn write_loop(stream: &mut WriteHalf<'_>, queue: &SendQueue) -> Disconnect
     }
 }
 
-/// Resolves when the queue ran over.
+/// Resolves when the queue ran over, or has been closing for a while: a client that reads nothing must not hold up a drain.
 async fn overrun(queue: &SendQueue) {
+    let mut was_closing = false;
     loop {
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        if queue.is_overrun() {
+        tokio::time::sleep(FAREWELL / 2).await;
+        if queue.is_overrun() || was_closing {
             return;
         }
+        was_closing = queue.closing().is_some();
     }
 }
 
@@ -258,8 +260,9 @@ async fn beat_loop(heartbeat: &Mutex<Heartbeat>, queue: &SendQueue) -> Disconnec
     })
     .into_wire();
     loop {
-        let deadline = heartbeat.lock().deadline();
-        tokio::time::sleep_until(deadline.into()).await;
+        // A pong brings the next ping nearer than the pong's own deadline was, but never nearer than one interval from now.
+        let next = heartbeat.lock().next_look(Instant::now());
+        tokio::time::sleep_until(next.into()).await;
         let beat = heartbeat.lock().expire(Instant::now());
         match beat {
             Some(Beat::Ping) => {
@@ -286,10 +289,9 @@ async fn farewell(stream: &mut WriteHalf<'_>, queue: &SendQueue, reason: Disconn
         write_all(stream, &mut chunks).await?;
         stream.shutdown().await
     };
-    match tokio::time::timeout(FAREWELL, goodbye).await {
-        Ok(Ok(())) => {}
+    if !matches!(tokio::time::timeout(FAREWELL, goodbye).await, Ok(Ok(()))) {
         // The client is gone already; there is nobody to tell.
-        Ok(Err(_)) | Err(_) => tracing::trace!(%reason, "no farewell"),
+        tracing::trace!(%reason, "no farewell");
     }
 }
 

@@ -129,6 +129,22 @@ fn a_session_without_pong_is_gone_at_interval_plus_timeout() {
 }
 
 #[test]
+fn pings_keep_their_interval_where_the_timeout_is_longer() {
+    let echo = Echo::with(&["--ping-interval-ms", "200", "--ping-timeout-ms", "2000"]);
+    let mut raw = echo.session("/engine.io/");
+    let opened = Instant::now();
+    for _ in 0..4 {
+        assert_eq!(raw.frame().unwrap().payload, b"2");
+        raw.send_text("3");
+    }
+    let took = opened.elapsed();
+    assert!(
+        took < Duration::from_millis(2_000),
+        "four pings took {took:?}"
+    );
+}
+
+#[test]
 fn text_and_binary_come_back_as_they_were_sent() {
     let echo = Echo::start();
     let mut raw = echo.session("/engine.io/");

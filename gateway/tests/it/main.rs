@@ -1,5 +1,12 @@
 //! The protocol layers on the wire: raw frames against the echo example, each test named for the point it proves.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test stops at the first surprise, in its helpers as well"
+)]
+
 mod engineio;
 mod raw;
 mod socketio;

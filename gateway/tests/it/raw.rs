@@ -211,10 +211,10 @@ pub(crate) fn frame(fin: bool, opcode: u8, payload: &[u8], mask: Option<[u8; 4]>
     if let Ok(short @ 0..=125) = u8::try_from(payload.len()) {
         bytes.push(masked | short);
     } else if let Ok(medium) = u16::try_from(payload.len()) {
-        bytes.push(masked | 126);
+        bytes.push(masked | 0x7e);
         bytes.extend(medium.to_be_bytes());
     } else {
-        bytes.push(masked | 127);
+        bytes.push(masked | 0x7f);
         bytes.extend((payload.len() as u64).to_be_bytes());
     }
     match mask {

@@ -8,6 +8,7 @@ pub mod partitions;
 pub mod seed;
 pub mod users;
 
+use std::future::Future;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -28,6 +29,16 @@ pub struct DatabaseConfig {
     /// How long a transaction may sit idle before the server ends it, in milliseconds. A worker that is stopped in the middle of one
     /// holds its partition's row for no longer than this.
     pub idle_in_transaction_timeout_ms: u64,
+}
+
+impl DatabaseConfig {
+    /// How long to wait for an answer that the server itself should have cut short: longer than that, and nobody is there.
+    pub fn patience(&self) -> Duration {
+        Duration::from_millis(
+            self.statement_timeout_ms
+                .saturating_add(self.acquire_timeout_ms),
+        ) + Duration::from_secs(2)
+    }
 }
 
 /// The schema's migrations.
@@ -75,6 +86,30 @@ fn lazy_pool(config: &DatabaseConfig, options: PgConnectOptions) -> PgPool {
         .max_connections(config.max_connections)
         .acquire_timeout(Duration::from_millis(config.acquire_timeout_ms))
         .connect_lazy_with(options)
+}
+
+/// Asks until there is an answer, with growing pauses. A connection whose other end is gone without a word is given up after
+/// `patience`. For what has to be known sooner or later, whatever happens to PostgreSQL meanwhile.
+pub async fn until_answered<T, F>(
+    patience: Duration,
+    failed: &'static str,
+    ask: impl Fn() -> F,
+) -> T
+where
+    F: Future<Output = Result<T, sqlx::Error>>,
+{
+    const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+    const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+    let mut pause = SHORTEST_PAUSE;
+    loop {
+        match tokio::time::timeout(patience, ask()).await {
+            Ok(Ok(answer)) => return answer,
+            Ok(Err(error)) => tracing::warn!(%error, "{failed}; trying again"),
+            Err(_) => tracing::warn!("{failed}: the database does not answer; trying again"),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
 }
 
 /// Brings the schema up to date.

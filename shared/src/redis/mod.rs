@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use fred::clients::Client;
 use fred::interfaces::ClientLike;
+use fred::socket2::TcpKeepalive;
 use fred::types::Builder;
-use fred::types::config::{Config, ReconnectPolicy, UnresponsiveConfig};
+use fred::types::config::{Config, ReconnectPolicy, TcpConfig};
 use serde::Deserialize;
 
 /// How Redis is reached.
@@ -34,29 +35,47 @@ pub enum Retries {
     None,
 }
 
-/// A connection's builder: reconnects for ever with a bounded back-off, notices a dead peer within seconds.
+/// A connection's builder: reconnects for ever with a bounded back-off, and notices a peer that is gone without a word.
 pub fn builder(config: &RedisConfig, retries: Retries) -> Result<Builder, fred::error::Error> {
     let mut redis = Config::from_url(&config.url)?;
-    // A script or a write that was half way when the connection broke must not be sent again behind its caller's back.
+    // The first connection is waited for like any other.
     redis.fail_fast = false;
+    let timeout = Duration::from_millis(config.command_timeout_ms);
     let mut builder = Builder::from_config(redis);
     builder
         .with_connection_config(|connection| {
             connection.connection_timeout = Duration::from_millis(config.connect_timeout_ms);
-            connection.max_command_attempts = if retries == Retries::Idempotent { 3 } else { 1 };
-            connection.unresponsive = UnresponsiveConfig {
-                max_timeout: Some(Duration::from_millis(
-                    config.command_timeout_ms.saturating_mul(2),
-                )),
-                interval: Duration::from_secs(1),
+            // A script or a write that was half way when the connection broke is not sent again behind its caller's back.
+            connection.max_command_attempts = match retries {
+                Retries::Idempotent => 3,
+                Retries::None => 1,
+            };
+            connection.tcp = TcpConfig {
+                nodelay: Some(true),
+                // A subscriber only listens: without these it would never notice that nobody speaks any more.
+                keepalive: Some(
+                    TcpKeepalive::new()
+                        .with_time(timeout)
+                        .with_interval(Duration::from_secs(1))
+                        .with_retries(3),
+                ),
+                user_timeout: Some(timeout),
+                ..TcpConfig::default()
             };
         })
-        .with_performance_config(|performance| {
-            performance.default_command_timeout = Duration::from_millis(config.command_timeout_ms);
-            // Pub/sub reaches subscribers through this channel: what does not fit is lost (and repaired, at a price).
-            performance.broadcast_channel_capacity = 65_536;
-        })
+        .with_performance_config(|performance| performance.default_command_timeout = timeout)
         .set_policy(ReconnectPolicy::new_exponential(0, 50, 1_000, 2));
+    Ok(builder)
+}
+
+/// A builder for the connection that listens. What comes faster than it is read, up to some thousands of messages, is kept; beyond
+/// that it is lost, and the reader is told so.
+pub fn subscriber(config: &RedisConfig) -> Result<Builder, fred::error::Error> {
+    let mut builder = builder(config, Retries::Idempotent)?;
+    builder.with_performance_config(|performance| {
+        // Memory for all of them is taken at once, and by several channels: no more than a burst needs.
+        performance.broadcast_channel_capacity = 16_384;
+    });
     Ok(builder)
 }
 

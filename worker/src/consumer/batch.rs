@@ -13,6 +13,7 @@ use fred::clients::Client;
 use futures_util::future::join_all;
 use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::read::IngressReader;
@@ -93,7 +94,13 @@ impl Processor {
             if entries.is_empty() {
                 continue;
             }
-            match self.attempt(&entries, tenures).await {
+            let patience = self.context.config.database.patience();
+            let attempt = match timeout(patience, self.attempt(&entries, tenures)).await {
+                Ok(attempt) => attempt,
+                // The server ends a slow statement itself; a connection whose other end is gone ends never.
+                Err(_) => Err(Failure::Database(sqlx::Error::PoolTimedOut)),
+            };
+            match attempt {
                 Ok(announcements) => {
                     self.conclude(&entries, announcements, &mut aftermath).await;
                     (pause, stale) = (Pause::default(), 0);

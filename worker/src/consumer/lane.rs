@@ -95,7 +95,11 @@ pub async fn run(
             },
             woken = lane.wait(&waiter) => match woken {
                 Ok(streams) => lane.wake(&streams),
-                Err(error) => lane.stumble(&error, "cannot wait for commands").await,
+                Err(error) => {
+                    lane.stumble(&error, "cannot wait for commands").await;
+                    // The connection that reads may be well though the one that waits is not.
+                    lane.wake(&[]);
+                }
             },
         }
     }

@@ -71,7 +71,7 @@ struct EditMessage {
 /// What a client asks for.
 pub(super) fn intent(event: &str, args: Args<'_>) -> Result<Intent, Rejection> {
     match event {
-        "createConversation" => create(payload(args)?),
+        "createConversation" => create(&payload(args)?),
         "joinRoom" => {
             let of: OfConversation = payload(args)?;
             Ok(Intent::JoinRoom(id("conversationId", &of.conversation_id)?))
@@ -118,7 +118,7 @@ pub(super) fn intent(event: &str, args: Args<'_>) -> Result<Intent, Rejection> {
     }
 }
 
-fn create(create: CreateConversation) -> Result<Intent, Rejection> {
+fn create(create: &CreateConversation) -> Result<Intent, Rejection> {
     if create.participant_ids.is_empty() || create.participant_ids.len() > MAX_PARTICIPANTS {
         return Err(Rejection::invalid(format!(
             "participantIds must have 1 to {MAX_PARTICIPANTS} ids"

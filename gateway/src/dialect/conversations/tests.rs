@@ -199,6 +199,12 @@ fn server_to_client() {
             lines(&mut actual, &format!("{label}, to its sender"), &own);
         }
     }
+    golden("outbound.txt", &actual);
+}
+
+#[test]
+fn server_to_one_client() {
+    let mut actual = String::new();
     lines(
         &mut actual,
         "joined",
@@ -237,7 +243,7 @@ fn server_to_client() {
         "rejected, no ack",
         &Conversations.rejected(Namespace::Chat, None, "joinRoom", &rejection),
     );
-    golden("outbound.txt", &actual);
+    golden("confirmations.txt", &actual);
 }
 
 #[test]

@@ -90,10 +90,37 @@ fn a_gap_holds_back_what_is_later_until_it_is_repaired() {
     );
     assert!(seen(&listener).is_empty());
     assert_eq!(
-        room.repaired(&[deleted(5), deleted(6)], Seq(6), &users),
+        room.repaired(&[deleted(5), deleted(6)], Seq(6), true, &users),
         None
     );
     assert_eq!(seen(&listener), [5, 6, 7, 8]);
+}
+
+#[test]
+fn a_long_gap_comes_in_pages_and_asks_once() {
+    let (mut room, users) = open_room(4);
+    let listener = socket(UserId::generate());
+    room.join(listener.clone(), Seq(4));
+    assert_eq!(
+        room.receive(vec![deleted(9)], &users),
+        Some(Wish::Repair(Seq(4)))
+    );
+    assert_eq!(
+        room.repaired(&[deleted(5), deleted(6)], Seq(6), false, &users),
+        None
+    );
+    assert_eq!(
+        room.repaired(&[deleted(7), deleted(8)], Seq(8), true, &users),
+        None
+    );
+    assert_eq!(seen(&listener), [5, 6, 7, 8, 9]);
+}
+
+#[test]
+fn a_repair_for_a_room_that_was_let_go_does_not_open_its_successor() {
+    let (mut room, users) = (Room::new(ConversationId::generate(), 8), Users::default());
+    assert_eq!(room.repaired(&[deleted(5)], Seq(5), true, &users), None);
+    assert!(!room.is_open());
 }
 
 #[test]
@@ -116,7 +143,7 @@ fn a_hint_that_says_nothing_new_is_ignored_and_one_that_does_is_followed() {
         room.receive(vec![advanced(5)], &users),
         Some(Wish::Repair(Seq(4)))
     );
-    assert_eq!(room.repaired(&[], Seq(5), &users), None);
+    assert_eq!(room.repaired(&[], Seq(5), true, &users), None);
     assert_eq!(room.checked(Seq(5)), None);
     assert_eq!(room.checked(Seq(6)), Some(Wish::Repair(Seq(5))));
 }
@@ -176,7 +203,7 @@ proptest! {
             Wish::Open => room.opened(Seq(committed), &users),
             Wish::Repair(after) => {
                 let events: Vec<Event> = (after.0 + 1..=committed).map(deleted).collect();
-                room.repaired(&events, Seq(committed), &users)
+                room.repaired(&events, Seq(committed), true, &users)
             }
         };
         for (step, detail) in steps {
