@@ -46,6 +46,9 @@ struct Flags {
     /// The largest message, in bytes.
     #[arg(long, default_value_t = 1_000_000)]
     max_payload: usize,
+    /// How many bytes may wait for a client that reads slowly.
+    #[arg(long, default_value_t = 4_194_304)]
+    send_queue_bytes: usize,
 }
 
 /// Gives Engine.IO messages back.
@@ -183,7 +186,7 @@ async fn main() -> anyhow::Result<()> {
         connect_timeout_ms: flags.connect_timeout_ms,
         max_payload: flags.max_payload,
         max_attachments: 10,
-        send_queue_bytes: 4 * 1024 * 1024,
+        send_queue_bytes: flags.send_queue_bytes,
     };
     let (sessions, tasks, metrics) = (
         Sessions::default(),

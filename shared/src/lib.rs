@@ -13,3 +13,5 @@ pub mod model;
 pub mod postgres;
 pub mod redis;
 pub mod telemetry;
+#[cfg(feature = "testing")]
+pub mod testing;

@@ -157,6 +157,7 @@ impl<H: EngineHandler> Endpoint<H> {
             &self.inner.handler,
             &self.inner.config,
             queue,
+            &random_id(),
         )
         .await;
         self.inner

@@ -18,7 +18,6 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::WriteHalf;
 
 use super::application::{EngineHandler, Handshake, Link};
-use super::endpoint::random_id;
 use crate::config::EngineConfig;
 use crate::hub::send_queue::SendQueue;
 use crate::session::DisconnectReason;
@@ -37,9 +36,10 @@ pub(super) async fn serve<H: EngineHandler>(
     handler: &H,
     config: &EngineConfig,
     queue: Arc<SendQueue>,
+    sid: &str,
 ) -> DisconnectReason {
     let link = Link::new(queue.clone());
-    link.push(open_packet(config));
+    link.push(open_packet(sid, config));
     let mut session = handler.open(handshake, link);
     let heartbeat = Mutex::new(Heartbeat::new(
         config.ping_interval(),
@@ -94,10 +94,9 @@ pub(super) async fn serve<H: EngineHandler>(
 }
 
 /// The first packet: what the client has to know. Over WebSocket there is nothing to upgrade to.
-fn open_packet(config: &EngineConfig) -> Bytes {
-    let sid = random_id();
+fn open_packet(sid: &str, config: &EngineConfig) -> Bytes {
     let open = OpenPacket {
-        sid: sid.as_str().into(),
+        sid: sid.into(),
         upgrades: Vec::new(),
         ping_interval: config.ping_interval_ms,
         ping_timeout: config.ping_timeout_ms,

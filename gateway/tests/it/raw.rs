@@ -132,6 +132,12 @@ impl Raw {
         self.stream.write_all(bytes).unwrap();
     }
 
+    /// Bytes as they are; false if the server has closed the connection.
+    pub(crate) fn try_send_raw(&mut self, bytes: &[u8]) -> bool {
+        self.stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        self.stream.write_all(bytes).is_ok()
+    }
+
     /// One frame, masked as clients must.
     pub(crate) fn send(&mut self, fin: bool, opcode: u8, payload: &[u8]) {
         self.send_raw(&frame(fin, opcode, payload, Some([1, 2, 3, 4])));

@@ -80,3 +80,26 @@ fn a_close_frame_is_answered_once() {
     raw.send(true, 8, &1000_u16.to_be_bytes());
     assert_eq!(raw.closed(), Some(1000));
 }
+
+#[test]
+fn a_client_that_stops_reading_is_closed_within_its_queue_bound() {
+    let echo = Echo::with(&["--send-queue-bytes", "65536", "--ping-timeout-ms", "60000"]);
+    let mut neighbour = echo.session("/engine.io/");
+    let mut raw = echo.session("/engine.io/");
+    let message = frame(
+        true,
+        1,
+        format!("4{}", "x".repeat(9_999)).as_bytes(),
+        Some([1, 2, 3, 4]),
+    );
+    // What the kernel buffers for both sides, the queue and its burst are some megabytes: far less than this.
+    let sent = (0..40_000)
+        .take_while(|_| raw.try_send_raw(&message))
+        .count();
+    assert!(
+        sent < 40_000,
+        "the server took {sent} messages for a client that reads none"
+    );
+    neighbour.send_text("4still served");
+    assert_eq!(neighbour.text(), "4still served");
+}

@@ -1,61 +1,21 @@
 //! A fresh, migrated database per test, and rows to put into it as a worker would.
 
-use std::env;
-use std::fs;
 use std::future::Future;
 
 use confab_shared::id::{CommandId, ConversationId, MessageId, Seq, UserId};
 use confab_shared::model::timestamp::Timestamp;
 use confab_shared::postgres;
 use confab_shared::postgres::users::{self, NewUser};
-use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
-use uuid::Uuid;
+use confab_shared::testing::on_fresh_database;
+use sqlx::PgPool;
 
 /// Runs a test on a database that is made for it and dropped after it, whether it passed or not.
-pub(crate) fn with_database<F: Future<Output = ()> + Send + 'static>(test: impl FnOnce(Db) -> F) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        let server = server_url();
-        let name = format!("confab_it_{}", Uuid::new_v4().simple());
-        let mut admin = PgConnection::connect(&server).await.unwrap();
-        sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}")))
-            .execute(&mut admin)
-            .await
-            .unwrap();
-        let (base, _) = server.rsplit_once('/').unwrap();
-        let config = postgres::DatabaseConfig {
-            url: format!("{base}/{name}"),
-            max_connections: 4,
-            acquire_timeout_ms: 5_000,
-            statement_timeout_ms: 5_000,
-            idle_in_transaction_timeout_ms: 5_000,
-        };
-        let pool = postgres::pool(&config, "confab-it").unwrap();
-        postgres::migrate(&pool).await.unwrap();
-        let outcome = tokio::spawn(test(Db { pool: pool.clone() })).await;
-        pool.close().await;
-        sqlx::query(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)")))
-            .execute(&mut admin)
-            .await
-            .unwrap();
-        if let Err(failed) = outcome {
-            std::panic::resume_unwind(failed.into_panic());
-        }
+pub(crate) fn with_database<F: Future<Output = ()> + Send + 'static>(
+    test: impl FnOnce(Db) -> F + Send + 'static,
+) {
+    on_fresh_database(postgres::pool, |pool| async move {
+        test(Db { pool }).await;
     });
-}
-
-fn server_url() -> String {
-    let path = env::var("CONFAB_TEST_STATE")
-        .expect("CONFAB_TEST_STATE names the state file of a running cluster");
-    let state: serde_json::Value =
-        serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
-    state["postgres"]["url"]
-        .as_str()
-        .expect("postgres.url in the state file")
-        .to_owned()
 }
 
 /// A test's database.

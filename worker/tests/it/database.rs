@@ -1,7 +1,5 @@
 //! A fresh, migrated database per test, and batches run on it as a lane does.
 
-use std::env;
-use std::fs;
 use std::future::Future;
 
 use confab_shared::id::{CommandId, ConversationId, NodeId, Partition, UserId, WorkerId};
@@ -11,60 +9,21 @@ use confab_shared::model::conversation::ConversationKind;
 use confab_shared::model::timestamp::Timestamp;
 use confab_shared::postgres::batch::{Stored, load, load_details, store};
 use confab_shared::postgres::{self, partitions};
+use confab_shared::testing::on_fresh_database;
 use confab_worker::handler::{Announcements, Decided, Request, decide, details, wanted};
-use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
-use uuid::Uuid;
+use sqlx::PgPool;
 
 /// The partition of every test's conversations, as far as the fence is concerned.
 pub(crate) const PARTITION: Partition = Partition(3);
 
 /// Runs a test on a database that is made for it and dropped after it, whether it passed or not.
-pub(crate) fn with_database<F: Future<Output = ()> + Send + 'static>(test: impl FnOnce(Db) -> F) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        let server = server_url();
-        let name = format!("confab_it_{}", Uuid::new_v4().simple());
-        let mut admin = PgConnection::connect(&server).await.unwrap();
-        sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}")))
-            .execute(&mut admin)
-            .await
-            .unwrap();
-        let (base, _) = server.rsplit_once('/').unwrap();
-        let config = postgres::DatabaseConfig {
-            url: format!("{base}/{name}"),
-            max_connections: 6,
-            acquire_timeout_ms: 5_000,
-            statement_timeout_ms: 5_000,
-            idle_in_transaction_timeout_ms: 5_000,
-        };
-        let pool = postgres::pool_by_key(&config, "confab-it").unwrap();
-        postgres::migrate(&pool).await.unwrap();
+pub(crate) fn with_database<F: Future<Output = ()> + Send + 'static>(
+    test: impl FnOnce(Db) -> F + Send + 'static,
+) {
+    on_fresh_database(postgres::pool_by_key, |pool| async move {
         partitions::prepare(&pool, 16).await.unwrap();
-        let outcome = tokio::spawn(test(Db { pool: pool.clone() })).await;
-        pool.close().await;
-        sqlx::query(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)")))
-            .execute(&mut admin)
-            .await
-            .unwrap();
-        if let Err(failed) = outcome {
-            std::panic::resume_unwind(failed.into_panic());
-        }
+        test(Db { pool }).await;
     });
-}
-
-fn server_url() -> String {
-    let path = env::var("CONFAB_TEST_STATE")
-        .expect("CONFAB_TEST_STATE names the state file of a running cluster");
-    let state: serde_json::Value =
-        serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
-    state["postgres"]["url"]
-        .as_str()
-        .expect("postgres.url in the state file")
-        .to_owned()
 }
 
 /// A test's database.

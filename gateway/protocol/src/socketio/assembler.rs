@@ -8,7 +8,8 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use thiserror::Error;
 
-use super::decode::{DecodeError, decode};
+use super::decode::decode;
+use super::error::DecodeError;
 use super::packet::{Ack, Body, Event, Packet};
 use crate::json::Args;
 

@@ -6,15 +6,17 @@
 mod assembler;
 mod decode;
 mod encode;
+mod error;
 mod packet;
 mod placeholder;
 
 pub use assembler::{AssembledPacket, Assembler, AssemblerError, AssemblerLimits};
-pub use decode::{DecodeError, decode};
+pub use decode::decode;
 pub use encode::{
     ArgsWriter, ack, binary_ack, binary_event, connect_error, connected, disconnect, encode, event,
     is_valid_namespace,
 };
+pub use error::DecodeError;
 pub use packet::{Ack, Body, Event, Packet};
 
 /// The namespace of packets that name none.

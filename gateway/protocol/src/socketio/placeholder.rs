@@ -3,7 +3,7 @@
 //! Owns the search for them. It must never put attachments in: whoever passes a packet on passes its JSON and its
 //! attachments on as they came.
 
-use super::decode::DecodeError;
+use super::error::DecodeError;
 use crate::json::{Json, string_end};
 
 /// Deeper nesting is refused. It is also as deep as serde_json will go when somebody reads the payload for good.

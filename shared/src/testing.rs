@@ -1,0 +1,72 @@
+//! What service tests share: a database of their own on the server of a running cluster.
+//!
+//! The cluster is named by `CONFAB_TEST_STATE`, the path of its `state.json`; `deploy/test` starts one and sets it. Nothing here is
+//! compiled into the programs.
+
+use std::env;
+use std::fs;
+use std::future::Future;
+
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
+use uuid::Uuid;
+
+use crate::postgres::{self, DatabaseConfig};
+
+/// Runs a test on a fresh, migrated database that is dropped after it, whether it passed or not. `connect` makes the test's pool.
+///
+/// # Panics
+/// If there is no cluster, if its server refuses, or if the test does.
+#[expect(
+    clippy::unwrap_used,
+    reason = "a test stops at the first surprise, in its set-up as well"
+)]
+pub fn on_fresh_database<F: Future<Output = ()> + Send + 'static>(
+    connect: impl FnOnce(&DatabaseConfig, &str) -> Result<PgPool, sqlx::Error>,
+    test: impl FnOnce(PgPool) -> F,
+) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let server = server_url();
+        let name = format!("confab_it_{}", Uuid::new_v4().simple());
+        let mut admin = PgConnection::connect(&server).await.unwrap();
+        let create = AssertSqlSafe(format!("CREATE DATABASE {name}"));
+        sqlx::query(create).execute(&mut admin).await.unwrap();
+        let (base, _) = server.rsplit_once('/').unwrap();
+        let config = DatabaseConfig {
+            url: format!("{base}/{name}"),
+            max_connections: 6,
+            acquire_timeout_ms: 5_000,
+            statement_timeout_ms: 5_000,
+            idle_in_transaction_timeout_ms: 5_000,
+        };
+        let pool = connect(&config, "confab-it").unwrap();
+        postgres::migrate(&pool).await.unwrap();
+        let outcome = tokio::spawn(test(pool.clone())).await;
+        pool.close().await;
+        let drop = AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"));
+        sqlx::query(drop).execute(&mut admin).await.unwrap();
+        if let Err(failed) = outcome {
+            std::panic::resume_unwind(failed.into_panic());
+        }
+    });
+}
+
+#[expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at the first surprise, in its set-up as well"
+)]
+fn server_url() -> String {
+    let path = env::var("CONFAB_TEST_STATE")
+        .expect("CONFAB_TEST_STATE names the state file of a running cluster");
+    let state: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    state["postgres"]["url"]
+        .as_str()
+        .expect("postgres.url in the state file")
+        .to_owned()
+}
