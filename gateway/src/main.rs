@@ -8,10 +8,6 @@ use confab_gateway::serve;
 use confab_shared::lifecycle::Shutdown;
 use confab_shared::telemetry;
 
-/// Many small, short-lived buffers on several threads: the system's allocator spends a tenth of all time on them.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,

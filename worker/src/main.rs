@@ -46,10 +46,6 @@ enum Action {
     Seed,
 }
 
-/// Many small, short-lived buffers on several threads: the system's allocator spends a tenth of all time on them.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 #[tokio::main]
 async fn main() -> ExitCode {
     match start(Arguments::parse()).await {
