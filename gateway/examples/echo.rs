@@ -16,9 +16,9 @@ use confab_gateway::http::accept::{self, AcceptConfig};
 use confab_gateway::metrics::Metrics;
 use confab_gateway::session::DisconnectReason;
 use confab_gateway::transport::application::{
-    Application, ConnectError, EngineHandler, Handshake, Incoming, Link,
+    Application, ConnectError, Connected, EngineHandler, Handshake, Incoming, Link,
 };
-use confab_gateway::transport::endpoint::Endpoint;
+use confab_gateway::transport::endpoint::{Endpoint, random_id};
 use confab_gateway::transport::origin::AllowedOrigins;
 use confab_gateway::transport::sessions::Sessions;
 use confab_gateway::transport::socketio::SocketIo;
@@ -150,12 +150,16 @@ impl Application for SocketEcho {
         namespace: &str,
         auth: Option<Json<'_>>,
         link: &Link,
-    ) -> Result<Option<EchoSocket>, ConnectError> {
+    ) -> Result<Option<Connected<EchoSocket>>, ConnectError> {
         let known = matches!(namespace, "/" | "/custom");
-        Ok(known.then(|| EchoSocket {
-            namespace: namespace.to_owned(),
-            auth: auth.map_or("{}", Json::as_str).to_owned(),
-            link: link.clone(),
+        Ok(known.then(|| Connected {
+            socket: EchoSocket {
+                namespace: namespace.to_owned(),
+                auth: auth.map_or("{}", Json::as_str).to_owned(),
+                link: link.clone(),
+            },
+            sid: random_id(),
+            pid: None,
         }))
     }
 

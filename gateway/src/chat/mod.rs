@@ -21,7 +21,10 @@ use crate::dialect::{self, Dialect, Namespace};
 use crate::hub::socket::Socket;
 use crate::node::Node;
 use crate::session::DisconnectReason;
-use crate::transport::application::{Application, ConnectError, Handshake, Incoming, Link};
+use crate::transport::application::{
+    Application, ConnectError, Connected, Handshake, Incoming, Link,
+};
+use crate::transport::endpoint::random_id;
 
 use anonymous::AnonymousSocket;
 pub use notices::show_notices;
@@ -124,7 +127,7 @@ impl Application for Chat {
         namespace: &str,
         auth: Option<Json<'_>>,
         link: &Link,
-    ) -> Result<Option<ChatSocket>, ConnectError> {
+    ) -> Result<Option<Connected<ChatSocket>>, ConnectError> {
         let Some(namespace) = Namespace::parse(namespace) else {
             return Ok(None);
         };
@@ -140,18 +143,23 @@ impl Application for Chat {
                 None => return Err(refused("Unknown dialect", ErrorCode::ValidationFailed)),
             },
         };
-        match credentials.token.or_else(|| bearer(handshake)) {
+        let socket = match credentials.token.or_else(|| bearer(handshake)) {
             Some(token) => {
                 let user = self.authenticate(&token).await?;
-                self.welcome(user, namespace, dialect, link).await.map(Some)
+                self.welcome(user, namespace, dialect, link).await?
             }
             None => {
                 let dialect = dialect.unwrap_or(self.default_dialect(namespace));
                 let patience = Duration::from_secs(self.node.config.auth.login_timeout_seconds);
                 let socket = AnonymousSocket::new(namespace, dialect, link.clone(), patience);
-                Ok(Some(ChatSocket::Anonymous(socket)))
+                ChatSocket::Anonymous(socket)
             }
-        }
+        };
+        Ok(Some(Connected {
+            socket,
+            sid: random_id(),
+            pid: None,
+        }))
     }
 
     async fn connected(&self, _: &mut ChatSocket) {

@@ -33,6 +33,10 @@ struct State {
     /// Since when it is over its limit.
     over_since: Option<Instant>,
     closing: Option<DisconnectReason>,
+    /// When the ping was queued that awaits its pong.
+    pinged_at: Option<Instant>,
+    /// When the last ping was queued that got its pong.
+    received_until: Option<Instant>,
     writer: Option<Waker>,
 }
 
@@ -74,6 +78,26 @@ impl SendQueue {
             writer.wake();
         }
         fits
+    }
+
+    /// Adds the heartbeat's ping, and remembers when.
+    pub fn ping(&self, frame: Bytes) -> bool {
+        // Taken before the ping is queued: whatever was queued until then goes out before it.
+        self.state.lock().pinged_at = Some(Instant::now());
+        self.push(frame)
+    }
+
+    /// The client answered the ping: it has received all that was queued before it.
+    pub fn ponged(&self) {
+        let mut state = self.state.lock();
+        if let Some(at) = state.pinged_at.take() {
+            state.received_until = Some(at);
+        }
+    }
+
+    /// When the last ping that the client has answered was queued.
+    pub fn received_until(&self) -> Option<Instant> {
+        self.state.lock().received_until
     }
 
     /// Ends the session once what is queued is written. The first reason stands.

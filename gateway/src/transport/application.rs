@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use confab_gateway_protocol::json::{Args, Json};
@@ -85,6 +86,11 @@ impl Link {
         self.queue.close(reason);
     }
 
+    /// When the last ping that the client has answered was queued: it has received whatever was queued before.
+    pub fn received_until(&self) -> Option<Instant> {
+        self.queue.received_until()
+    }
+
     /// The session's queue.
     pub fn queue(&self) -> &Arc<SendQueue> {
         &self.queue
@@ -138,6 +144,17 @@ pub enum ConnectError {
     Unavailable,
 }
 
+/// A socket that may join its namespace, and what its client is told.
+#[derive(Debug)]
+pub struct Connected<S> {
+    /// What is kept for it.
+    pub socket: S,
+    /// Its public id.
+    pub sid: String,
+    /// Its private id, by which it may be recovered; none if it cannot be.
+    pub pid: Option<String>,
+}
+
 /// An event from a client.
 #[derive(Debug, Clone, Copy)]
 pub struct Incoming<'a> {
@@ -165,7 +182,7 @@ pub trait Application: Send + Sync + 'static {
         namespace: &str,
         auth: Option<Json<'_>>,
         link: &Link,
-    ) -> impl Future<Output = Result<Option<Self::Socket>, ConnectError>> + Send;
+    ) -> impl Future<Output = Result<Option<Connected<Self::Socket>>, ConnectError>> + Send;
 
     /// The client has been told that it joined: events may be sent from here on.
     fn connected(&self, socket: &mut Self::Socket) -> impl Future<Output = ()> + Send;

@@ -7,7 +7,9 @@ use confab_gateway_protocol::json::Json;
 use confab_gateway_protocol::socketio::{self, Assembler, AssemblerLimits, Packet};
 use confab_gateway_protocol::{engineio, websocket};
 
-use super::application::{Application, ConnectError, EngineHandler, Handshake, Incoming, Link};
+use super::application::{
+    Application, ConnectError, Connected, EngineHandler, Handshake, Incoming, Link,
+};
 use crate::config::EngineConfig;
 use crate::session::DisconnectReason;
 use crate::session::namespaces::{Action, Namespaces};
@@ -97,10 +99,13 @@ impl<A: Application> SocketIo<A> {
             .application
             .connect(&session.handshake, namespace, auth, &link);
         match connected.await {
-            Ok(Some(mut socket)) => {
-                let sid = super::endpoint::random_id();
+            Ok(Some(Connected {
+                mut socket,
+                sid,
+                pid,
+            })) => {
                 link.push(message(|out| {
-                    socketio::connected(out, namespace, &sid, None);
+                    socketio::connected(out, namespace, &sid, pid.as_deref());
                 }));
                 self.application.connected(&mut socket).await;
                 session.namespaces.join(namespace, socket);

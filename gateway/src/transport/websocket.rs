@@ -151,7 +151,7 @@ async fn read_loop<H: EngineHandler, R: AsyncRead + Unpin>(
             OpCode::Text | OpCode::Binary | OpCode::Continuation => {
                 match fragments.add(frame.opcode, frame.fin, payload) {
                     Ok(Some((OpCode::Binary, bytes))) => handler.binary(session, bytes).await,
-                    Ok(Some((_, bytes))) => text(session, handler, &bytes, heartbeat).await,
+                    Ok(Some((_, bytes))) => text(session, handler, &bytes, heartbeat, queue).await,
                     Ok(None) => Ok(()),
                     Err(reason) => Err(reason),
                 }
@@ -171,11 +171,13 @@ async fn text<H: EngineHandler>(
     handler: &H,
     bytes: &[u8],
     heartbeat: &Mutex<Heartbeat>,
+    queue: &SendQueue,
 ) -> Result<(), DisconnectReason> {
     match Packet::decode_utf8(bytes) {
         Ok(Packet::Message(text)) => handler.text(session, text).await,
         Ok(Packet::Pong(_)) => {
             heartbeat.lock().pong(Instant::now());
+            queue.ponged();
             Ok(())
         }
         Ok(Packet::Close) => Err(DisconnectReason::ClientClosed),
@@ -265,7 +267,7 @@ async fn beat_loop(heartbeat: &Mutex<Heartbeat>, queue: &SendQueue) -> Disconnec
         let beat = heartbeat.lock().expire(Instant::now());
         match beat {
             Some(Beat::Ping) => {
-                queue.push(ping.clone());
+                queue.ping(ping.clone());
             }
             Some(Beat::Dead) => return DisconnectReason::PingTimeout,
             None => {}
