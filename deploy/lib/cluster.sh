@@ -23,6 +23,9 @@ internal_port_of() { # NAME
     esac
 }
 
+# `proxy`, when the cluster has one.
+proxy_name() { [[ $PROXY == no ]] || echo proxy; }
+
 gateway_names() { local i; for ((i = 0; i < GATEWAYS; i++)); do echo "gateway-$i"; done; }
 worker_names() { local i; for ((i = 0; i < WORKERS; i++)); do echo "worker-$i"; done; }
 
@@ -45,7 +48,8 @@ program_settings() {
 # Kept from the first start, so that a later restart gives a process the same settings from any shell.
 save_cluster() {
     printf '%s=%q\n' GATEWAYS "$GATEWAYS" WORKERS "$WORKERS" GATEWAY_PORT "$GATEWAY_PORT" INTERNAL_PORT "$INTERNAL_PORT" \
-        POSTGRES_PORT "$POSTGRES_PORT" REDIS_PORT "$REDIS_PORT" BIN_DIR "$BIN_DIR" >"$LAYOUT_FILE"
+        POSTGRES_PORT "$POSTGRES_PORT" REDIS_PORT "$REDIS_PORT" BIN_DIR "$BIN_DIR" PROXY "$PROXY" PROXY_PORT "$PROXY_PORT" \
+        >"$LAYOUT_FILE"
     (umask 077 && program_settings >"$SETTINGS_FILE")
 }
 
@@ -139,10 +143,11 @@ write_state() {
         for name in $(worker_names); do
             printf '%s\n' "workers $(pid_of "$name") ${name#*-} $(worker_internal "${name#*-}")"
         done
+        for name in $(proxy_name); do printf '%s\n' "proxy $(pid_of "$name") - - $PROXY_PORT"; done
     } | jq -Rn \
         --arg redis "$(redis_url)" --argjson redis_pid "$(pid_of redis)" \
         --arg postgres "$(postgres_url)" --argjson postgres_pid "$(pid_of postgres)" \
-        --arg secret "$(program_environment 0 && echo "$JWT_SECRET")" \
+        --arg secret "$(program_environment 0 && echo "$JWT_SECRET")" --arg programs_dir "$BIN_DIR" \
         '[inputs | split(" ")] as $programs | $ARGS.positional as $restart
          | def http: "http://127.0.0.1:" + .;
            def list($kind): [$programs[] | select(.[0] == $kind)];
@@ -153,8 +158,10 @@ write_state() {
              pid: (.[1] | tonumber), internal: (.[3] | http), restart: ($restart + ["worker", .[2]])}],
            redis: {url: $redis, pid: $redis_pid, restart: ($restart + ["redis"])},
            postgres: {url: $postgres, pid: $postgres_pid, restart: ($restart + ["postgres"])},
+           programs: $programs_dir,
            jwtSecret: $secret
-         }' --args "${restart[@]}" >"$STATE_FILE.new"
+         } + (list("proxy")[:1] | map({proxy: {
+             pid: (.[1] | tonumber), url: (.[4] | http), restart: ($restart + ["proxy"])}}) | add // {})' --args "${restart[@]}" >"$STATE_FILE.new"
     mv "$STATE_FILE.new" "$STATE_FILE"
     exec 7>&-
 }
@@ -164,6 +171,7 @@ start_cluster() { # SEED(yes|no)
     rm -f "$STATE_FILE" "$RUN_DIR"/* "$LOG_DIR"/*
     save_cluster
     for name in $(gateway_names) $(worker_names); do require_program_ports "$name"; done
+    [[ $PROXY == no ]] || require_free_port "$PROXY_PORT" 'the proxy' CONFAB_DEV_PROXY_PORT
 
     step "starting PostgreSQL and Redis"
     start_redis
@@ -177,6 +185,10 @@ start_cluster() { # SEED(yes|no)
     step "starting $GATEWAYS gateways and $WORKERS workers"
     for name in $(worker_names) $(gateway_names); do launch_program "$name"; done
     for name in $(worker_names) $(gateway_names); do wait_ready "$name" "$READY_LIMIT" program_answers "$name"; done
+    if [[ $PROXY == yes ]]; then
+        start_proxy
+        wait_ready proxy "$READY_LIMIT" proxy_answers
+    fi
     write_state
 }
 
@@ -189,6 +201,8 @@ stop_cluster() {
         worker-*) workers+=("$name") ;;
         esac
     done
+    # Nobody new comes in, and who is inside is let go by the gateways.
+    stop_processes TERM "$SERVICE_STOP" proxy
     stop_processes TERM "$GATEWAY_STOP" "${gateways[@]}"
     stop_processes TERM "$WORKER_STOP" "${workers[@]}"
     HURRY='' # the next two are quick, and a killed PostgreSQL must recover at its next start
@@ -209,6 +223,11 @@ restart_process() { # NAME
         stop_processes INT "$SERVICE_STOP" postgres
         start_postgres
         wait_ready postgres "$READY_LIMIT" postgres_answers
+        ;;
+    proxy)
+        stop_processes TERM "$SERVICE_STOP" proxy
+        start_proxy
+        wait_ready proxy "$READY_LIMIT" proxy_answers
         ;;
     gateway-*)
         stop_processes TERM "$GATEWAY_STOP" "$1"

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Installs the programs the deploy scripts call, from the distribution's packages, and only those that are missing.
-# Must never leave a system service running: Confab's PostgreSQL and Redis are private processes of the cluster.
+# Must never leave a system service running: Confab's PostgreSQL, Redis and nginx are private processes of the cluster.
 
 POLICY_FILE=/usr/sbin/policy-rc.d
 CREATECLUSTER_FILE=/etc/postgresql-common/createcluster.d/zz-confab-dev.conf
@@ -24,11 +24,15 @@ postgres_bin_dir() { # [MAJOR]
     [[ -n $found ]] && printf '%s\n' "$found"
 }
 
+# Debian keeps nginx where only root's PATH looks.
+nginx_program() { PATH=$PATH:/usr/sbin:/usr/local/sbin command -v nginx; }
+
 have_need() {
     case $1 in
     postgres) postgres_bin_dir >/dev/null ;;
     redis) command -v redis-server >/dev/null && command -v redis-cli >/dev/null ;;
     node) command -v node >/dev/null && command -v npm >/dev/null ;;
+    nginx) nginx_program >/dev/null ;;
     *) command -v "$1" >/dev/null ;;
     esac
 }
@@ -94,11 +98,13 @@ apt_install() (
         show_tail "$log" 30
         die "apt-get could not install $*"
     fi
-    # Installed for the programs alone: without this the next boot would start a Redis of the system's own.
-    if [[ " $* " == *" redis-server "* ]] && command -v systemctl >/dev/null; then
-        as_root systemctl disable --quiet redis-server.service >/dev/null 2>&1 ||
-            say "note: redis-server.service could not be disabled; it may start with the machine"
-    fi
+    # Installed for the programs alone: without this the next boot would start a Redis or nginx of the system's own.
+    for package in redis-server nginx; do
+        if [[ " $* " == *" $package "* ]] && command -v systemctl >/dev/null; then
+            as_root systemctl disable --quiet "$package.service" >/dev/null 2>&1 ||
+                say "note: $package.service could not be disabled; it may start with the machine"
+        fi
+    done
 )
 
 require_redis_version() {
