@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { Manager } from 'socket.io-client';
 import { group, join, say } from './support/chat.js';
-import { gatewayUrl, jwtSecret } from './support/cluster.js';
+import { entryUrl, jwtSecret, transports } from './support/cluster.js';
 import { resign, seconds } from './support/jwt.js';
 import { people, unique } from './support/people.js';
 import { connect, dial, emitAck, once, opened, refused, rejected, succeed, watch } from './support/socket.js';
@@ -131,7 +131,7 @@ test('the dialect may be named, in auth and in the query', limit, async (t) => {
 
 /** `/` and `/chat` of one user over one connection. */
 async function both(t, user) {
-  const manager = new Manager(gatewayUrl(0), { transports: ['websocket'], reconnection: false, autoConnect: false });
+  const manager = new Manager(entryUrl(), { transports, reconnection: false, autoConnect: false });
   const auth = { token: user.token };
   const root = watch(t, manager.socket('/', { auth }));
   const chat = watch(t, manager.socket('/chat', { auth }));

@@ -1,78 +1,12 @@
-// Engine.IO and Socket.IO by hand, where the real client would be too well behaved.
+// Engine.IO and Socket.IO by hand, over WebSocket.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import WebSocket from 'ws';
 import { gatewayUrl, PATIENCE_MS } from './support/cluster.js';
 import { people } from './support/people.js';
+import { refusal, session } from './support/wire.js';
 
 const cast = people('ann');
-
-/** Waits for `promise` no longer than is reasonable. */
-function soon(promise, what, ms = PATIENCE_MS) {
-  let timer;
-  const late = new Promise((_, reject) => { timer = setTimeout(() => reject(new Error(`${what}: not within ${ms} ms`)), ms); });
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
-}
-
-/** Who is online is told whenever it is known; no test here is about that. */
-const PRESENCE = /^42[^[]*\["(onlineUsers|userStatusChanged)"/;
-
-/** A WebSocket with the frames it received: `next()` hands them out in order, `closed` settles when it is over. */
-function raw(t, query = 'EIO=4&transport=websocket', gateway = 0) {
-  const socket = new WebSocket(`${gatewayUrl(gateway).replace(/^http/, 'ws')}/socket.io/?${query}`, { perMessageDeflate: false });
-  const frames = [];
-  const waiting = [];
-  socket.on('message', (data, isBinary) => {
-    const frame = isBinary ? data : data.toString();
-    if (PRESENCE.test(frame)) return;
-    const waiter = waiting.shift();
-    if (waiter) waiter(frame);
-    else frames.push(frame);
-  });
-  socket.on('error', () => {});
-  const closed = new Promise((resolve) => { socket.once('close', (code) => resolve(code)); });
-  t.after(() => socket.terminate());
-  return {
-    send: (frame) => socket.send(frame),
-    next: (ms) => soon(frames.length > 0 ? Promise.resolve(frames.shift()) : new Promise((resolve) => { waiting.push(resolve); }), 'a frame', ms),
-    over: () => soon(closed, 'the close'),
-    isOpen: () => socket.readyState === WebSocket.OPEN,
-  };
-}
-
-/** An open session: the open packet is read and parsed. */
-async function session(t, gateway = 0) {
-  const link = raw(t, undefined, gateway);
-  const first = await link.next();
-  assert.equal(first[0], '0', `the first frame is the open packet: ${first}`);
-  return { ...link, open: JSON.parse(first.slice(1)) };
-}
-
-/** The answer to an upgrade that is refused. */
-async function refusal(t, query) {
-  const socket = new WebSocket(`${gatewayUrl(0).replace(/^http/, 'ws')}/socket.io/?${query}`);
-  t.after(() => socket.terminate());
-  return soon(
-    new Promise((resolve, reject) => {
-      socket.on('open', () => reject(new Error(`${query} was accepted`)));
-      socket.on('error', reject);
-      socket.on('unexpected-response', (_request, response) => {
-        const chunks = [];
-        response.on('data', (chunk) => chunks.push(chunk));
-        response.on('end', () => {
-          const text = Buffer.concat(chunks).toString();
-          try {
-            resolve({ status: response.statusCode, body: JSON.parse(text) });
-          } catch (cause) {
-            reject(new Error(`${response.statusCode} without JSON: ${text}`, { cause }));
-          }
-        });
-      });
-    }),
-    'the refusal',
-  );
-}
 
 const REFUSALS = {
   'EIO=3&transport=websocket': [5, 'Unsupported protocol version'],

@@ -5,13 +5,13 @@ import { emitAck, once, succeed } from './socket.js';
 import { unique } from './people.js';
 
 /** A group of `owner` with `others`, made over REST; its id. */
-export async function group(owner, others, { name = unique('group'), gateway = 0 } = {}) {
+export async function group(owner, others, { name = unique('group'), gateway } = {}) {
   const body = { participantIds: others.map((user) => user.id), type: 'group', name };
   return ok(await as(owner, 'POST', '/chats/conversations', body, { gateway }), 201)._id;
 }
 
 /** The direct conversation of two users, made over REST; its id. */
-export async function direct(user, other, { gateway = 0 } = {}) {
+export async function direct(user, other, { gateway } = {}) {
   const body = { participantIds: [other.id], type: 'direct' };
   return ok(await as(user, 'POST', '/chats/conversations', body, { gateway }), 200, 201)._id;
 }

@@ -1,7 +1,8 @@
-// The cluster under test: which gateways there are, and where the truth is kept.
+// The cluster under test: which gateways there are, by which door and transports clients enter, where the truth is kept.
 //
-// Everything comes from the state file that `deploy/dev` and `deploy/test` write, so that the suite can be pointed at
-// any running cluster and knows nothing of how it was started.
+// The cluster comes from the state file that `deploy/dev` and `deploy/test` write, so that the suite can be pointed at any
+// running one and knows nothing of how it was started. Door and transports come from the environment: `run.js` goes
+// through all of them.
 
 import { readFileSync } from 'node:fs';
 
@@ -36,6 +37,25 @@ export function gatewayUrl(index) {
   if (!gateway) throw new Error(`there is no gateway ${index}`);
   return gateway.url.replace(/\/+$/, '');
 }
+
+const DIRECT = 'direct';
+
+/** The load balancer that clients enter through, or nothing when they are given a gateway's own address. */
+const entry = (process.env.CONFAB_ENTRY ?? state.proxy?.url ?? DIRECT).replace(/\/+$/, '');
+
+/** Where clients are to connect: the load balancer if there is one, whichever gateway the test had in mind. */
+export function entryUrl(gateway = 0) {
+  return entry === DIRECT ? gatewayUrl(gateway) : entry;
+}
+
+/** What `socket.io-client` is told of transports in this run. */
+export const transports = (process.env.CONFAB_TRANSPORTS ?? 'polling,websocket').split(',');
+if (transports.some((name) => !['polling', 'websocket'].includes(name))) {
+  throw new Error(`CONFAB_TRANSPORTS=${process.env.CONFAB_TRANSPORTS}: a list of polling and websocket is wanted`);
+}
+
+/** The state file as it is now: pids change with every restart. */
+export const currentState = readState;
 
 /** The secret that the cluster signs its tokens with, for forging bad ones. */
 export function jwtSecret() {

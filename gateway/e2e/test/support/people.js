@@ -14,7 +14,7 @@ export function newcomer(name = 'user') {
 }
 
 /** Registers one user: `{id, token, email, username, password, name}`. */
-export async function register(name = 'user', { gateway = 0 } = {}) {
+export async function register(name = 'user', { gateway } = {}) {
   const account = newcomer(name);
   const answer = ok(await request('POST', '/auth/register', { body: account, gateway }), 201);
   return { ...account, id: answer.user.id, token: answer.accessToken };
@@ -27,7 +27,7 @@ export async function register(name = 'user', { gateway = 0 } = {}) {
 export function people(...names) {
   let cast;
   return () =>
-    (cast ??= Promise.all(names.map((name, index) => register(name, { gateway: index % 2 }))).then((users) =>
+    (cast ??= Promise.all(names.map((name) => register(name))).then((users) =>
       Object.fromEntries(names.map((name, index) => [name, users[index]])),
     ));
 }

@@ -1,21 +1,21 @@
 // REST calls, and what every answer of a kind must look like.
 
 import assert from 'node:assert/strict';
-import { gatewayUrl, PATIENCE_MS } from './cluster.js';
+import { entryUrl, gatewayUrl, PATIENCE_MS } from './cluster.js';
 import { keys } from './shapes.js';
 
 /**
  * Sends one request and reads the whole answer. `body` is sent as JSON unless it is a string, which goes out as it is.
- * Statuses are data here: nothing throws but a broken connection or an answer that is not the JSON it claims to be.
+ * Without a gateway it goes where clients go. Statuses are data here: nothing throws but a broken connection or an answer that is not the JSON it claims to be.
  */
-export async function request(method, path, { token, body, headers = {}, gateway = 0 } = {}) {
+export async function request(method, path, { token, body, headers = {}, gateway } = {}) {
   const init = { method, headers: { ...headers }, signal: AbortSignal.timeout(PATIENCE_MS), redirect: 'manual' };
   if (token !== undefined) init.headers.authorization = `Bearer ${token}`;
   if (body !== undefined) {
     init.headers['content-type'] ??= 'application/json';
     init.body = typeof body === 'string' ? body : JSON.stringify(body);
   }
-  const response = await fetch(new URL(path, gatewayUrl(gateway)), init);
+  const response = await fetch(new URL(path, gateway === undefined ? entryUrl() : gatewayUrl(gateway)), init);
   const text = await response.text();
   const isJson = (response.headers.get('content-type') ?? '').startsWith('application/json');
   return {

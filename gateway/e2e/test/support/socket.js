@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { io } from 'socket.io-client';
-import { gatewayUrl, PATIENCE_MS } from './cluster.js';
+import { entryUrl, gatewayUrl, PATIENCE_MS, transports } from './cluster.js';
 import { keys } from './shapes.js';
 
 /** socket → everything it received, in order, and who waits for what. */
@@ -18,8 +18,9 @@ function inboxOf(socket) {
 export function watch(t, socket) {
   const inbox = { entries: [], waiters: new Set() };
   inboxes.set(socket, inbox);
-  socket.onAny((event, payload) => {
-    const entry = { event, payload, taken: false };
+  socket.onAny((event, ...args) => {
+    const [payload] = args;
+    const entry = { event, payload, args, taken: false };
     inbox.entries.push(entry);
     for (const waiter of inbox.waiters) {
       if (waiter.event === event && waiter.matches(payload)) {
@@ -33,12 +34,15 @@ export function watch(t, socket) {
   return socket;
 }
 
-/** A socket that has not been opened yet; `auth` and other client options may be given. */
-export function dial(t, { gateway = 0, namespace = '/chat', ...options } = {}) {
+/**
+ * A socket that has not been opened yet; `auth` and other client options may be given. It goes through the load balancer
+ * if there is one, else to `gateway`; `direct` insists on that gateway, `url` on any other place.
+ */
+export function dial(t, { gateway = 0, direct = false, url, namespace = '/chat', ...options } = {}) {
   return watch(
     t,
-    io(gatewayUrl(gateway) + namespace, {
-      transports: ['websocket'],
+    io((url ?? (direct ? gatewayUrl(gateway) : entryUrl(gateway))) + namespace, {
+      transports,
       forceNew: true,
       reconnection: false,
       autoConnect: false,
@@ -112,6 +116,11 @@ export function heard(socket, event, matches = () => true) {
   return inboxOf(socket)
     .entries.filter((entry) => entry.event === event && matches(entry.payload))
     .map((entry) => entry.payload);
+}
+
+/** `{event, args}` of everything received so far, in order: what recovery adds to events is among the arguments. */
+export function received(socket) {
+  return inboxOf(socket).entries.map(({ event, args }) => ({ event, args }));
 }
 
 /** `[event, payload]` of everything received so far that belongs to a conversation, in order. */

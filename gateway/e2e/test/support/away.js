@@ -1,0 +1,74 @@
+// Clients that lose their connection and come back, as the real client does it.
+
+import assert from 'node:assert/strict';
+import { PATIENCE_MS } from './cluster.js';
+import { heard, opened, quiet } from './socket.js';
+import { storedMessages } from './truth.js';
+
+/** For `connect`: the client stays away until the test sends it back. */
+export const stays = { reconnection: false };
+
+/** For `connect`: the client comes back by itself, soon. */
+export const returns = { reconnection: true, reconnectionDelay: 20, reconnectionDelayMax: 250, timeout: 10_000 };
+
+/** The next time `socket` emits one of its reserved events: its first argument. */
+export function next(socket, event, ms = PATIENCE_MS) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      socket.off(event, here);
+      reject(new Error(`no ${event} within ${ms} ms`));
+    }, ms);
+    const here = (value) => {
+      clearTimeout(timer);
+      resolve(value);
+    };
+    socket.once(event, here);
+  });
+}
+
+/** Closes the engine under `socket`, which is no `disconnect()`: the namespace was not left. */
+export async function cut(socket) {
+  const gone = next(socket, 'disconnect');
+  socket.io.engine.close();
+  await gone;
+}
+
+/** Opens a cut `socket` again, at `url` if one is given, and says whether it was recovered. */
+export async function comeBack(socket, url) {
+  if (url !== undefined) socket.io.uri = url;
+  await opened(socket);
+  return socket.recovered;
+}
+
+/** Asserts that `socket` comes back as what it was. */
+export async function recovers(socket, was, url, where = '') {
+  assert.equal(await comeBack(socket, url), true, `recovered ${where}`);
+  assert.equal(socket.id, was, `the same socket id ${where}`);
+}
+
+/** Asserts that `socket` comes back as somebody new. */
+export async function beginsAnew(socket, was, url, where = '') {
+  assert.equal(await comeBack(socket, url), false, `not recovered ${where}`);
+  assert.notEqual(socket.id, was, `a fresh socket id ${where}`);
+}
+
+/** Waits until `check()` is true. */
+export async function until(check, what, ms = PATIENCE_MS) {
+  const deadline = Date.now() + ms;
+  while (!(await check())) {
+    if (Date.now() > deadline) throw new Error(`${what}: not within ${ms} ms`);
+    await quiet(20);
+  }
+}
+
+/**
+ * Asserts that `socket`, joined since before the first message, heard exactly the messages that PostgreSQL has, each once
+ * and in order. `lastId` must be the last one.
+ */
+export async function heardAll(socket, conversationId, lastId, where = '') {
+  const seen = () =>
+    heard(socket, 'newMessage', (event) => event.conversationId === conversationId).map(({ message }) => ({ id: message._id, seq: message.seq, content: message.content }));
+  await until(() => seen().some(({ id }) => id === lastId), `the last message ${where}`);
+  const stored = (await storedMessages(conversationId)).map(({ id, seq, content }) => ({ id, seq, content }));
+  assert.deepEqual(seen(), stored, `nothing lost, nothing twice, all in order ${where}`);
+}

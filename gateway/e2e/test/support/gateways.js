@@ -1,0 +1,80 @@
+// Gateways as things that die and come back, and gateways of a test's own with other settings.
+
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import net from 'node:net';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { currentState, jwtSecret, state } from './cluster.js';
+
+const RESTART_MS = 60_000;
+const READY_MS = 20_000;
+
+const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
+
+/** `kill -9`. */
+export function kill(index) {
+  process.kill(currentState().gateways[index].pid, 'SIGKILL');
+}
+
+/** Starts gateway `index` again. One that lives is told to go first, and waited for: this is what a rolling update does. */
+export async function restart(index) {
+  const [command, ...args] = state.gateways[index].restart;
+  await promisify(execFile)(command, args, { timeout: RESTART_MS });
+}
+
+/** A port that nobody listens on. */
+export async function freePort() {
+  const server = net.createServer();
+  await new Promise((resolve, reject) => server.once('error', reject).listen(0, '127.0.0.1', resolve));
+  const { port } = server.address();
+  await new Promise((resolve) => { server.close(resolve); });
+  return port;
+}
+
+/** Runs a program for the time of the test `t`, until `isReady()`; what it said is in the error when it does not get so far. */
+export async function runProgram(t, program, args, { env, isReady }) {
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], env });
+  let said = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on('data', (chunk) => { said = (said + chunk).slice(-4_000); });
+  }
+  const ended = once(child, 'exit');
+  t.after(async () => {
+    child.kill('SIGKILL');
+    await ended;
+  });
+  const deadline = Date.now() + READY_MS;
+  while (!(await isReady().catch(() => false))) {
+    if (child.exitCode !== null || child.signalCode !== null) throw new Error(`${program} ended at once:\n${said}`);
+    if (Date.now() > deadline) throw new Error(`${program} is not ready:\n${said}`);
+    await pause(50);
+  }
+  return child;
+}
+
+/** A further gateway of the same cluster with `settings` over the defaults; its base URL. */
+export async function privateGateway(t, settings) {
+  const [port, internal] = [await freePort(), await freePort()];
+  const env = {
+    ...process.env,
+    CONFAB_ENVIRONMENT: 'development',
+    CONFAB_LOG__FORMAT: 'pretty',
+    CONFAB_RATE_LIMITS__MESSAGES: 'off',
+    CONFAB_HTTP__BIND: '127.0.0.1',
+    CONFAB_HTTP__INTERNAL_LISTEN: `127.0.0.1:${internal}`,
+    PORT: String(port),
+    DATABASE_URL: state.postgres.url,
+    REDIS_URL: state.redis.url,
+    JWT_SECRET: jwtSecret(),
+    NO_COLOR: '1',
+    ...settings,
+  };
+  // The suite's own names are no settings of a gateway.
+  for (const name of Object.keys(env)) {
+    if (/^CONFAB_(DEV_.*|TEST_.*|STATE|ENTRY|TRANSPORTS|CROWD|ECHO)$/.test(name)) delete env[name];
+  }
+  const isReady = async () => (await fetch(`http://127.0.0.1:${internal}/readyz`, { signal: AbortSignal.timeout(2_000) })).ok;
+  await runProgram(t, path.join(state.programs, 'confab-gateway'), [], { env, isReady });
+  return `http://127.0.0.1:${port}`;
+}

@@ -1,0 +1,163 @@
+// A load balancer without any affinity: each request, whoever sends it, goes to the next gateway in turn.
+//
+// It is as dumb as the dumbest one allowed: it knows no session, looks into no message, tries the next gateway only when a
+// connection is refused, and passes on that either side went away. Tests also use it as the network that fails.
+
+import http from 'node:http';
+import net from 'node:net';
+
+const HOP_BY_HOP = new Set(['connection', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'transfer-encoding', 'upgrade']);
+const MAX_CONNECTIONS = 8_192;
+/** Shorter than any server's patience with an idle connection, so that none is reused in the moment it is closed. */
+const IDLE_MS = 2_000;
+/** Longer than any client's. */
+const CLIENT_IDLE_MS = 120_000;
+
+function endToEnd(rawHeaders) {
+  const kept = [];
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    if (!HOP_BY_HOP.has(rawHeaders[index].toLowerCase())) kept.push(rawHeaders[index], rawHeaders[index + 1]);
+  }
+  return kept;
+}
+
+/**
+ * Starts one on a free port of 127.0.0.1 in front of `upstreams` (base URLs). `upgradeDelayMs` holds every WebSocket
+ * upgrade back for so long. Hands back:
+ *
+ * - `url`, `close()`
+ * - `sever()`: breaks all connections at once, on both sides
+ * - `abandon()`: breaks the clients' sides only, and tells when the gateways have closed theirs
+ */
+export async function startProxy(upstreams, { port = 0, upgradeDelayMs = 0 } = {}) {
+  const targets = upstreams.map((url) => new URL(url));
+  const agent = new http.Agent({ keepAlive: true, timeout: IDLE_MS });
+  const clients = new Set();
+  /** What is open towards the gateways, as `{destroy, over}`; and whose client was broken off without telling them. */
+  const upward = new Set();
+  const orphans = new Set();
+  let turn = 0;
+
+  const next = () => targets[turn++ % targets.length];
+
+  function track(emitter, destroy) {
+    const link = { destroy, over: new Promise((resolve) => { emitter.once('close', resolve); }) };
+    upward.add(link);
+    link.over.then(() => { upward.delete(link); orphans.delete(link); });
+    return link;
+  }
+
+  function pass(request, response, attempt = 1) {
+    const target = next();
+    let begun = false;
+    const outgoing = http.request({
+      agent,
+      host: target.hostname,
+      port: target.port,
+      method: request.method,
+      path: request.url,
+      headers: [...endToEnd(request.rawHeaders), 'X-Forwarded-For', request.socket.remoteAddress ?? '127.0.0.1'],
+      setHost: false,
+    });
+    const link = track(outgoing, () => outgoing.destroy());
+    const clientGone = () => {
+      if (!response.writableFinished && !orphans.has(link)) outgoing.destroy();
+    };
+    response.once('close', clientGone);
+    // Nothing of the request's body is read before there is somebody to give it to; so another one may be asked.
+    const begin = () => {
+      begun = true;
+      request.pipe(outgoing);
+    };
+    outgoing.on('socket', (socket) => {
+      socket.setNoDelay(true);
+      if (socket.connecting) socket.once('connect', begin);
+      else begin();
+    });
+    outgoing.on('response', (answer) => {
+      response.writeHead(answer.statusCode, answer.statusMessage, endToEnd(answer.rawHeaders));
+      answer.pipe(response);
+      answer.on('error', () => response.destroy());
+      answer.on('aborted', () => response.destroy());
+    });
+    outgoing.on('error', () => {
+      response.off('close', clientGone);
+      if (response.destroyed) return;
+      if (response.headersSent) return void response.destroy();
+      // A request that may have arrived is asked again only where that is harmless and the connection was a stale one.
+      const again = !begun || (request.method === 'GET' && outgoing.reusedSocket);
+      if (again && attempt < targets.length) return void pass(request, response, attempt + 1);
+      response.writeHead(502, { 'content-type': 'text/plain' });
+      response.end('no gateway');
+    });
+  }
+
+  function tunnel(request, client, head, attempt = 1) {
+    const target = next();
+    const gateway = net.connect({ host: target.hostname, port: Number(target.port), noDelay: true });
+    const link = track(gateway, () => gateway.destroy());
+    const clientGone = () => {
+      if (!orphans.has(link)) gateway.destroy();
+    };
+    client.once('close', clientGone);
+    let connected = false;
+    gateway.once('connect', () => {
+      connected = true;
+      const lines = [`${request.method} ${request.url} HTTP/1.1`];
+      for (let index = 0; index < request.rawHeaders.length; index += 2) {
+        lines.push(`${request.rawHeaders[index]}: ${request.rawHeaders[index + 1]}`);
+      }
+      gateway.write(`${lines.join('\r\n')}\r\n\r\n`);
+      gateway.write(head);
+      client.pipe(gateway);
+      gateway.pipe(client);
+    });
+    gateway.on('error', () => {});
+    gateway.once('close', () => {
+      client.off('close', clientGone);
+      if (!connected && attempt < targets.length && !client.destroyed) return void tunnel(request, client, head, attempt + 1);
+      client.destroy();
+    });
+  }
+
+  const server = http.createServer({ keepAliveTimeout: CLIENT_IDLE_MS }, (request, response) => pass(request, response));
+  server.maxConnections = MAX_CONNECTIONS;
+  server.on('connection', (socket) => {
+    socket.setNoDelay(true);
+    socket.on('error', () => {});
+    clients.add(socket);
+    socket.once('close', () => clients.delete(socket));
+  });
+  server.on('upgrade', (request, socket, head) => {
+    setTimeout(() => {
+      if (!socket.destroyed) tunnel(request, socket, head);
+    }, upgradeDelayMs);
+  });
+  await new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ host: '127.0.0.1', port, backlog: 4_096 }, resolve);
+  });
+
+  const breakClients = () => {
+    for (const socket of clients) socket.destroy();
+  };
+  return {
+    url: `http://127.0.0.1:${server.address().port}`,
+    sever() {
+      breakClients();
+      for (const { destroy } of upward) destroy();
+    },
+    abandon() {
+      const left = [...upward];
+      for (const link of left) orphans.add(link);
+      breakClients();
+      return Promise.all(left.map(({ over }) => over));
+    },
+    async close() {
+      breakClients();
+      for (const { destroy } of upward) destroy();
+      agent.destroy();
+      await new Promise((resolve) => { server.close(resolve); });
+    },
+  };
+}
