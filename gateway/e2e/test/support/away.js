@@ -48,7 +48,7 @@ export async function recovers(socket, was, url, where = '') {
 
 /** Asserts that `socket` comes back as somebody new. */
 export async function beginsAnew(socket, was, url, where = '') {
-  assert.equal(await comeBack(socket, url), false, `not recovered ${where}`);
+  assert.notEqual(await comeBack(socket, url), true, `not recovered ${where}`);
   assert.notEqual(socket.id, was, `a fresh socket id ${where}`);
 }
 

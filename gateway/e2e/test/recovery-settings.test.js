@@ -1,0 +1,97 @@
+// Recovery on gateways of the test's own: switched off, with a short window, with a quick heartbeat.
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { beginsAnew, comeBack, cut, heardAll, next, recovers, stays } from './support/away.js';
+import { barrier, group, join, say } from './support/chat.js';
+import { gatewayUrl } from './support/cluster.js';
+import { privateGateway } from './support/gateways.js';
+import { people } from './support/people.js';
+import { connect, heard, quiet } from './support/socket.js';
+
+const cast = people('ann', 'ben');
+const KINDS = [['polling'], ['polling', 'websocket'], ['websocket']];
+
+async function pair(t, url, transports) {
+  const { ann, ben } = await cast();
+  const [a, b] = await Promise.all([connect(t, ann), connect(t, ben, { ...stays, url, transports })]);
+  const conversationId = await group(ann, [ben]);
+  await join(conversationId, a, b);
+  await barrier(conversationId, a, b);
+  return { a, b, id: b.id, conversationId };
+}
+
+test('gateways with other settings', { concurrency: 3, timeout: 120_000 }, async (t) => {
+  const limit = { timeout: 100_000 };
+  await cast();
+  const tests = [];
+  const check = (name, body) => tests.push(t.test(name, limit, body));
+
+  check('switched off: CONNECT answers the id alone, and nothing is recovered', async (t) => {
+    const url = await privateGateway(t, { CONFAB_RECOVERY__ENABLED: 'false' });
+    for (const transports of KINDS) {
+      const { a, b, id, conversationId } = await pair(t, url, transports);
+      assert.equal(b._pid, undefined);
+      assert.equal(b._lastOffset, undefined, 'no event ends in a string');
+      await cut(b);
+      const missed = await say(a, conversationId);
+      await beginsAnew(b, id);
+      await join(conversationId, b);
+      await barrier(conversationId, a, b);
+      assert.equal(heard(b, 'newMessage', ({ message }) => message._id === missed).length, 0);
+    }
+  });
+
+  check('switched off on one gateway: a pid from another is not honoured there', async (t) => {
+    const url = await privateGateway(t, { CONFAB_RECOVERY__ENABLED: 'false' });
+    const { b, id } = await pair(t, gatewayUrl(0), ['websocket']);
+    await cut(b);
+    await beginsAnew(b, id, url);
+  });
+
+  check('the window passed: a new session, without a part of what was missed', async (t) => {
+    const url = await privateGateway(t, { CONFAB_RECOVERY__WINDOW_SECONDS: '2' });
+    for (const transports of KINDS) {
+      const { a, b, id, conversationId } = await pair(t, url, transports);
+      await cut(b);
+      await recovers(b, id, undefined, 'within the window');
+      await cut(b);
+      const missed = await say(a, conversationId);
+      await quiet(4_000);
+      await beginsAnew(b, id, undefined, 'after it');
+      await join(conversationId, b);
+      await barrier(conversationId, a, b);
+      assert.equal(heard(b, 'newMessage', ({ message }) => message._id === missed).length, 0);
+    }
+  });
+
+  check('a client that heard nothing for many heartbeats is recovered as well', async (t) => {
+    const settings = { CONFAB_ENGINE__PING_INTERVAL_MS: '300', CONFAB_ENGINE__PING_TIMEOUT_MS: '2000' };
+    const url = await privateGateway(t, settings);
+    for (const transports of KINDS) {
+      const { a, b, id, conversationId } = await pair(t, url, transports);
+      await quiet(2_000);
+      await cut(b);
+      await say(a, conversationId);
+      await recovers(b, id, undefined, transports.join());
+      await heardAll(b, conversationId, await say(a, conversationId)).catch((error) => { throw new Error(`over ${transports}`, { cause: error }); });
+      assert.equal(b.connected, true);
+    }
+  });
+
+  check('a client that was given up for want of a pong is recovered when it comes back', async (t) => {
+    const url = await privateGateway(t, { CONFAB_ENGINE__PING_INTERVAL_MS: '300', CONFAB_ENGINE__PING_TIMEOUT_MS: '600' });
+    const { a, b, id, conversationId } = await pair(t, url, ['websocket']);
+    // From now on the client hears nothing and answers nothing, and both sides give the session up.
+    const gone = next(b, 'disconnect');
+    b.io.engine.transport.ws._socket.pause();
+    await say(a, conversationId);
+    await gone;
+    await quiet(1_500);
+    assert.equal(await comeBack(b), true);
+    assert.equal(b.id, id);
+    await heardAll(b, conversationId, await say(a, conversationId));
+  });
+
+  await Promise.all(tests);
+});

@@ -1,0 +1,84 @@
+// From polling to WebSocket in the middle of things: nothing lost, nothing twice, nothing out of order.
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { heardAll, next, until } from './support/away.js';
+import { group, join, say, stream } from './support/chat.js';
+import { gatewayUrl, state } from './support/cluster.js';
+import { people, unique } from './support/people.js';
+import { startProxy } from './support/proxy.js';
+import { connect, emitAck, succeed } from './support/socket.js';
+
+const cast = people('ann', 'ben');
+const limit = { timeout: 90_000 };
+const gateways = state.gateways.map((_, index) => gatewayUrl(index));
+
+async function door(t, options) {
+  const proxy = await startProxy(gateways, options);
+  t.after(() => proxy.close());
+  return proxy.url;
+}
+
+const both = { transports: ['polling', 'websocket'] };
+
+for (const upgradeDelayMs of [0, 150, 600]) {
+  test(`messages both ways while twelve clients upgrade, each ${upgradeDelayMs} ms after it asked`, limit, async (t) => {
+    const { ann, ben } = await cast();
+    const url = await door(t, { upgradeDelayMs });
+    const conversationId = await group(ann, [ben]);
+    const speaker = await connect(t, ann, { transports: ['websocket'] });
+    const clients = await Promise.all(Array.from({ length: 12 }, () => connect(t, ben, { ...both, url })));
+    await join(conversationId, ...clients);
+    const stillPolling = clients.filter((socket) => socket.io.engine.transport.name === 'polling').length;
+    t.diagnostic(`${stillPolling} of ${clients.length} were polling when the messages began`);
+
+    let speaking = true;
+    const talk = (async () => {
+      while (speaking) await stream(speaker, Array.from({ length: 10 }, () => ({ conversationId, content: unique('told') })), 4);
+    })();
+    // Each client speaks as well, in an order of its own, until well after its upgrade.
+    await Promise.all(
+      clients.map(async (socket, client) => {
+        const answers = [];
+        for (let index = 0; socket.io.engine.transport.name === 'polling' || index < 10; index += 1) {
+          assert.ok(index < 2_000, 'upgraded at last');
+          answers.push(await succeed(socket, 'sendMessage', { conversationId, content: `${client}:${index}`, tempId: `${client}:${index}` }));
+        }
+        const ids = answers.map(({ messageId }) => Number(messageId));
+        assert.equal(new Set(ids).size, ids.length);
+      }),
+    );
+    speaking = false;
+    await talk;
+    const last = await say(speaker, conversationId);
+    for (const [index, socket] of clients.entries()) {
+      assert.equal(socket.io.engine.transport.name, 'websocket');
+      await heardAll(socket, conversationId, last, `at client ${index}`);
+    }
+  });
+}
+
+test('a client whose upgrade never comes through goes on polling', limit, async (t) => {
+  const { ann, ben } = await cast();
+  const url = await door(t, { upgradeDelayMs: 600_000 });
+  const [a, b] = await Promise.all([connect(t, ann, { ...both, url }), connect(t, ben, { ...both, url })]);
+  const conversationId = await group(ann, [ben]);
+  await join(conversationId, a, b);
+  for (let round = 0; round < 30; round += 1) await say(round % 2 ? a : b, conversationId);
+  const last = await say(a, conversationId);
+  for (const socket of [a, b]) {
+    await heardAll(socket, conversationId, last);
+    assert.equal(socket.io.engine.transport.name, 'polling');
+  }
+});
+
+test('an upgraded session is served by WebSocket alone, and ends with it', limit, async (t) => {
+  const { ann } = await cast();
+  const url = await door(t);
+  const socket = await connect(t, ann, { ...both, url });
+  await until(() => socket.io.engine.transport.name === 'websocket', 'the upgrade');
+  await emitAck(socket, 'joinRoom', {});
+  const gone = next(socket, 'disconnect');
+  socket.io.engine.transport.ws.terminate();
+  assert.match(await gone, /^transport (close|error)$/);
+});
