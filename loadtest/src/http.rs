@@ -1,6 +1,6 @@
-//! As much HTTP/1.1 as a test client needs: one request, one answer, one connection.
+//! As much HTTP/1.1 as a test client needs.
 //!
-//! Owns addresses, response heads and JSON calls. It knows no route.
+//! Owns addresses, how answers are read, and JSON calls with a connection each. It knows no route.
 
 use std::io;
 use std::time::Duration;
@@ -14,6 +14,8 @@ use tokio::net::TcpStream;
 const PATIENCE: Duration = Duration::from_secs(15);
 /// The longest head that is read.
 const MAX_HEAD: usize = 64 << 10;
+/// The longest body that is read on a connection that is kept.
+const MAX_BODY: usize = 16 << 20;
 
 /// Where a gateway listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,6 +129,8 @@ pub(crate) struct Head {
     pub(crate) status: u16,
     length: Option<usize>,
     chunked: bool,
+    /// Whether the server closes the connection after this answer.
+    closes: bool,
 }
 
 /// Reads up to the end of the head; what came behind it is left in `received`.
@@ -149,6 +153,47 @@ pub(crate) async fn read_head(
     }
 }
 
+/// How a request on a kept connection went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Status {
+    pub(crate) code: u16,
+    /// Whether the connection is good for another request.
+    pub(crate) keeps: bool,
+}
+
+/// Reads an answer whose end is told by its head; its body is left in `body`, which must be empty.
+pub(crate) async fn read_answer(
+    stream: &mut TcpStream,
+    body: &mut Vec<u8>,
+) -> Result<Status, io::Error> {
+    let head = read_head(stream, body).await?;
+    loop {
+        if let Some(length) = head.length {
+            if body.len() == length {
+                break;
+            }
+            if body.len() > length {
+                return Err(broken("more than was announced"));
+            }
+        } else if let Some(whole) = unchunk(body).filter(|_| head.chunked) {
+            *body = whole;
+            break;
+        } else if !head.chunked {
+            return Err(broken("a body without an end"));
+        }
+        if body.len() > MAX_BODY {
+            return Err(broken("a body beyond every limit"));
+        }
+        if stream.read_buf(body).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(Status {
+        code: head.status,
+        keeps: !head.closes,
+    })
+}
+
 /// Writes all of it.
 pub(crate) async fn write_all(stream: &mut TcpStream, bytes: &[u8]) -> Result<(), io::Error> {
     stream.write_all(bytes).await
@@ -167,12 +212,15 @@ fn parse_head(head: &[u8]) -> Option<Head> {
         status,
         length: None,
         chunked: false,
+        closes: false,
     };
     for (name, value) in lines.filter_map(|line| line.split_once(':')) {
         if name.eq_ignore_ascii_case("content-length") {
             parsed.length = Some(value.trim().parse().ok()?);
         } else if name.eq_ignore_ascii_case("transfer-encoding") {
             parsed.chunked = value.trim().eq_ignore_ascii_case("chunked");
+        } else if name.eq_ignore_ascii_case("connection") {
+            parsed.closes = value.trim().eq_ignore_ascii_case("close");
         }
     }
     Some(parsed)
@@ -228,13 +276,19 @@ mod tests {
             Head {
                 status: 201,
                 length: Some(12),
-                chunked: false
+                chunked: false,
+                closes: false,
             }
         );
         assert!(
             parse_head(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked")
                 .unwrap()
                 .chunked
+        );
+        assert!(
+            parse_head(b"HTTP/1.1 400 Bad Request\r\nconnection: Close")
+                .unwrap()
+                .closes
         );
         assert_eq!(parse_head(b"ICY 200 OK"), None);
     }

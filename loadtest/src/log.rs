@@ -4,6 +4,8 @@
 
 use confab_shared::model::error::ErrorCode;
 
+use crate::client::Kind;
+
 /// Everything one client did and saw.
 #[derive(Debug, Clone, Default)]
 pub struct ClientLog {
@@ -22,10 +24,18 @@ pub struct ClientLog {
 }
 
 /// One connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
-    /// To which gateway.
+    /// To which gateway, as far as the client knows.
     pub gateway: u32,
+    /// How it was to be carried.
+    pub kind: Kind,
+    /// The socket's id.
+    pub sid: String,
+    /// Its private id, where the server gives one.
+    pub pid: Option<String>,
+    /// Whether the client concluded that this goes on where the connection before broke.
+    pub recovered: bool,
     /// When it was open.
     pub opened: u64,
     /// When it broke; none while it is open.
@@ -150,6 +160,27 @@ impl ClientLog {
     /// Whether the client was connected the whole time, and is so still.
     pub fn was_always_connected(&self) -> bool {
         self.connections.len() == 1 && self.is_connected()
+    }
+
+    /// Whether the client is connected at the end, and to it the connection has never been another: each but the first was
+    /// recovered.
+    pub fn had_one_session(&self) -> bool {
+        self.is_connected() && self.connections.iter().skip(1).all(|link| link.recovered)
+    }
+
+    /// The session of each connection, by the index of its first: where a connection was recovered, it is that of the one
+    /// before.
+    pub fn sessions(&self) -> Vec<u16> {
+        let mut session = 0;
+        (0..)
+            .zip(&self.connections)
+            .map(|(index, link)| {
+                if !link.recovered {
+                    session = index;
+                }
+                session
+            })
+            .collect()
     }
 
     /// Whether the client is connected at the end.

@@ -17,7 +17,7 @@ pub(super) fn check(case: &Case<'_>, index: &Index, report: &mut Report) {
     }
     for (client, log) in (0..).zip(case.logs) {
         shown(case, index, client, log, report);
-        if log.was_always_connected() {
+        if log.had_one_session() {
             last_versions(case, client, log, report);
             readings(case, client, log, report);
         }
@@ -84,15 +84,17 @@ impl Asked {
     }
 }
 
-/// What one connection has shown of a message.
+/// What one session has shown of a message.
 #[derive(Default, Clone, Copy)]
 struct View {
+    /// On which of its connections last.
+    connection: u16,
     shown: Option<u16>,
     edited: u16,
     deleted: bool,
 }
 
-/// Once, and in order, on each connection.
+/// Once, and in order, in each session.
 fn shown(case: &Case<'_>, index: &Index, client: u32, log: &ClientLog, report: &mut Report) {
     let changed: HashSet<i64> = log
         .seen
@@ -103,13 +105,29 @@ fn shown(case: &Case<'_>, index: &Index, client: u32, log: &ClientLog, report: &
     if changed.is_empty() {
         return;
     }
+    let sessions = log.sessions();
     let mut views: HashMap<(u16, i64), View> = HashMap::new();
     for seen in log
         .seen
         .iter()
         .filter(|seen| seen.sight != Sight::Read && changed.contains(&seen.message))
     {
-        let view = views.entry((seen.connection, seen.message)).or_default();
+        let session = sessions
+            .get(usize::from(seen.connection))
+            .copied()
+            .unwrap_or(seen.connection);
+        let view = views
+            .entry((session, seen.message))
+            .or_insert_with(|| View {
+                connection: seen.connection,
+                ..View::default()
+            });
+        let (once, in_order) = if view.connection == seen.connection {
+            (Rule::ChangeShownOnce, Rule::ChangeShownInOrder)
+        } else {
+            (Rule::RecoveredOnce, Rule::RecoveredInOrder)
+        };
+        view.connection = seen.connection;
         let told = || format!("client {client}: {seen:?}");
         match seen.sight {
             Sight::Message => view.shown = Some(seen.version),
@@ -120,9 +138,9 @@ fn shown(case: &Case<'_>, index: &Index, client: u32, log: &ClientLog, report: &
                     });
                 }
                 if view.edited == seen.version {
-                    report.add(Rule::ChangeShownOnce, told);
+                    report.add(once, told);
                 } else if view.deleted || seen.version < view.edited.max(view.shown.unwrap_or(0)) {
-                    report.add(Rule::ChangeShownInOrder, || {
+                    report.add(in_order, || {
                         format!("{} after version {}", told(), view.edited)
                     });
                 }
@@ -130,16 +148,14 @@ fn shown(case: &Case<'_>, index: &Index, client: u32, log: &ClientLog, report: &
             }
             Sight::Deleted => {
                 if view.deleted {
-                    report.add(Rule::ChangeShownOnce, told);
+                    report.add(once, told);
                 }
                 view.deleted = true;
             }
             Sight::Read => {}
         }
-        if seen.sight != Sight::Message && view.shown.is_none() && log.was_always_connected() {
-            report.add(Rule::ChangeShownInOrder, || {
-                format!("{} before the message itself", told())
-            });
+        if seen.sight != Sight::Message && view.shown.is_none() && log.had_one_session() {
+            report.add(in_order, || format!("{} before the message itself", told()));
         }
     }
 }

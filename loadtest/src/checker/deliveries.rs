@@ -1,6 +1,6 @@
 //! What was delivered: everything, once, in order, and nothing else.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use super::Case;
 use super::index::Index;
@@ -15,7 +15,7 @@ pub(super) fn check(case: &Case<'_>, index: &Index, report: &mut Report) {
                 format!("client {client} received: {stray}")
             });
         }
-        let mut reader = Reader::new(case, index, client);
+        let mut reader = Reader::new(case, index, client, log.sessions());
         for seen in log.seen.iter().filter(|seen| seen.sight == Sight::Message) {
             reader.delivered(seen, report);
         }
@@ -29,6 +29,8 @@ struct Reader<'a> {
     case: &'a Case<'a>,
     index: &'a Index,
     client: u32,
+    /// By connection.
+    sessions: Vec<u16>,
     rooms: HashMap<u32, Coverage<'a>>,
 }
 
@@ -36,31 +38,36 @@ struct Coverage<'a> {
     rows: &'a [StoredMessage],
     /// By position: whether the client has it, by whichever way.
     has: Vec<bool>,
+    session: u16,
     connection: u16,
-    /// The first position delivered on the present connection, and the last.
+    /// The first position delivered in the present session, and the last.
     first: usize,
     last: Option<usize>,
-    /// Positions passed over on the present connection.
-    skipped: BTreeSet<usize>,
+    /// The last position delivered before the session was last recovered.
+    before_gap: Option<usize>,
+    /// Positions passed over in the present session, and whether a recovered gap lies there.
+    skipped: BTreeMap<usize, bool>,
 }
 
 impl<'a> Reader<'a> {
-    fn new(case: &'a Case<'a>, index: &'a Index, client: u32) -> Self {
+    fn new(case: &'a Case<'a>, index: &'a Index, client: u32, sessions: Vec<u16>) -> Self {
         let coverage = |conversation| {
             let rows = case
                 .truth
                 .conversation(conversation)
                 .map_or(&[][..], |stored| &stored.messages);
             let has = vec![false; rows.len()];
-            let skipped = BTreeSet::new();
+            let skipped = BTreeMap::new();
             (
                 conversation,
                 Coverage {
                     rows,
                     has,
+                    session: 0,
                     connection: 0,
                     first: 0,
                     last: None,
+                    before_gap: None,
                     skipped,
                 },
             )
@@ -69,6 +76,7 @@ impl<'a> Reader<'a> {
             case,
             index,
             client,
+            sessions,
             rooms: case.population.rooms_of(client).map(coverage).collect(),
         }
     }
@@ -79,11 +87,13 @@ impl<'a> Reader<'a> {
         let Some(room) = self.rooms.get_mut(&seen.conversation) else {
             return;
         };
-        if room.connection != seen.connection {
-            room.gaps(client, seen.conversation, report);
-            room.connection = seen.connection;
-            room.last = None;
-        }
+        let session = self.sessions.get(usize::from(seen.connection)).copied();
+        let over_gap = room.turns_to(
+            seen.connection,
+            session.unwrap_or(seen.connection),
+            || (client, seen.conversation),
+            report,
+        );
         let is = |row: &StoredMessage| row.id == seen.message && row.seq == i64::from(seen.place);
         let next = room.last.map(|last| last + 1);
         if let Some(next) = next
@@ -133,12 +143,19 @@ impl<'a> Reader<'a> {
                 room.last = Some(position);
             }
             Some(last) if position > last => {
-                room.skipped.extend(last + 1..position);
+                room.skipped
+                    .extend((last + 1..position).map(|passed| (passed, over_gap)));
                 room.last = Some(position);
             }
-            Some(last) if position < room.first || room.skipped.remove(&position) => {
+            Some(last) if position < room.first || room.skipped.contains_key(&position) => {
                 let later = room.rows[last].seq;
-                report.add(Rule::DeliveredInOrder, || {
+                let in_gap = room.skipped.remove(&position);
+                let rule = if in_gap.unwrap_or(room.before_gap.is_some()) {
+                    Rule::RecoveredInOrder
+                } else {
+                    Rule::DeliveredInOrder
+                };
+                report.add(rule, || {
                     format!(
                         "{}: message {} with seq {} came after seq {later}",
                         here(),
@@ -147,14 +164,21 @@ impl<'a> Reader<'a> {
                     )
                 });
             }
-            Some(_) => report.add(Rule::DeliveredOnce, || {
-                format!(
-                    "{}: message {} with seq {} came again",
-                    here(),
-                    seen.message,
-                    seen.place
-                )
-            }),
+            Some(_) => {
+                let rule = if room.before_gap.is_some_and(|before| position <= before) {
+                    Rule::RecoveredOnce
+                } else {
+                    Rule::DeliveredOnce
+                };
+                report.add(rule, || {
+                    format!(
+                        "{}: message {} with seq {} came again",
+                        here(),
+                        seen.message,
+                        seen.place
+                    )
+                });
+            }
         }
     }
 
@@ -212,7 +236,13 @@ impl<'a> Reader<'a> {
                 .collect();
             if log.is_connected() && !missing.is_empty() {
                 report.add(Rule::Complete, || {
-                    let way = if log.was_always_connected() { "connected all the time" } else { "reconnected" };
+                    let way = if log.was_always_connected() {
+                        "connected all the time"
+                    } else if log.had_one_session() {
+                        "always recovered"
+                    } else {
+                        "reconnected"
+                    };
                     let stored = room.rows.len();
                     let (first, last) = (missing.first(), missing.last());
                     format!(
@@ -228,18 +258,48 @@ impl<'a> Reader<'a> {
 }
 
 impl Coverage<'_> {
-    /// What was passed over on a connection and never came on it.
+    /// The next delivery comes on this connection. Says whether there is a recovered gap between the last one and it.
+    fn turns_to(
+        &mut self,
+        connection: u16,
+        session: u16,
+        whose: impl FnOnce() -> (u32, u32),
+        report: &mut Report,
+    ) -> bool {
+        if self.connection == connection {
+            return false;
+        }
+        let recovered = self.session == session;
+        if recovered {
+            self.before_gap = self.last;
+        } else {
+            let (client, conversation) = whose();
+            self.gaps(client, conversation, report);
+            (self.last, self.before_gap) = (None, None);
+        }
+        (self.connection, self.session) = (connection, session);
+        recovered
+    }
+
+    /// What was passed over in a session and never came in it.
     fn gaps(&mut self, client: u32, conversation: u32, report: &mut Report) {
-        if let (Some(first), Some(last)) = (self.skipped.first(), self.skipped.last()) {
-            report.add(Rule::NoGap, || {
-                format!(
-                    "client {client}, conversation {conversation}, connection {}: {} messages were passed over, seq {} to {}",
-                    self.connection,
-                    self.skipped.len(),
-                    self.rows[*first].seq,
-                    self.rows[*last].seq
-                )
-            });
+        for (over_gap, rule) in [(false, Rule::NoGap), (true, Rule::RecoveredComplete)] {
+            let mut passed = self
+                .skipped
+                .iter()
+                .filter(|(_, recovered)| **recovered == over_gap)
+                .map(|(position, _)| self.rows[*position].seq);
+            if let Some(first) = passed.next() {
+                let count = 1 + passed.clone().count();
+                let last = passed.next_back().unwrap_or(first);
+                report.add(rule, || {
+                    format!(
+                        "client {client}, conversation {conversation}, connections {} to {}: {count} messages were passed \
+                         over, seq {first} to {last}",
+                        self.session, self.connection
+                    )
+                });
+            }
         }
         self.skipped.clear();
     }

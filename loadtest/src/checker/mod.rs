@@ -8,11 +8,13 @@ mod changes;
 mod counters;
 mod deliveries;
 mod index;
+mod recoveries;
 mod report;
 mod sends;
 #[cfg(test)]
 mod tests;
 
+pub use recoveries::Recoveries;
 pub use report::{Report, Rule, Violation};
 
 use crate::log::ClientLog;
@@ -37,6 +39,7 @@ impl Case<'_> {
     /// Checks every rule.
     pub fn check(&self) -> Report {
         let mut report = Report::default();
+        recoveries::check(self, &mut report);
         let index = Index::build(self, &mut report);
         sends::check(self, &index, &mut report);
         deliveries::check(self, &index, &mut report);

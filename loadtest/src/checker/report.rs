@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::Recoveries;
+
 /// How many violations of one rule are kept with their evidence; the others are counted.
 const KEPT: usize = 8;
 
@@ -41,13 +43,21 @@ pub enum Rule {
     Understood,
     /// Every client is connected at the end.
     Connected,
+    /// A recovered session has the ids that it had, and no other session has them.
+    RecoveredIsTheSame,
+    /// Nothing is missing between the last message before a recovered gap and the first after it.
+    RecoveredComplete,
+    /// What came before a gap does not come again after it was recovered.
+    RecoveredOnce,
+    /// What was missed in a recovered gap comes in order, and before what happened later.
+    RecoveredInOrder,
     /// A confirmed edit or deletion is stored, and none is that was not asked for.
     ChangeStored,
     /// An edit or a deletion is shown once on a connection.
     ChangeShownOnce,
     /// A message, its edits and its deletion are shown in this order.
     ChangeShownInOrder,
-    /// Who was connected all the time has seen each message's last version, and each member's last reading.
+    /// Who was connected all the time, or always recovered, has seen each message's last version, and each member's last reading.
     ChangeShown,
     /// The messages' ranks are 1, 2, 3… in the order of `seq`.
     OrdinalsDense,
@@ -77,6 +87,7 @@ pub struct Violation {
 pub struct Report {
     counts: BTreeMap<Rule, usize>,
     kept: Vec<Violation>,
+    recoveries: Recoveries,
 }
 
 impl Report {
@@ -90,6 +101,15 @@ impl Report {
                 evidence: evidence(),
             });
         }
+    }
+
+    pub(super) fn set_recoveries(&mut self, recoveries: Recoveries) {
+        self.recoveries = recoveries;
+    }
+
+    /// How many reconnections were recovered.
+    pub fn recoveries(&self) -> &Recoveries {
+        &self.recoveries
     }
 
     /// Whether every promise was kept.

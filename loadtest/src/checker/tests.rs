@@ -1,5 +1,6 @@
 //! Good runs pass; each kind of bad run is caught, by its own rule.
 
+mod recovered;
 mod run;
 
 use confab_shared::id::UserId;
@@ -9,7 +10,7 @@ use super::{Case, Rule};
 use crate::log::{Change, ChangeKind, History, Link, Outcome, Sent, Sight};
 use crate::stamp::Stamp;
 use crate::truth::StoredMessage;
-use run::{MS, Run, message};
+use run::{MS, Run, link, message};
 
 /// What a run breaks after something was done to it.
 fn after(change: impl FnOnce(&mut Run)) -> Vec<Rule> {
@@ -119,9 +120,8 @@ fn who_comes_back_must_have_it_all_by_the_history() {
         let log = &mut run.logs[2];
         log.connections[0].closed = Some(20 * MS);
         log.connections.push(Link {
-            gateway: 1,
             opened: 30 * MS,
-            closed: None,
+            ..link("new")
         });
         for seen in &mut log.seen[from..] {
             seen.connection = 1;

@@ -1,26 +1,34 @@
-//! A Socket.IO v5 client over Engine.IO v4, WebSocket only, made to be cheap.
+//! A Socket.IO v5 client over Engine.IO v4, made to be cheap.
 //!
-//! Owns one connection: the upgrade, the namespace, heartbeats, frames. It knows no chat: names and payloads of events are its
+//! Owns one session: how it is carried, the namespace, heartbeats. It knows no chat: names and payloads of events are its
 //! caller's. It never reconnects; that, too, is the caller's.
 
 mod frame;
+mod lane;
 mod packet;
+mod polling;
+pub mod recovery;
+mod route;
 pub mod scan;
 #[cfg(test)]
 mod tests;
+mod websocket;
 
+use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 use std::time::Duration;
 
-use frame::{Opcode, Parsed};
 pub use packet::Packet;
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
-
-use crate::http::{self, Endpoint};
+use polling::Polling;
+use recovery::{Recovery, Welcome};
+pub use route::{Kind, PassedOn, Route};
+use websocket::WebSocket;
 
 /// The namespace that the generator's clients join.
 pub const NAMESPACE: &str = "/chat";
+/// How many packets may come before the namespace's answer: a recovered session's missed events do.
+const MAX_EARLY: usize = 100_000;
 
 /// Why a connection could not be made or is over.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +39,16 @@ pub enum ClientError {
     /// The server did not upgrade the connection.
     #[error("the upgrade was answered with status {0}")]
     NotUpgraded(u16),
+    /// A polling request failed.
+    #[error("{what} was answered with status {status}: {body}")]
+    Answered {
+        /// Which.
+        what: &'static str,
+        /// How.
+        status: u16,
+        /// With what.
+        body: String,
+    },
     /// The namespace refused us; in its own words.
     #[error("refused: {0}")]
     Refused(String),
@@ -45,159 +63,154 @@ pub enum ClientError {
     TimedOut,
 }
 
+/// How to reach the servers.
+#[derive(Debug, Clone)]
+pub struct Dial {
+    /// How the session is to be carried.
+    pub kind: Kind,
+    /// Where its requests go.
+    pub route: Route,
+    /// How much is read at once from a WebSocket.
+    pub buffer: usize,
+    /// How long it may take until the namespace is joined.
+    pub within: Duration,
+}
+
 /// An open connection, its namespace joined.
 ///
-/// Drive it in a loop: [`packet`](Self::packet) until it has nothing, [`flush`](Self::flush), then [`fill`](Self::fill).
+/// Drive it in a loop: [`packet`](Self::packet) until it has nothing, [`flush`](Self::flush), then [`turn`](Self::turn).
 #[derive(Debug)]
 pub struct Connection {
-    stream: TcpStream,
-    input: Vec<u8>,
-    /// What lies between these two of `input` is received and not yet handed out.
-    start: usize,
-    end: usize,
-    output: Vec<u8>,
+    carrier: Carrier,
+    welcome: Welcome,
+    /// Messages that came before their time: before the namespace's answer, or by the carrier before this one.
+    early: VecDeque<Vec<u8>>,
+    /// The one of those that is handed out.
+    current: Vec<u8>,
     scratch: Vec<u8>,
-    mask: u32,
+}
+
+#[derive(Debug)]
+enum Carrier {
+    WebSocket(WebSocket),
+    Polling(Box<Polling>),
 }
 
 impl Connection {
-    /// Connects, upgrades, and joins [`NAMESPACE`] with a token. `buffer` is how much is read at once.
-    pub async fn open(
-        endpoint: &Endpoint,
-        token: &str,
-        buffer: usize,
-        within: Duration,
-    ) -> Result<Self, ClientError> {
-        tokio::time::timeout(within, Self::establish(endpoint, token, buffer))
+    /// Connects and joins [`NAMESPACE`] with a token; `recovery` says which session to recover, if there is one.
+    pub async fn open(dial: &Dial, token: &str, recovery: &Recovery) -> Result<Self, ClientError> {
+        tokio::time::timeout(dial.within, Self::establish(dial, token, recovery))
             .await
             .map_err(|_| ClientError::TimedOut)?
     }
 
-    async fn establish(
-        endpoint: &Endpoint,
-        token: &str,
-        buffer: usize,
-    ) -> Result<Self, ClientError> {
-        let mut stream = TcpStream::connect(endpoint.authority()).await?;
-        stream.set_nodelay(true)?;
-        // The answer's accept key is not checked: it guards browsers against answers from caches, and there is none here.
-        let request = format!(
-            "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: Y29uZmFiIGxvYWQgdGVzdA==\r\n\r\n",
-            endpoint.authority()
-        );
-        http::write_all(&mut stream, request.as_bytes()).await?;
-        let mut received = Vec::new();
-        let head = http::read_head(&mut stream, &mut received).await?;
-        if head.status != 101 {
-            return Err(ClientError::NotUpgraded(head.status));
-        }
-        let end = received.len();
-        let mut input = received;
-        input.resize(buffer.max(end).max(1024), 0);
-        let mask = u32::from(stream.local_addr()?.port()) | 0x5bd1_0000;
-        let mut this = Self {
-            stream,
-            input,
-            start: 0,
-            end,
-            output: Vec::new(),
-            scratch: Vec::new(),
-            mask,
+    async fn establish(dial: &Dial, token: &str, recovery: &Recovery) -> Result<Self, ClientError> {
+        let carrier = match dial.kind {
+            Kind::WebSocket => {
+                let endpoint = dial.route.handshake();
+                Carrier::WebSocket(WebSocket::open(endpoint, None, dial.buffer).await?)
+            }
+            Kind::Polling | Kind::Upgraded => {
+                let upgrade = dial.kind == Kind::Upgraded;
+                let polling = Polling::open(&dial.route, upgrade, dial.buffer).await?;
+                Carrier::Polling(Box::new(polling))
+            }
         };
-        let token = serde_json::to_string(token)
-            .map_err(|_| ClientError::Protocol("the token is no text"))?;
-        this.queue(&[
-            b"40",
-            NAMESPACE.as_bytes(),
-            b",{\"token\":",
-            token.as_bytes(),
-            b"}",
-        ]);
+        let mut this = Self {
+            carrier,
+            welcome: Welcome::default(),
+            early: VecDeque::new(),
+            current: Vec::new(),
+            scratch: Vec::new(),
+        };
+        let credentials = recovery
+            .credentials(token)
+            .ok_or(ClientError::Protocol("the token is no text"))?;
+        this.queue(&[b"40", NAMESPACE.as_bytes(), b",", &credentials]);
         this.joined().await?;
         Ok(this)
     }
 
-    /// Waits for the namespace's answer. Anything else that comes before it is none of ours.
+    /// Waits for the namespace's answer. A recovered session's missed events may come before it: they are kept.
     async fn joined(&mut self) -> Result<(), ClientError> {
+        let mut early = VecDeque::new();
         loop {
-            match self.packet()? {
-                Some(Packet::Connected(_)) => return Ok(()),
-                Some(Packet::Refused(why)) => {
+            let Some(message) = self.message()? else {
+                self.turn().await?;
+                continue;
+            };
+            let bytes = self.carrier.bytes(message);
+            match packet::parse(bytes, NAMESPACE).map_err(ClientError::Protocol)? {
+                Packet::Connected(json) => {
+                    self.welcome = Welcome::read(json)
+                        .ok_or(ClientError::Protocol("a namespace without a sid"))?;
+                    early.append(&mut self.early);
+                    self.early = early;
+                    return Ok(());
+                }
+                Packet::Refused(why) => {
                     return Err(ClientError::Refused(
                         String::from_utf8_lossy(why).into_owned(),
                     ));
                 }
-                Some(Packet::Disconnected) => {
+                Packet::Disconnected => {
                     return Err(ClientError::Closed(" before it was open".into()));
                 }
-                Some(_) => {}
-                None => {
-                    self.flush()?;
-                    self.fill().await?;
+                Packet::Event { .. } if early.len() < MAX_EARLY => {
+                    early.push_back(bytes.to_vec());
                 }
+                Packet::Event { .. } => {
+                    return Err(ClientError::Protocol(
+                        "too much before the namespace's answer",
+                    ));
+                }
+                Packet::Ack { .. } | Packet::Other => {}
             }
         }
+    }
+
+    /// What the namespace said when it was joined.
+    pub fn welcome(&self) -> &Welcome {
+        &self.welcome
+    }
+
+    /// Whether a WebSocket carries the session now.
+    pub fn is_websocket(&self) -> bool {
+        matches!(self.carrier, Carrier::WebSocket(_))
     }
 
     /// The next packet that is here already.
     pub fn packet(&mut self) -> Result<Option<Packet<'_>>, ClientError> {
+        if let Some(message) = self.early.pop_front() {
+            self.current = message;
+            return packet::parse(&self.current, NAMESPACE)
+                .map(Some)
+                .map_err(ClientError::Protocol);
+        }
+        let Some(message) = self.message()? else {
+            return Ok(None);
+        };
+        packet::parse(self.carrier.bytes(message), NAMESPACE)
+            .map(Some)
+            .map_err(ClientError::Protocol)
+    }
+
+    /// The next message that is here already and is not the Engine.IO layer's own.
+    fn message(&mut self) -> Result<Option<Range<usize>>, ClientError> {
         loop {
-            let frame = match frame::parse(&self.input[self.start..self.end])
-                .map_err(ClientError::Protocol)?
-            {
-                Parsed::Frame(frame) => frame,
-                Parsed::Incomplete(needed) => {
-                    self.make_room(needed);
-                    return Ok(None);
-                }
+            let message = match &mut self.carrier {
+                Carrier::WebSocket(socket) => socket.message()?,
+                Carrier::Polling(polling) => polling.message(),
             };
-            let payload = self.start + frame.payload.start..self.start + frame.payload.end;
-            self.start = payload.end;
-            match frame.opcode {
-                Opcode::Text if self.input.get(payload.start) == Some(&b'2') => self.queue(&[b"3"]),
-                Opcode::Text => {
-                    let packet = packet::parse(&self.input[payload], NAMESPACE)
-                        .map_err(ClientError::Protocol)?;
-                    return Ok(Some(packet));
-                }
-                Opcode::Ping => {
-                    let echo = self.input[payload].to_vec();
-                    let mask = self.next_mask();
-                    frame::encode(&mut self.output, Opcode::Pong, mask, &echo);
-                }
-                Opcode::Pong => {}
-                Opcode::Close => {
-                    return Err(ClientError::Closed(close_reason(&self.input[payload])));
-                }
+            let Some(message) = message else {
+                return Ok(None);
+            };
+            match self.carrier.bytes(message.clone()).first() {
+                Some(b'2') => self.queue(&[b"3"]),
+                Some(b'1') => return Err(ClientError::Closed(" by an Engine.IO close".into())),
+                _ => return Ok(Some(message)),
             }
         }
-    }
-
-    /// Puts what is incomplete at the front, so that all of it will fit behind.
-    fn make_room(&mut self, needed: usize) {
-        if self.start == self.end {
-            (self.start, self.end) = (0, 0);
-        } else if self.start + needed > self.input.len()
-            || self.input.len() - self.end < self.input.len() / 2
-        {
-            self.input.copy_within(self.start..self.end, 0);
-            self.end -= self.start;
-            self.start = 0;
-        }
-        if needed > self.input.len() {
-            self.input.resize(needed.next_power_of_two(), 0);
-        }
-    }
-
-    /// Waits until something has come. Call it when [`packet`](Self::packet) has nothing. Safe to cancel.
-    pub async fn fill(&mut self) -> Result<(), ClientError> {
-        let count = self.stream.read(&mut self.input[self.end..]).await?;
-        if count == 0 {
-            return Err(ClientError::Closed(" without a word".into()));
-        }
-        self.end += count;
-        Ok(())
     }
 
     /// Queues an event; with an `ack` id the server will answer it. The payload is JSON.
@@ -221,59 +234,56 @@ impl Connection {
         for part in parts {
             self.scratch.extend_from_slice(part);
         }
-        let mask = self.next_mask();
-        frame::encode(&mut self.output, Opcode::Text, mask, &self.scratch);
-    }
-
-    fn next_mask(&mut self) -> [u8; 4] {
-        self.mask ^= self.mask << 13;
-        self.mask ^= self.mask >> 17;
-        self.mask ^= self.mask << 5;
-        self.mask.to_ne_bytes()
-    }
-
-    /// Writes as much of what is queued as the socket takes now.
-    pub fn flush(&mut self) -> Result<(), ClientError> {
-        while !self.output.is_empty() {
-            match self.stream.try_write(&self.output) {
-                Ok(count) if count == self.output.len() => self.output.clear(),
-                Ok(count) => drop(self.output.drain(..count)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error.into()),
-            }
+        match &mut self.carrier {
+            Carrier::WebSocket(socket) => socket.send(&self.scratch),
+            Carrier::Polling(polling) => polling.send(&self.scratch),
         }
-        Ok(())
     }
 
-    /// Whether something queued has not been written yet.
-    pub fn is_blocked(&self) -> bool {
-        !self.output.is_empty()
+    /// Writes as much of what is queued as the socket takes now. Where requests carry it, they do so while there is a
+    /// [`turn`](Self::turn).
+    pub fn flush(&mut self) -> Result<(), ClientError> {
+        match &mut self.carrier {
+            Carrier::WebSocket(socket) => socket.flush(),
+            Carrier::Polling(_) => Ok(()),
+        }
     }
 
     /// Waits until something has come, and writes what is queued meanwhile. Safe to cancel.
     pub async fn turn(&mut self) -> Result<(), ClientError> {
-        self.flush()?;
-        while self.is_blocked() {
-            let ready = self
-                .stream
-                .ready(tokio::io::Interest::READABLE | tokio::io::Interest::WRITABLE)
-                .await?;
-            if ready.is_readable() {
-                break;
+        match &mut self.carrier {
+            Carrier::WebSocket(socket) => socket.turn().await,
+            Carrier::Polling(polling) => {
+                if let Some(socket) = polling.turn().await? {
+                    self.take_over(socket)?;
+                }
+                Ok(())
             }
-            self.flush()?;
         }
-        self.fill().await
+    }
+
+    /// From here on the WebSocket carries the session: nothing that is on its way by the old carrier is lost.
+    fn take_over(&mut self, mut socket: WebSocket) -> Result<(), ClientError> {
+        while let Some(message) = self.message()? {
+            self.early.push_back(self.carrier.bytes(message).to_vec());
+        }
+        socket.send(b"5");
+        if let Carrier::Polling(polling) = &self.carrier {
+            for message in polling.unsent() {
+                socket.send(message);
+            }
+        }
+        socket.flush()?;
+        self.carrier = Carrier::WebSocket(socket);
+        Ok(())
     }
 }
 
-fn close_reason(payload: &[u8]) -> String {
-    match payload {
-        [a, b, reason @ ..] => format!(
-            " with {} {}",
-            u16::from_be_bytes([*a, *b]),
-            String::from_utf8_lossy(reason)
-        ),
-        _ => String::new(),
+impl Carrier {
+    fn bytes(&self, message: Range<usize>) -> &[u8] {
+        match self {
+            Self::WebSocket(socket) => socket.bytes(message),
+            Self::Polling(polling) => polling.bytes(message),
+        }
     }
 }

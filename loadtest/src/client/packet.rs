@@ -27,11 +27,10 @@ pub enum Packet<'a> {
     Other,
 }
 
-/// Reads one text message of the Engine.IO layer. Pings are answered below this layer.
+/// Reads one text message of the Engine.IO layer. Its pings and its close are dealt with below.
 pub(super) fn parse<'a>(message: &'a [u8], namespace: &str) -> Result<Packet<'a>, &'static str> {
     let (kind, rest) = match message {
         [b'0' | b'6', ..] => return Ok(Packet::Other),
-        [b'1', ..] => return Ok(Packet::Disconnected),
         [b'4', kind, rest @ ..] => (*kind, rest),
         _ => return Err("an unknown Engine.IO packet"),
     };

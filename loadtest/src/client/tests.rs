@@ -1,10 +1,14 @@
 //! The connection against a scripted peer that sends bytes as a server might.
 
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpListener;
+mod around;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
+use super::frame::{self, Opcode};
 use super::*;
+use crate::http::Endpoint;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -63,8 +67,14 @@ fn text_frame(text: &str) -> Vec<u8> {
 async fn pair() -> (JoinHandle<Result<Connection, ClientError>>, Peer) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = Endpoint::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    let dial = Dial {
+        kind: Kind::WebSocket,
+        route: Route::direct(endpoint),
+        buffer: 1,
+        within: PATIENCE,
+    };
     let client =
-        tokio::spawn(async move { Connection::open(&endpoint, "a.b.c", 1, PATIENCE).await });
+        tokio::spawn(async move { Connection::open(&dial, "a.b.c", &Recovery::default()).await });
     (client, Peer::accept(listener).await)
 }
 

@@ -9,7 +9,8 @@ mod receive;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::client::Connection;
+use crate::client::recovery::Recovery;
+use crate::client::{Connection, Kind};
 use crate::index::at;
 use crate::instruments::Instruments;
 use crate::log::{ClientLog, History, Link, Outcome};
@@ -31,6 +32,7 @@ pub struct Member {
     asked: HashMap<u32, Asked>,
     next_ack: u32,
     fields: Fields,
+    recovery: Recovery,
 }
 
 /// What an acknowledgement will answer.
@@ -75,6 +77,7 @@ impl Member {
             asked: HashMap::new(),
             next_ack: 0,
             fields: Fields::default(),
+            recovery: Recovery::default(),
         }
     }
 
@@ -94,6 +97,11 @@ impl Member {
             .users
             .get(at(self.client))
             .map_or("", |user| &user.token)
+    }
+
+    /// What it remembers of its last session, to recover it.
+    pub fn recovery(&self) -> &Recovery {
+        &self.recovery
     }
 
     /// How many conversations it is in. They are named by a number below this.
@@ -126,18 +134,28 @@ impl Member {
         self.places.iter().all(|place| place.joined)
     }
 
-    /// A connection is open: joins every conversation on it.
-    pub fn connected(&mut self, connection: &mut Connection, gateway: u32, now: u64) {
+    /// A connection is open. Where it recovered the session, everything goes on; else all conversations are joined anew.
+    pub fn connected(&mut self, connection: &mut Connection, gateway: u32, kind: Kind, now: u64) {
         let first = self.log.connections.is_empty();
+        let welcome = connection.welcome();
+        let recovered = self.recovery.welcomed(welcome);
         self.log.connections.push(Link {
             gateway,
+            kind,
+            sid: welcome.sid.clone(),
+            pid: welcome.pid.clone(),
+            recovered,
             opened: now,
             closed: None,
         });
         for place in 0..self.places.len() {
-            self.places[place].joined = false;
-            self.places[place].caught_up &= first;
-            self.join(connection, place);
+            if !recovered {
+                self.places[place].joined = false;
+                self.places[place].caught_up &= first;
+            }
+            if !self.places[place].joined {
+                self.join(connection, place);
+            }
         }
     }
 

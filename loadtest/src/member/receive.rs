@@ -48,6 +48,7 @@ impl Member {
     pub fn receive(&mut self, packet: &Packet<'_>, now: u64) -> Answer {
         match *packet {
             Packet::Event { name, body } => {
+                self.recovery.saw(name, body);
                 if self.event(name, body, now).is_none() {
                     let text = [name, b" ", &body[..body.len().min(500)]].concat();
                     self.stray(|| String::from_utf8_lossy(&text).into_owned());
@@ -55,9 +56,11 @@ impl Member {
                 Answer::None
             }
             Packet::Ack { id, body } => self.answered(id, body, now),
-            Packet::Connected(_) | Packet::Refused(_) | Packet::Disconnected | Packet::Other => {
+            Packet::Disconnected => {
+                self.stray(|| "the end of the socket, though not of the session".into());
                 Answer::None
             }
+            Packet::Connected(_) | Packet::Refused(_) | Packet::Other => Answer::None,
         }
     }
 

@@ -1,11 +1,12 @@
-//! One user under faults: sends, edits, deletes and reads, comes back by the other gateway, and reads what it missed.
+//! One user under faults: sends, edits, deletes and reads, comes back by another gateway, is recovered or else reads what it
+//! missed.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use confab_loadtest::client::{ClientError, Connection};
+use confab_loadtest::client::{ClientError, Connection, Dial, Kind, Route};
 use confab_loadtest::clock;
 use confab_loadtest::http::Endpoint;
 use confab_loadtest::log::{ChangeKind, ClientLog, Outcome};
@@ -18,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::dice::Dice;
 
 const BUFFER: usize = 16 << 10;
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// Between attempts to connect, to join, or to read the history.
 const BACK_OFF: Duration = Duration::from_millis(150);
 /// Between a failed send and its repetition.
@@ -27,8 +28,8 @@ const RETRY_AFTER: Duration = Duration::from_millis(300);
 const AWAY: Duration = Duration::from_secs(3);
 /// How often a message is sent at the most.
 const ATTEMPTS: u16 = 40;
-/// The mean time between two things that a client does.
-const PACE: Duration = Duration::from_millis(250);
+/// Clients whose connections are cut come back within so many milliseconds.
+const CUT_SPREAD: u64 = 400;
 
 /// What all clients do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,11 +48,26 @@ pub(crate) enum Phase {
 /// What all clients of a scenario share.
 #[derive(Debug)]
 pub(crate) struct Stage {
-    pub(crate) endpoints: Vec<Endpoint>,
+    pub(crate) endpoints: Arc<[Endpoint]>,
+    /// How clients reach them, in turns.
+    pub(crate) kinds: &'static [Kind],
+    /// The mean time between two things that a client does.
+    pub(crate) pace: Duration,
+    /// Raised to have all clients cut their connections.
+    pub(crate) cuts: watch::Receiver<u32>,
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) finish: CancellationToken,
     /// By client: the phase in which it is present and has nothing left to do; 0 while it has.
     pub(crate) quiet: Vec<AtomicU8>,
+}
+
+/// How a connection ended that did not break.
+enum End {
+    Finished,
+    /// Without a word to the server.
+    Cut,
+    /// To the gateway where it began.
+    GoesHome,
 }
 
 /// A user.
@@ -60,7 +76,15 @@ pub(crate) struct Client {
     member: Member,
     stage: Arc<Stage>,
     dice: Dice,
+    kind: Kind,
+    /// Where its sessions begin when all is well, and where the present one did.
+    home: usize,
     gateway: usize,
+    /// Where it reads histories.
+    library: usize,
+    cuts: watch::Receiver<u32>,
+    /// A connection that it turned its back on without a word: to the server it may well live.
+    left_behind: Option<Connection>,
     /// Messages to send again, and when.
     retries: VecDeque<(Instant, usize)>,
     read_last: bool,
@@ -68,14 +92,21 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(index: usize, member: Member, stage: Arc<Stage>) -> Self {
-        let gateway = index % stage.endpoints.len();
+        let kind = stage.kinds[index % stage.kinds.len()];
+        let home = index / stage.kinds.len() % stage.endpoints.len();
         let dice = Dice::new(index as u64);
+        let cuts = stage.cuts.clone();
         Self {
             index,
             member,
             stage,
             dice,
-            gateway,
+            kind,
+            home,
+            gateway: home,
+            library: home,
+            cuts,
+            left_behind: None,
             retries: VecDeque::new(),
             read_last: false,
         }
@@ -85,17 +116,26 @@ impl Client {
     pub(crate) async fn run(mut self) -> ClientLog {
         let finish = self.stage.finish.clone();
         while !finish.is_cancelled() {
-            let endpoint = self.stage.endpoints[self.gateway].clone();
-            match Connection::open(&endpoint, self.member.token(), BUFFER, CONNECT_LIMIT).await {
+            let dial = self.dial();
+            let (token, recovery) = (self.member.token(), self.member.recovery());
+            match Connection::open(&dial, token, recovery).await {
                 Ok(mut connection) => {
                     let gateway = u32::try_from(self.gateway).unwrap();
                     self.member
-                        .connected(&mut connection, gateway, clock::now());
-                    if self.serve(&mut connection, &endpoint).await.is_ok() {
+                        .connected(&mut connection, gateway, self.kind, clock::now());
+                    self.left_behind = None;
+                    let ended = self.serve(&mut connection).await;
+                    if matches!(ended, Ok(End::Finished)) {
                         break;
                     }
                     for send in self.member.disconnected(clock::now()) {
                         self.retry(send);
+                    }
+                    if matches!(ended, Ok(End::Cut)) {
+                        if self.dice.below(2) == 0 {
+                            self.left_behind = Some(connection);
+                        }
+                        sleep(Duration::from_millis(self.dice.below(CUT_SPREAD))).await;
                     }
                 }
                 Err(_) => sleep(BACK_OFF + Duration::from_millis(self.dice.below(150))).await,
@@ -106,18 +146,33 @@ impl Client {
         self.member.into_log()
     }
 
-    /// Until the connection breaks (an error) or the scenario is finished.
-    async fn serve(
-        &mut self,
-        connection: &mut Connection,
-        endpoint: &Endpoint,
-    ) -> Result<(), ClientError> {
+    fn dial(&self) -> Dial {
+        let endpoints = &self.stage.endpoints;
+        let route = match self.kind {
+            Kind::WebSocket => Route::direct(endpoints[self.gateway].clone()),
+            Kind::Polling | Kind::Upgraded => {
+                Route::round_robin(Arc::clone(endpoints), self.gateway).unwrap()
+            }
+        };
+        Dial {
+            kind: self.kind,
+            route,
+            buffer: BUFFER,
+            within: CONNECT_LIMIT,
+        }
+    }
+
+    /// Until the connection breaks (an error) or is not wanted any more.
+    async fn serve(&mut self, connection: &mut Connection) -> Result<End, ClientError> {
         let stage = Arc::clone(&self.stage);
+        let mut cuts = self.cuts.clone();
         let mut next = Instant::now()
-            + PACE.mul_f64(f64::from(u32::try_from(self.index % 16).unwrap()) / 16.0);
+            + stage
+                .pace
+                .mul_f64(f64::from(u32::try_from(self.index % 16).unwrap()) / 16.0);
         let mut again = Instant::now();
         let go_home = Instant::now() + AWAY;
-        let is_away = self.gateway != self.index % stage.endpoints.len();
+        let is_away = self.gateway != self.home;
         loop {
             while let Some(packet) = connection.packet()? {
                 if let Answer::Unsure(send) = self.member.receive(&packet, clock::now()) {
@@ -126,19 +181,17 @@ impl Client {
             }
             let phase = *stage.phase.borrow();
             if is_away && phase == Phase::Flow && Instant::now() >= go_home {
-                return Err(ClientError::Closed(
-                    " by this client, which goes home".into(),
-                ));
+                return Ok(End::GoesHome);
             }
             if Instant::now() >= again {
                 again = Instant::now() + BACK_OFF;
                 self.member.join_missing(connection);
-                self.catch_up(endpoint).await;
+                self.catch_up().await;
             }
             if self.is_present() {
                 self.send_again(connection);
                 if phase == Phase::Flow && Instant::now() >= next {
-                    next += PACE.mul_f64(0.8) + Duration::from_millis(self.dice.below(100));
+                    next += stage.pace.mul_f64(0.8 + 0.4 * self.dice.fraction());
                     self.act(connection);
                 }
                 if phase == Phase::LastReading && !self.read_last {
@@ -148,7 +201,10 @@ impl Client {
             }
             let idle =
                 self.member.unanswered() == 0 && self.retries.is_empty() && self.is_present();
-            self.note_quiet(idle.then_some(phase));
+            // Later a probe may fall to a fault, which leaves the session as it was.
+            let carried =
+                phase != Phase::Gather || self.kind != Kind::Upgraded || connection.is_websocket();
+            self.note_quiet((idle && carried).then_some(phase));
             connection.flush()?;
             let wake = self
                 .retries
@@ -160,7 +216,12 @@ impl Client {
             tokio::select! {
                 came = connection.turn() => came?,
                 () = sleep_until(wake) => {}
-                () = stage.finish.cancelled() => return Ok(()),
+                () = stage.finish.cancelled() => return Ok(End::Finished),
+                changed = cuts.changed() => {
+                    changed.map_err(|_| ClientError::Closed(" with the scenario".into()))?;
+                    self.cuts = cuts;
+                    return Ok(End::Cut);
+                }
             }
         }
     }
@@ -176,13 +237,17 @@ impl Client {
     }
 
     /// Reads the histories that a reconnection left open. One that cannot be read now is read later.
-    async fn catch_up(&mut self, endpoint: &Endpoint) {
+    async fn catch_up(&mut self) {
+        let stage = Arc::clone(&self.stage);
         for place in 0..self.member.places() {
             if self.member.needs_history(place) {
+                let endpoint = &stage.endpoints[self.library];
                 let (id, covered) = (self.member.place_id(place), self.member.covered(place));
                 let history = queries::history(endpoint, self.member.token(), &id, covered);
                 if let Ok(Ok(messages)) = timeout(CONNECT_LIMIT, history).await {
                     self.member.read_history(place, messages);
+                } else {
+                    self.library = (self.library + 1) % stage.endpoints.len();
                 }
             }
         }

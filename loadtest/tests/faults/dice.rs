@@ -26,6 +26,11 @@ impl Dice {
         Self(seed)
     }
 
+    /// A number from 0 to 1.
+    pub(crate) fn fraction(&mut self) -> f64 {
+        f64::from(u32::try_from(self.below(1 << 16)).unwrap()) / f64::from(1 << 16)
+    }
+
     /// A number below `bound`.
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);

@@ -9,7 +9,7 @@ use fred::clients::Client;
 use fred::interfaces::ClientLike;
 use fred::types::config::Config;
 use fred::types::{CustomCommand, Value};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 
 use crate::dice::Dice;
@@ -24,14 +24,27 @@ const DEAD: Duration = Duration::from_millis(1_500);
 /// A fast shutdown of PostgreSQL, or a worker's death, takes no longer.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(30);
 
+/// A gateway that drains has sent all clients away by then.
+const DRAIN_LIMIT: Duration = Duration::from_secs(60);
+
 /// When an injury has hit, and who waits for it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Strike {
     at: AtomicU64,
     waiting: Notify,
+    cuts: watch::Sender<u32>,
 }
 
 impl Strike {
+    /// Clients that watch `cuts` cut their connections when it is raised.
+    pub(crate) fn new(cuts: watch::Sender<u32>) -> Self {
+        Self {
+            at: AtomicU64::new(0),
+            waiting: Notify::new(),
+            cuts,
+        }
+    }
+
     fn hits(&self) {
         self.at.store(clock::now(), Ordering::Relaxed);
         self.waiting.notify_one();
@@ -53,6 +66,10 @@ impl Strike {
 pub(crate) enum Injury {
     /// `kill -9`, started again.
     KillGateway(usize),
+    /// SIGTERM; started again when it has sent its clients away and is gone.
+    DrainGateway(usize),
+    /// All clients lose their connections, and half of them without the servers' knowing; nothing else happens.
+    CutClients,
     /// `kill -9`, started again.
     KillWorker(usize),
     /// `kill -9` of all, started again.
@@ -86,7 +103,7 @@ impl Injury {
     fn any(dice: &mut Dice) -> Self {
         let which = usize::try_from(dice.below(2)).unwrap();
         let pause = Duration::from_millis(dice.below(3_000));
-        match dice.below(11) {
+        match dice.below(12) {
             0 => Self::KillGateway(which),
             1 => Self::KillWorker(which),
             2 => Self::KillAllWorkers,
@@ -97,6 +114,7 @@ impl Injury {
             7 => Self::FlushRedis,
             8 => Self::DropSubscribers,
             9 => Self::RestartRedis(pause),
+            10 => Self::CutClients,
             _ => Self::RestartPostgres(pause),
         }
     }
@@ -104,7 +122,8 @@ impl Injury {
     /// What it breaks. Two injuries of one kind of process would get into each other's way.
     fn target(self) -> &'static str {
         match self {
-            Self::KillGateway(_) => "gateway",
+            Self::KillGateway(_) | Self::DrainGateway(_) => "gateway",
+            Self::CutClients => "clients",
             Self::KillWorker(_)
             | Self::KillAllWorkers
             | Self::Failpoint(_)
@@ -124,6 +143,21 @@ impl Injury {
                 strike.hits();
                 sleep(DEAD).await;
                 harness.restart(&gateway.restart, &[]).await;
+            }
+            Self::DrainGateway(index) => {
+                let gateway = &cluster.gateways[index];
+                signal(gateway.pid, "TERM").await;
+                strike.hits();
+                assert!(
+                    dies(gateway.pid, DRAIN_LIMIT).await,
+                    "gateway {index} does not end"
+                );
+                harness.restart(&gateway.restart, &[]).await;
+            }
+            Self::CutClients => {
+                strike.cuts.send_modify(|cuts| *cuts += 1);
+                strike.hits();
+                sleep(DEAD).await;
             }
             Self::KillWorker(index) => {
                 let worker = &cluster.workers[index];

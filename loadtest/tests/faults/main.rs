@@ -1,6 +1,7 @@
 //! Breaks a running cluster under load, one thing at a time and then many, and checks that no promise was broken.
 //!
-//! Needs `CONFAB_TEST_STATE`: the state file of a cluster with two gateways and two workers, whose workers have failpoints.
+//! Needs `CONFAB_TEST_STATE`: the state file of a cluster with two gateways at least (three are better) and two workers, whose
+//! workers have failpoints.
 //! The tests take turns, as there is one cluster to break.
 #![allow(
     clippy::expect_used,
@@ -23,11 +24,15 @@ use std::time::Duration;
 use dice::Dice;
 use harness::Harness;
 use injuries::Injury;
-use scenario::Scenario;
+use scenario::{Crowd, Promise, Scenario};
 
 /// Load before something is broken, and after it is whole again.
 const BEFORE: Duration = Duration::from_secs(2);
 const AFTER: Duration = Duration::from_secs(3);
+/// Load from one gateway's turn to the next: longer than clients stay away from home, so that the next one has some, too.
+const BETWEEN: Duration = Duration::from_secs(4);
+/// How many clients of each kind are in a crowd; `CONFAB_FAULT_CLIENTS` goes over it.
+const CROWD: u32 = 200;
 /// How long the mix goes on.
 const MIX: Duration = Duration::from_secs(40);
 
@@ -48,13 +53,31 @@ fn run(test: impl Future<Output = ()>) {
 fn survives(name: &'static str, injuries: &[Injury]) {
     run(async {
         let harness = Harness::from_environment().await;
-        let mut scenario = Scenario::begin(name, &harness).await;
+        let mut scenario = Scenario::begin(name, Crowd::FEW, &harness).await;
         scenario.flow(BEFORE).await;
         for injury in injuries {
             scenario.break_by(&[*injury]).await;
         }
         scenario.flow(AFTER).await;
-        scenario.finish().await;
+        scenario.finish(Promise::AllOrNothing).await;
+    });
+}
+
+/// Clients of every kind, through every gateway in turn; `injuries` says what breaks when it is a gateway's turn.
+fn a_crowd_survives(name: &'static str, promise: Promise, injuries: fn(usize) -> Vec<Injury>) {
+    run(async {
+        let count = std::env::var("CONFAB_FAULT_CLIENTS").ok();
+        let count = count.map(|count| count.parse().expect("CONFAB_FAULT_CLIENTS is a number"));
+        let harness = Harness::from_environment().await;
+        let crowd = Crowd::of_every_kind(count.unwrap_or(CROWD));
+        let mut scenario = Scenario::begin(name, crowd, &harness).await;
+        scenario.flow(BEFORE).await;
+        for gateway in 0..harness.cluster().gateways.len() {
+            scenario.break_by(&injuries(gateway)).await;
+            scenario.flow(BETWEEN).await;
+        }
+        scenario.flow(AFTER).await;
+        scenario.finish(promise).await;
     });
 }
 
@@ -62,10 +85,10 @@ fn survives(name: &'static str, injuries: &[Injury]) {
 fn last_words_arrive(name: &'static str, injuries: &[Injury]) {
     run(async {
         let harness = Harness::from_environment().await;
-        let mut scenario = Scenario::begin(name, &harness).await;
+        let mut scenario = Scenario::begin(name, Crowd::FEW, &harness).await;
         scenario.flow(Duration::from_millis(500)).await;
         scenario.break_and_fall_silent(injuries).await;
-        scenario.finish().await;
+        scenario.finish(Promise::AllOrNothing).await;
     });
 }
 
@@ -105,13 +128,36 @@ faults! { last_words_arrive:
     last_words_stored_and_not_announced: Injury::Failpoint("worker::after_commit");
 }
 
+macro_rules! crowd_faults {
+    ($($name:ident: $promise:expr, $injuries:expr;)+) => {$(
+        #[test]
+        #[ignore = "needs CONFAB_TEST_STATE; run by deploy/test"]
+        fn $name() {
+            a_crowd_survives(stringify!($name), $promise, $injuries);
+        }
+    )+};
+}
+
+crowd_faults! {
+    crowd_cut_off: Promise::AllRecovered, |_| vec![Injury::CutClients];
+    crowd_and_every_gateway_killed: Promise::AllRecovered, |gateway| vec![Injury::KillGateway(gateway)];
+    crowd_and_every_gateway_drained: Promise::AllRecovered, |gateway| vec![Injury::DrainGateway(gateway)];
+    crowd_and_redis_flushed_meanwhile: Promise::AllOrNothing, |gateway| {
+        vec![Injury::KillGateway(gateway), Injury::FlushRedis]
+    };
+    crowd_and_a_worker_killed_meanwhile: Promise::AllOrNothing, |gateway| {
+        vec![Injury::KillGateway(gateway), Injury::KillWorker(gateway % 2)]
+    };
+}
+
 #[test]
 #[ignore = "needs CONFAB_TEST_STATE; run by deploy/test"]
 fn then_a_mix_of_everything() {
     run(async {
         let harness = Harness::from_environment().await;
         let mut dice = Dice::seeded();
-        let mut scenario = Scenario::begin("then_a_mix_of_everything", &harness).await;
+        let name = "then_a_mix_of_everything";
+        let mut scenario = Scenario::begin(name, Crowd::FEW, &harness).await;
         scenario.flow(BEFORE).await;
         let begun = tokio::time::Instant::now();
         while begun.elapsed() < MIX {
@@ -121,6 +167,6 @@ fn then_a_mix_of_everything() {
                 .await;
         }
         scenario.flow(AFTER).await;
-        scenario.finish().await;
+        scenario.finish(Promise::AllOrNothing).await;
     });
 }

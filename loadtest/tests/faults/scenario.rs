@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use confab_loadtest::checker::Case;
+use confab_loadtest::checker::{Case, Recoveries};
+use confab_loadtest::client::Kind;
 use confab_loadtest::instruments::Instruments;
 use confab_loadtest::log::{ClientLog, Outcome};
 use confab_loadtest::member::{Member, Progress};
@@ -22,10 +23,49 @@ use crate::client::{Client, Phase, Stage};
 use crate::harness::Harness;
 use crate::injuries::{Injury, Strike};
 
-const ROOMS: u32 = 30;
 const MEMBERS: u32 = 5;
-/// Everybody is in two rooms.
-const USERS: u32 = ROOMS * MEMBERS / 2;
+
+/// Who takes part. Everybody is in two rooms.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Crowd {
+    pub(crate) rooms: u32,
+    /// How clients connect, in turns.
+    pub(crate) kinds: &'static [Kind],
+    /// The mean time between two things that a client does.
+    pub(crate) pace: Duration,
+}
+
+impl Crowd {
+    /// WebSockets that do much.
+    pub(crate) const FEW: Self = Self {
+        rooms: 30,
+        kinds: &[Kind::WebSocket],
+        pace: Duration::from_millis(250),
+    };
+
+    /// So many clients of every kind, which do about as much together.
+    pub(crate) fn of_every_kind(count: u32) -> Self {
+        let users = count * u32::try_from(Kind::ALL.len()).unwrap();
+        Self {
+            rooms: (users * 2).div_ceil(MEMBERS),
+            kinds: &Kind::ALL,
+            pace: Duration::from_millis(250) * users.div_ceil(75),
+        }
+    }
+
+    fn users(self) -> u32 {
+        self.rooms * MEMBERS / 2
+    }
+}
+
+/// What is promised to clients whose connections broke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Promise {
+    /// Each of them is recovered: nothing that a session needs was lost.
+    AllRecovered,
+    /// Those that are recovered are so wholly.
+    AllOrNothing,
+}
 
 /// How long everybody may take to connect and join.
 const GATHER_LIMIT: Duration = Duration::from_secs(30);
@@ -53,8 +93,9 @@ pub(crate) struct Scenario {
 
 impl Scenario {
     /// Users, rooms, and everybody connected and joined. Load begins at once.
-    pub(crate) async fn begin(name: &'static str, harness: &Harness) -> Self {
-        println!("{name}");
+    pub(crate) async fn begin(name: &'static str, crowd: Crowd, harness: &Harness) -> Self {
+        let (rooms, users) = (crowd.rooms, crowd.users());
+        println!("{name}: {users} clients, {:?}", crowd.kinds);
         let cluster = harness.cluster();
         // A connection that PostgreSQL's restart has broken is not handed out.
         let database = PgPoolOptions::new()
@@ -63,29 +104,33 @@ impl Scenario {
             .connect_lazy(&cluster.postgres.url);
         let database = database.unwrap();
         // Five neighbours each, so every third user is in every room.
-        let rooms = (0..ROOMS)
+        let rooms = (0..rooms)
             .map(|room| {
                 (0..MEMBERS)
-                    .map(|rank| (room * MEMBERS + rank) % USERS)
+                    .map(|rank| (room * MEMBERS + rank) % users)
                     .collect()
             })
             .collect();
         let population = Arc::new(
-            Population::create(&cluster, &database, USERS, rooms)
+            Population::create(&cluster, &database, users, rooms)
                 .await
                 .unwrap(),
         );
         let instruments = Arc::new(Instruments::default());
         let (phase, watching) = watch::channel(Phase::Gather);
+        let (cuts, cut) = watch::channel(0);
         let stage = Arc::new(Stage {
-            endpoints: cluster.endpoints(),
+            endpoints: cluster.endpoints().into(),
+            kinds: crowd.kinds,
+            pace: crowd.pace,
+            cuts: cut,
             phase: watching,
             finish: CancellationToken::new(),
-            quiet: (0..USERS).map(|_| AtomicU8::new(0)).collect(),
+            quiet: (0..users).map(|_| AtomicU8::new(0)).collect(),
         });
         let mut clients = JoinSet::new();
         let mut progress = Vec::new();
-        for index in 0..USERS {
+        for index in 0..users {
             let member = Member::new(index, Arc::clone(&population), Arc::clone(&instruments));
             progress.extend(member.progress());
             let index = usize::try_from(index).unwrap();
@@ -103,7 +148,7 @@ impl Scenario {
             clients,
             progress,
             broken: Vec::new(),
-            strike: Arc::default(),
+            strike: Arc::new(Strike::new(cuts)),
         };
         assert!(
             this.falls_quiet(GATHER_LIMIT).await.is_some(),
@@ -144,7 +189,7 @@ impl Scenario {
     }
 
     /// Ends the load, waits for rest, and fails if a promise was broken.
-    pub(crate) async fn finish(mut self) {
+    pub(crate) async fn finish(mut self, promise: Promise) {
         self.phase.send_replace(Phase::Silence);
         let quiet = self.falls_quiet(QUIET_LIMIT).await;
         let tail = self.last_words_arrive().await;
@@ -169,8 +214,16 @@ impl Scenario {
             shown: &shown,
         }
         .check();
-        let resumed = self.tell(&logs, quiet, tail);
+        let recoveries = report.recoveries();
+        let resumed = self.tell(&logs, recoveries, quiet, tail);
         assert!(report.is_clean(), "{}: {report}", self.name);
+        assert!(
+            promise != Promise::AllRecovered
+                || recoveries.recovered() == recoveries.reconnections(),
+            "{}: {recoveries}; not these: {:#?}",
+            self.name,
+            recoveries.missed()
+        );
         assert!(
             quiet.is_some() && read.is_some(),
             "{}: not everybody came to rest within {QUIET_LIMIT:?}",
@@ -230,6 +283,7 @@ impl Scenario {
     fn tell(
         &self,
         logs: &[ClientLog],
+        recoveries: &Recoveries,
         quiet: Option<Duration>,
         tail: Option<Duration>,
     ) -> Duration {
@@ -241,24 +295,22 @@ impl Scenario {
         let unknown = count(|outcome| matches!(outcome, Outcome::Unknown));
         let repeated = sends.iter().filter(|sent| sent.attempts > 1).count();
         let changes: usize = logs.iter().map(|log| log.changes.len()).sum();
-        let reconnections: usize = logs
-            .iter()
-            .map(|log| log.connections.len().saturating_sub(1))
-            .sum();
         println!(
             "  {} sends: {stored} stored, {unknown} unknown, {repeated} repeated; {changes} edits, deletions and readings; \
-             {reconnections} reconnections; quiet after {quiet:?}, last words after {tail:?}",
+             {recoveries}; quiet after {quiet:?}, last words after {tail:?}",
             sends.len()
         );
         let mut slowest = Duration::ZERO;
         for (injured, injury) in &self.broken {
             // The first acknowledgement in each room of something sent after the injury.
-            let resumed = (0..ROOMS).filter_map(|room| {
-                let since = sends
-                    .iter()
-                    .filter(|sent| sent.conversation == room && sent.at > *injured);
-                since.filter_map(|sent| acknowledged(&sent.outcome)).min()
-            });
+            let resumed = (0_u32..)
+                .take(self.population.rooms.len())
+                .filter_map(|room| {
+                    let since = sends
+                        .iter()
+                        .filter(|sent| sent.conversation == room && sent.at > *injured);
+                    since.filter_map(|sent| acknowledged(&sent.outcome)).min()
+                });
             let Some(last) = resumed.max() else { continue };
             let resumed = Duration::from_nanos(last.saturating_sub(*injured));
             println!("  every room goes on {resumed:.1?} after {injury}");

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use confab_loadtest::cluster::Cluster;
 use confab_loadtest::histogram::Histogram;
+use confab_loadtest::http::Endpoint;
 use confab_loadtest::instruments::Instruments;
 use confab_loadtest::member::Member;
 use confab_loadtest::processes::resident_bytes;
@@ -17,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::drive::{Pace, Plan, drive};
 use crate::figures::{Figures, Usage};
-use crate::options::Storm;
+use crate::options::{Clients, Storm};
 use crate::run::join;
 
 /// Memory is looked at when the storm is over and buffers have been given back.
@@ -28,6 +29,7 @@ pub(crate) async fn storm(
     cluster: &Cluster,
     database: &PgPool,
     storm: &Storm,
+    clients: Clients,
 ) -> anyhow::Result<Figures> {
     let all: Vec<u32> = (0..storm.count).collect();
     let rooms = all
@@ -36,7 +38,7 @@ pub(crate) async fn storm(
         .collect();
     let population = Arc::new(Population::create(cluster, database, storm.count, rooms).await?);
     let instruments = Arc::new(Instruments::default());
-    let endpoints = cluster.endpoints();
+    let endpoints: Arc<[Endpoint]> = cluster.endpoints().into();
     let memory = || -> u64 {
         cluster
             .gateways
@@ -63,12 +65,12 @@ pub(crate) async fn storm(
                 break;
             };
             let gateway = client % u32::try_from(endpoints.len())?;
-            let endpoint = endpoints[usize::try_from(gateway)?].clone();
+            // Small buffers: the generator's memory is not what is measured.
+            let dial = clients.dial(&endpoints, usize::try_from(gateway)?, 2048)?;
             let member = Member::new(client, Arc::clone(&population), Arc::clone(&instruments));
             connecting.spawn(async move {
                 let begun = Instant::now();
-                // Small buffers: the generator's memory is not what is measured.
-                let client = join(&endpoint, gateway, member, 2048).await;
+                let client = join(&dial, gateway, member).await;
                 (client, begun.elapsed())
             });
         }

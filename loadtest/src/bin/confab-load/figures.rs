@@ -54,6 +54,14 @@ impl Figures {
         self.0.push((name, value));
     }
 
+    /// The figure with this name, if there is one.
+    pub(crate) fn get(&self, name: &str) -> Option<f64> {
+        self.0
+            .iter()
+            .find(|(other, _)| *other == name)
+            .map(|(_, value)| *value)
+    }
+
     /// What was sent and what arrived within a window.
     pub(crate) fn push_traffic(&mut self, instruments: &Instruments, window: Duration) {
         let seconds = window.as_secs_f64();
@@ -192,12 +200,7 @@ fn medians(runs: &[Figures]) -> Vec<(&'static str, f64)> {
 }
 
 fn values<'a>(runs: &'a [Figures], name: &'a str) -> impl Iterator<Item = f64> + 'a {
-    runs.iter().filter_map(move |run| {
-        run.0
-            .iter()
-            .find(|(other, _)| *other == name)
-            .map(|(_, value)| *value)
-    })
+    runs.iter().filter_map(move |run| run.get(name))
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

@@ -5,6 +5,7 @@ mod connect;
 mod drive;
 mod figures;
 mod options;
+mod passed_on;
 mod run;
 
 use std::process::ExitCode;
@@ -16,6 +17,7 @@ use sqlx::PgPool;
 
 use figures::Figures;
 use options::{Options, Scenario};
+use run::Terms;
 
 fn main() -> anyhow::Result<ExitCode> {
     let options = Options::parse();
@@ -38,12 +40,26 @@ async fn take_figures(options: &Options) -> anyhow::Result<ExitCode> {
         .context("connecting to PostgreSQL")?;
     let mut taken = Vec::new();
     let mut kept = true;
+    let terms = Terms {
+        clients: options.clients,
+        threads: options.threads,
+        check: !options.no_check,
+    };
     for number in 1..=options.runs {
         let figures = match &options.scenario {
-            Scenario::Connect(storm) => connect::storm(&cluster, &database, storm).await?,
+            Scenario::Connect(storm) => {
+                connect::storm(&cluster, &database, storm, options.clients).await?
+            }
+            Scenario::PassedOn(wanted) => {
+                let load = options.scenario.load().filter(|load| load.members > 0);
+                let (figures, clean) =
+                    passed_on::compare(&cluster, &database, wanted, load.as_ref(), terms).await?;
+                kept &= clean;
+                figures
+            }
             Scenario::Stored(_) | Scenario::Fanout(_) | Scenario::Latency(_) => {
                 let load = options.scenario.load().context("not a load")?;
-                let run = run::run(&cluster, &database, &load, options).await?;
+                let run = run::run(&cluster, &database, &load, terms).await?;
                 if let Some(report) = &run.report {
                     kept &= report.is_clean();
                     eprintln!("run {number} of {}: {report}", options.runs);

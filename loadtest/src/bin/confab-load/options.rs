@@ -1,9 +1,12 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use confab_loadtest::client::{self, ClientError, Dial, Kind, Route};
+use confab_loadtest::http::Endpoint;
 
 use crate::drive::Pace;
 
@@ -25,6 +28,9 @@ pub(crate) struct Options {
     /// How many threads generate the load.
     #[arg(long, global = true, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(crate) threads: u8,
+    /// How clients reach the gateways.
+    #[arg(long, global = true, value_enum, default_value_t = Clients::Websocket)]
+    pub(crate) clients: Clients,
     /// What kind of load.
     #[command(subcommand)]
     pub(crate) scenario: Scenario,
@@ -41,6 +47,61 @@ pub(crate) enum Scenario {
     Latency(Latency),
     /// Everybody connects and joins: how many in a second, and what does a connection cost in memory?
     Connect(Storm),
+    /// Requests that go to the session's gateway, and to another: what does it cost to be passed on?
+    PassedOn(PassedOn),
+}
+
+/// How the clients of a load reach the gateways.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Clients {
+    /// A WebSocket.
+    Websocket,
+    /// Requests, all to one gateway.
+    Polling,
+    /// Requests, all but the first to another gateway than the session's.
+    PollingPassedOn,
+    /// Requests, each to the next gateway.
+    PollingAround,
+    /// A WebSocket that took over from requests, all at one gateway.
+    Upgraded,
+    /// A WebSocket that took over from requests, at another gateway than the session's.
+    UpgradedPassedOn,
+}
+
+/// How long connecting and joining the namespace may take.
+const CONNECT_LIMIT: Duration = Duration::from_secs(20);
+
+impl Clients {
+    /// How the client with this number, whose gateway is `gateway`, connects.
+    pub(crate) fn dial(
+        self,
+        endpoints: &Arc<[Endpoint]>,
+        gateway: usize,
+        buffer: usize,
+    ) -> Result<Dial, ClientError> {
+        let at = |gateway: usize| endpoints[gateway % endpoints.len()].clone();
+        let passed_on = |kind| {
+            let what = client::PassedOn::All;
+            (kind, Route::passed_on(at(gateway), at(gateway + 1), what))
+        };
+        let (kind, route) = match self {
+            Self::Websocket => (Kind::WebSocket, Route::direct(at(gateway))),
+            Self::Polling => (Kind::Polling, Route::direct(at(gateway))),
+            Self::Upgraded => (Kind::Upgraded, Route::direct(at(gateway))),
+            Self::PollingPassedOn => passed_on(Kind::Polling),
+            Self::UpgradedPassedOn => passed_on(Kind::Upgraded),
+            Self::PollingAround => {
+                let route = Route::round_robin(Arc::clone(endpoints), gateway)?;
+                (Kind::Polling, route)
+            }
+        };
+        Ok(Dial {
+            kind,
+            route,
+            buffer,
+            within: CONNECT_LIMIT,
+        })
+    }
 }
 
 /// How long.
@@ -119,6 +180,19 @@ pub(crate) struct Storm {
     pub(crate) members: u32,
 }
 
+/// `passed-on`
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct PassedOn {
+    /// How often each way is measured; the ways take turns.
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(10..=100_000))]
+    pub(crate) requests: u32,
+    /// Members of the room whose deliveries are counted; 0 leaves them out.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=200))]
+    pub(crate) members: u32,
+    #[command(flatten)]
+    pub(crate) span: Span,
+}
+
 /// A load on rooms, whichever scenario it is of.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Load {
@@ -132,7 +206,7 @@ pub(crate) struct Load {
 }
 
 impl Scenario {
-    /// The load, unless the scenario is about connecting.
+    /// The load on rooms, unless the scenario has none.
     pub(crate) fn load(&self) -> Option<Load> {
         let (rooms, members, senders, pace, span) = match self {
             Self::Stored(it) => {
@@ -150,6 +224,10 @@ impl Scenario {
             Self::Latency(it) => {
                 let every = Duration::from_secs(u64::from(it.rooms)) / it.rate;
                 (it.rooms, it.members, 1, Pace::Open { every }, it.span)
+            }
+            Self::PassedOn(it) => {
+                let pace = Pace::Closed { in_flight: 1 };
+                (1, it.members, 1, pace, it.span)
             }
             Self::Connect(_) => return None,
         };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use confab_loadtest::checker::{Case, Report};
-use confab_loadtest::client::Connection;
+use confab_loadtest::client::{ClientError, Connection, Dial, Kind};
 use confab_loadtest::clock;
 use confab_loadtest::cluster::Cluster;
 use confab_loadtest::http::Endpoint;
@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::drive::{Pace, Plan, drive};
 use crate::figures::{Figures, Usage};
-use crate::options::{Load, Options};
+use crate::options::{Clients, Load};
 
 /// How long one client may take to connect and join.
 const CONNECT_LIMIT: Duration = Duration::from_secs(20);
@@ -39,11 +39,21 @@ pub(crate) struct Run {
     pub(crate) report: Option<Report>,
 }
 
+/// On what terms a load is run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms {
+    pub(crate) clients: Clients,
+    /// How many threads the generator has.
+    pub(crate) threads: u8,
+    /// Whether what clients saw is compared with what is stored.
+    pub(crate) check: bool,
+}
+
 pub(crate) async fn run(
     cluster: &Cluster,
     database: &PgPool,
     load: &Load,
-    options: &Options,
+    terms: Terms,
 ) -> anyhow::Result<Run> {
     let rooms = (0..load.rooms)
         .map(|room| (room * load.members..(room + 1) * load.members).collect())
@@ -52,13 +62,14 @@ pub(crate) async fn run(
         Population::create(cluster, database, load.rooms * load.members, rooms).await?;
     let population = Arc::new(population);
     let instruments = Arc::new(Instruments::default());
-    let endpoints = cluster.endpoints();
+    let endpoints: Arc<[Endpoint]> = cluster.endpoints().into();
     let buffer = if population.users.len() > 200 {
         16 << 10
     } else {
         128 << 10
     };
-    let clients = connect(&endpoints, &population, &instruments, buffer).await?;
+    let dial = |gateway| terms.clients.dial(&endpoints, gateway, buffer);
+    let clients = connect(endpoints.len(), &dial, &population, &instruments).await?;
 
     let begin = Instant::now() + Duration::from_millis(200);
     let plan = Plan {
@@ -106,10 +117,10 @@ pub(crate) async fn run(
         ),
         ("stored per server cpu-s", instruments.acked_within()),
     ];
-    figures.push_usage(&before, &after, load.window, options.threads, made);
+    figures.push_usage(&before, &after, load.window, terms.threads, made);
     push_failures(&mut figures, &logs);
     let mut report = None;
-    if !options.no_check {
+    if terms.check {
         let truth = Truth::read(database, &population).await?;
         let shown = queries::unread(&endpoints, &population)
             .await
@@ -130,10 +141,10 @@ pub(crate) async fn run(
 
 /// Connects every user, spread over the gateways, and has it join its rooms.
 pub(crate) async fn connect(
-    endpoints: &[Endpoint],
+    gateways: usize,
+    dial: &impl Fn(usize) -> Result<Dial, ClientError>,
     population: &Arc<Population>,
     instruments: &Arc<Instruments>,
-    buffer: usize,
 ) -> anyhow::Result<Vec<(Connection, Member)>> {
     let mut waiting: VecDeque<u32> = (0..u32::try_from(population.users.len())?).collect();
     let mut made = Vec::with_capacity(waiting.len());
@@ -143,11 +154,11 @@ pub(crate) async fn connect(
             let Some(client) = waiting.pop_front() else {
                 break;
             };
-            let gateway = client % u32::try_from(endpoints.len())?;
-            let endpoint = endpoints[usize::try_from(gateway)?].clone();
+            let gateway = client % u32::try_from(gateways)?;
+            let dial = dial(usize::try_from(gateway)?)?;
             let member = Member::new(client, Arc::clone(population), Arc::clone(instruments));
             tasks.spawn(async move {
-                let joined = join(&endpoint, gateway, member, buffer);
+                let joined = join(&dial, gateway, member);
                 let joined = tokio::time::timeout(CONNECT_LIMIT, joined).await;
                 Ok::<_, anyhow::Error>((
                     client,
@@ -164,16 +175,15 @@ pub(crate) async fn connect(
     Ok(made.into_iter().map(|(_, client)| client).collect())
 }
 
-/// Connects one user and waits until it has joined its rooms.
+/// Connects one user and waits until it has joined its rooms, and until its session is carried as it is to be.
 pub(crate) async fn join(
-    endpoint: &Endpoint,
+    dial: &Dial,
     gateway: u32,
     mut member: Member,
-    buffer: usize,
 ) -> anyhow::Result<(Connection, Member)> {
-    let mut connection = Connection::open(endpoint, member.token(), buffer, CONNECT_LIMIT).await?;
-    member.connected(&mut connection, gateway, clock::now());
-    while !member.has_joined() {
+    let mut connection = Connection::open(dial, member.token(), member.recovery()).await?;
+    member.connected(&mut connection, gateway, dial.kind, clock::now());
+    while !member.has_joined() || (dial.kind == Kind::Upgraded && !connection.is_websocket()) {
         connection.turn().await?;
         while let Some(packet) = connection.packet()? {
             member.receive(&packet, clock::now());

@@ -3,6 +3,7 @@
 use confab_shared::id::{ConversationId, UserId};
 
 use crate::checker::{Case, Rule};
+use crate::client::Kind;
 use crate::log::{Change, ChangeKind, ClientLog, Link, Outcome, Seen, Sent, Sight, TOMBSTONE};
 use crate::setup::{Person, Population, Room};
 use crate::stamp::Stamp;
@@ -33,12 +34,8 @@ impl Run {
             members: vec![0, 1, 2],
         };
         let mut logs = vec![ClientLog::default(); 3];
-        for log in &mut logs {
-            log.connections.push(Link {
-                gateway: 0,
-                opened: 0,
-                closed: None,
-            });
+        for (client, log) in logs.iter_mut().enumerate() {
+            log.connections.push(link(&format!("{client}")));
         }
         let mut stored = StoredConversation {
             last_seq: 1,
@@ -214,6 +211,19 @@ impl Run {
         let report = case.check();
         assert_eq!(report.is_clean(), report.total() == 0);
         report.counts().keys().copied().collect()
+    }
+}
+
+/// A connection from the beginning to the end, with ids of its own.
+pub(super) fn link(ids: &str) -> Link {
+    Link {
+        gateway: 0,
+        kind: Kind::Polling,
+        sid: format!("sid {ids}"),
+        pid: Some(format!("pid {ids}")),
+        recovered: false,
+        opened: 0,
+        closed: None,
     }
 }
 
