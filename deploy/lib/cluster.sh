@@ -35,7 +35,7 @@ program_settings() {
     for name in $(compgen -e); do
         case $name in
         CONFAB_DEV_KEEP_URLS) printf 'export %s=%q\n' "$name" "${!name}" ;;
-        CONFAB_DEV_* | CONFAB_TEST_* | CONFAB_STATE) ;;
+        CONFAB_DEV_* | CONFAB_TEST_* | CONFAB_STATE | CONFAB_ENTRY | CONFAB_TRANSPORTS | CONFAB_CROWD | CONFAB_ECHO) ;;
         DATABASE_URL | REDIS_URL) [[ -z ${CONFAB_DEV_KEEP_URLS:-} ]] || printf 'export %s=%q\n' "$name" "${!name}" ;;
         CONFAB_* | JWT_SECRET | JWT_EXPIRES_IN | CORS_ORIGIN | FRONTEND_URL | THROTTLE_TTL | THROTTLE_LIMIT | \
             FAILPOINTS | RUST_LOG | RUST_BACKTRACE)
@@ -75,7 +75,7 @@ program_environment() { # INTERNAL_PORT
     local name
     if [[ -z ${CONFAB_DEV_KEEP_URLS:-} ]]; then unset DATABASE_URL REDIS_URL; fi
     for name in $(compgen -e); do
-        case $name in CONFAB_DEV_* | CONFAB_TEST_* | CONFAB_STATE) unset "$name" ;; esac
+        case $name in CONFAB_DEV_* | CONFAB_TEST_* | CONFAB_STATE | CONFAB_ENTRY | CONFAB_TRANSPORTS | CONFAB_CROWD | CONFAB_ECHO) unset "$name" ;; esac
     done
     export DATABASE_URL=${DATABASE_URL:-$(postgres_url)} REDIS_URL=${REDIS_URL:-$(redis_url)}
     export JWT_SECRET=${JWT_SECRET:-$DEV_JWT_SECRET}

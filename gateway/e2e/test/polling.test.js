@@ -55,7 +55,6 @@ test('long-polling, by hand', { concurrency: 8, timeout: 180_000 }, async (t) =>
     'transport=polling': { code: 5, message: 'Unsupported protocol version' },
     'EIO=4&transport=pigeon': { code: 0, message: 'Transport unknown' },
     'EIO=4&transport=polling&sid=nobody': UNKNOWN,
-    'EIO=4&transport=polling&sid=': UNKNOWN,
   })) {
     check(`GET ?${query} is refused with ${expected.code}`, async () => {
       assert.deepEqual(json(await ask(0, 'GET', query).answer), { status: 400, body: expected });

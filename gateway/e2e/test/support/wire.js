@@ -90,8 +90,9 @@ export function ask(gateway, method, query, { body, headers = {}, path = PATH } 
     request.on('error', reject);
     request.end(body);
   });
-  answer.catch(() => {});
-  return { answer: soon(answer, `${method} ?${query}`, 40_000), abort: () => request.destroy() };
+  const inTime = soon(answer, `${method} ?${query}`, 40_000);
+  inTime.catch(() => {}); // who aborts does not wait for it
+  return { answer: inTime, abort: () => request.destroy() };
 }
 
 /**
