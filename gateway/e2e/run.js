@@ -16,7 +16,7 @@ import { startProxy } from './test/support/proxy.js';
 
 /** They choose their own way in, or no socket is concerned: once is enough. */
 const ONCE = new Set([
-  'echo', 'polling', 'raw', 'readme', 'recovery-settings', 'rest-accounts', 'rest-conversations', 'rest-edge', 'rest-messages', 'upgrade',
+  'echo', 'polling', 'proxy', 'raw', 'readme', 'recovery-settings', 'rest-accounts', 'rest-conversations', 'rest-edge', 'rest-messages', 'upgrade',
 ]);
 /** They break the cluster under everybody: each alone, for every kind of transport, but through one door. */
 const ALONE = new Set(['draining', 'recovery-faults']);
