@@ -7,7 +7,6 @@ use std::fmt;
 
 use super::Case;
 use super::report::{Report, Rule};
-use crate::client::Kind;
 use crate::log::Link;
 
 /// How many reconnections that were not recovered are kept as evidence.
@@ -39,14 +38,14 @@ impl Recoveries {
     }
 
     fn note(&mut self, client: u32, before: &Link, link: &Link) {
-        let count = self.counts.entry(name(link.kind)).or_default();
+        let count = self.counts.entry(link.kind.name()).or_default();
         count.0 += 1;
         count.1 += usize::from(link.recovered);
         if !link.recovered && self.missed.len() < KEPT {
             let gap = link.opened.saturating_sub(before.closed.unwrap_or(0)) / 1_000_000;
             self.missed.push(format!(
                 "client {client} ({}), {gap} ms from gateway {} to gateway {}",
-                name(link.kind),
+                link.kind.name(),
                 before.gateway,
                 link.gateway
             ));
@@ -62,14 +61,6 @@ impl fmt::Display for Recoveries {
             write!(f, ", {kind} {recovered} of {all}")?;
         }
         Ok(())
-    }
-}
-
-fn name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::WebSocket => "websocket",
-        Kind::Polling => "polling",
-        Kind::Upgraded => "upgraded",
     }
 }
 

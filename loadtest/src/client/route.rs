@@ -23,6 +23,15 @@ pub enum Kind {
 impl Kind {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::WebSocket, Self::Polling, Self::Upgraded];
+
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::WebSocket => "websocket",
+            Self::Polling => "polling",
+            Self::Upgraded => "upgraded",
+        }
+    }
 }
 
 /// The addresses of a client's requests: where it begins, and where it goes on.

@@ -50,7 +50,7 @@ pub(crate) enum Phase {
 pub(crate) struct Stage {
     pub(crate) endpoints: Arc<[Endpoint]>,
     /// How clients reach them, in turns.
-    pub(crate) kinds: &'static [Kind],
+    pub(crate) kinds: Vec<Kind>,
     /// The mean time between two things that a client does.
     pub(crate) pace: Duration,
     /// Raised to have all clients cut their connections.

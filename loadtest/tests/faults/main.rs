@@ -21,6 +21,7 @@ mod scenario;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use confab_loadtest::client::Kind;
 use dice::Dice;
 use harness::Harness;
 use injuries::Injury;
@@ -31,7 +32,7 @@ const BEFORE: Duration = Duration::from_secs(2);
 const AFTER: Duration = Duration::from_secs(3);
 /// Load from one gateway's turn to the next: longer than clients stay away from home, so that the next one has some, too.
 const BETWEEN: Duration = Duration::from_secs(4);
-/// How many clients of each kind are in a crowd; `CONFAB_FAULT_CLIENTS` goes over it.
+/// How many clients of each kind are in a crowd; `CONFAB_FAULT_CLIENTS` goes over it. `CONFAB_FAULT_KINDS` names the kinds.
 const CROWD: u32 = 200;
 /// How long the mix goes on.
 const MIX: Duration = Duration::from_secs(40);
@@ -53,7 +54,7 @@ fn run(test: impl Future<Output = ()>) {
 fn survives(name: &'static str, injuries: &[Injury]) {
     run(async {
         let harness = Harness::from_environment().await;
-        let mut scenario = Scenario::begin(name, Crowd::FEW, &harness).await;
+        let mut scenario = Scenario::begin(name, Crowd::few(), &harness).await;
         scenario.flow(BEFORE).await;
         for injury in injuries {
             scenario.break_by(&[*injury]).await;
@@ -63,13 +64,25 @@ fn survives(name: &'static str, injuries: &[Injury]) {
     });
 }
 
+fn crowd_from_environment() -> Crowd {
+    let count = std::env::var("CONFAB_FAULT_CLIENTS").ok();
+    let count = count.map(|count| count.parse().expect("CONFAB_FAULT_CLIENTS is a number"));
+    let named = |name: &str| {
+        let kind = Kind::ALL.into_iter().find(|kind| kind.name() == name);
+        kind.unwrap_or_else(|| panic!("CONFAB_FAULT_KINDS: there is no kind {name}"))
+    };
+    let kinds = std::env::var("CONFAB_FAULT_KINDS").map_or_else(
+        |_| Kind::ALL.to_vec(),
+        |names| names.split(',').map(named).collect(),
+    );
+    Crowd::of_each(kinds, count.unwrap_or(CROWD))
+}
+
 /// Clients of every kind, through every gateway in turn; `injuries` says what breaks when it is a gateway's turn.
 fn a_crowd_survives(name: &'static str, promise: Promise, injuries: fn(usize) -> Vec<Injury>) {
     run(async {
-        let count = std::env::var("CONFAB_FAULT_CLIENTS").ok();
-        let count = count.map(|count| count.parse().expect("CONFAB_FAULT_CLIENTS is a number"));
         let harness = Harness::from_environment().await;
-        let crowd = Crowd::of_every_kind(count.unwrap_or(CROWD));
+        let crowd = crowd_from_environment();
         let mut scenario = Scenario::begin(name, crowd, &harness).await;
         scenario.flow(BEFORE).await;
         for gateway in 0..harness.cluster().gateways.len() {
@@ -85,7 +98,7 @@ fn a_crowd_survives(name: &'static str, promise: Promise, injuries: fn(usize) ->
 fn last_words_arrive(name: &'static str, injuries: &[Injury]) {
     run(async {
         let harness = Harness::from_environment().await;
-        let mut scenario = Scenario::begin(name, Crowd::FEW, &harness).await;
+        let mut scenario = Scenario::begin(name, Crowd::few(), &harness).await;
         scenario.flow(Duration::from_millis(500)).await;
         scenario.break_and_fall_silent(injuries).await;
         scenario.finish(Promise::AllOrNothing).await;
@@ -157,7 +170,7 @@ fn then_a_mix_of_everything() {
         let harness = Harness::from_environment().await;
         let mut dice = Dice::seeded();
         let name = "then_a_mix_of_everything";
-        let mut scenario = Scenario::begin(name, Crowd::FEW, &harness).await;
+        let mut scenario = Scenario::begin(name, Crowd::few(), &harness).await;
         scenario.flow(BEFORE).await;
         let begun = tokio::time::Instant::now();
         while begun.elapsed() < MIX {

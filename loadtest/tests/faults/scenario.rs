@@ -26,34 +26,36 @@ use crate::injuries::{Injury, Strike};
 const MEMBERS: u32 = 5;
 
 /// Who takes part. Everybody is in two rooms.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Crowd {
     pub(crate) rooms: u32,
     /// How clients connect, in turns.
-    pub(crate) kinds: &'static [Kind],
+    pub(crate) kinds: Vec<Kind>,
     /// The mean time between two things that a client does.
     pub(crate) pace: Duration,
 }
 
 impl Crowd {
     /// WebSockets that do much.
-    pub(crate) const FEW: Self = Self {
-        rooms: 30,
-        kinds: &[Kind::WebSocket],
-        pace: Duration::from_millis(250),
-    };
+    pub(crate) fn few() -> Self {
+        Self {
+            rooms: 30,
+            kinds: vec![Kind::WebSocket],
+            pace: Duration::from_millis(250),
+        }
+    }
 
-    /// So many clients of every kind, which do about as much together.
-    pub(crate) fn of_every_kind(count: u32) -> Self {
-        let users = count * u32::try_from(Kind::ALL.len()).unwrap();
+    /// So many clients of each kind, which do about as much together.
+    pub(crate) fn of_each(kinds: Vec<Kind>, count: u32) -> Self {
+        let users = count * u32::try_from(kinds.len()).unwrap();
         Self {
             rooms: (users * 2).div_ceil(MEMBERS),
-            kinds: &Kind::ALL,
+            kinds,
             pace: Duration::from_millis(250) * users.div_ceil(75),
         }
     }
 
-    fn users(self) -> u32 {
+    fn users(&self) -> u32 {
         self.rooms * MEMBERS / 2
     }
 }
@@ -95,7 +97,8 @@ impl Scenario {
     /// Users, rooms, and everybody connected and joined. Load begins at once.
     pub(crate) async fn begin(name: &'static str, crowd: Crowd, harness: &Harness) -> Self {
         let (rooms, users) = (crowd.rooms, crowd.users());
-        println!("{name}: {users} clients, {:?}", crowd.kinds);
+        let kinds: Vec<_> = crowd.kinds.iter().map(|kind| kind.name()).collect();
+        println!("{name}: {users} clients, {}", kinds.join(", "));
         let cluster = harness.cluster();
         // A connection that PostgreSQL's restart has broken is not handed out.
         let database = PgPoolOptions::new()
