@@ -30,6 +30,8 @@ pub struct GatewayConfig {
     pub ingress: IngressConfig,
     /// Rooms on this node.
     pub hub: HubConfig,
+    /// Sockets that come back.
+    pub recovery: RecoveryConfig,
     /// Partitions.
     pub partitions: PartitionsConfig,
     /// Shutdown.
@@ -147,12 +149,27 @@ pub struct IngressConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[expect(missing_docs, reason = "config.default.toml documents every key")]
 pub struct HubConfig {
-    pub shards: usize,
     pub max_held_events: usize,
     pub linger_seconds: u64,
     pub sweep_seconds: u64,
     pub epoch_check_ms: u64,
     pub repair_concurrency: usize,
+}
+
+/// Sockets that come back.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "config.default.toml documents every key")]
+pub struct RecoveryConfig {
+    pub enabled: bool,
+    pub window_seconds: u64,
+    pub max_events: usize,
+}
+
+impl RecoveryConfig {
+    /// For how long after its connection was lost a socket can be recovered.
+    pub fn window(&self) -> Duration {
+        Duration::from_secs(self.window_seconds)
+    }
 }
 
 /// Partitions.
@@ -181,13 +198,13 @@ impl GatewayConfig {
     fn check(&self) -> Result<(), ConfigError> {
         let positive = [
             ("partitions.count", usize::from(self.partitions.count)),
-            ("hub.shards", self.hub.shards),
             ("hub.repair_concurrency", self.hub.repair_concurrency),
             ("http.max_connections", self.http.max_connections),
             ("auth.password_concurrency", self.auth.password_concurrency),
             ("ingress.append_batch", self.ingress.append_batch),
             ("ingress.max_pending", self.ingress.max_pending),
             ("ingress.max_stream_length", self.ingress.max_stream_length),
+            ("recovery.max_events", self.recovery.max_events),
             ("engine.max_payload", self.engine.max_payload),
             ("engine.send_queue_bytes", self.engine.send_queue_bytes),
         ];

@@ -12,6 +12,7 @@ pub mod hub;
 pub mod ingress;
 pub mod metrics;
 pub mod node;
+pub mod recovery;
 pub mod rest;
 pub mod serve;
 pub mod session;

@@ -14,6 +14,10 @@ pub struct Metrics {
     pub sessions_closed: IntCounterVec,
     /// Sockets (session and namespace) that connected.
     pub sockets_connected: IntCounter,
+    /// Sockets whose clients came back and got what they had missed.
+    pub sockets_recovered: IntCounter,
+    /// Sockets whose clients came back and had to begin anew.
+    pub sockets_not_recovered: IntCounter,
     /// Commands accepted, by name.
     pub commands: IntCounterVec,
     /// Commands refused because too much was waiting.
@@ -70,6 +74,14 @@ impl Metrics {
             sockets_connected: counter(
                 "confab_gateway_sockets_connected_total",
                 "Sockets that connected.",
+            )?,
+            sockets_recovered: counter(
+                "confab_gateway_sockets_recovered_total",
+                "Sockets whose clients came back and got what they had missed.",
+            )?,
+            sockets_not_recovered: counter(
+                "confab_gateway_sockets_not_recovered_total",
+                "Sockets whose clients came back and had to begin anew.",
             )?,
             commands: counters(
                 "confab_gateway_commands_total",

@@ -15,11 +15,12 @@ use sqlx::PgPool;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::backplane::{self, Backplane, Notice};
+use crate::backplane::{self, Backplane, NoticeItem};
 use crate::config::GatewayConfig;
 use crate::hub::Hub;
 use crate::ingress::Ingress;
 use crate::metrics::Metrics;
+use crate::recovery::{self, Recovery};
 
 /// What one gateway process shares between its connections.
 pub struct Node {
@@ -39,6 +40,8 @@ pub struct Node {
     pub hub: Hub,
     /// The way back from the workers and other nodes.
     pub backplane: Backplane,
+    /// What it takes for sockets to be recovered.
+    pub recovery: Recovery,
     /// What is counted.
     pub metrics: Arc<Metrics>,
 }
@@ -48,7 +51,7 @@ impl Node {
     pub async fn start(
         config: GatewayConfig,
         stop: &CancellationToken,
-    ) -> anyhow::Result<(Self, mpsc::Receiver<Notice>)> {
+    ) -> anyhow::Result<(Self, mpsc::Receiver<NoticeItem>)> {
         let tokens = TokenAuthority::new(
             &config.auth.jwt_secret,
             config.auth.token_lifetime()?,
@@ -69,7 +72,7 @@ impl Node {
             .await
             .context("Redis")?;
         let ingress = Ingress::start(&config.ingress, id, keyspace, &appending, &metrics, stop);
-        let (hub, requests) = Hub::start(&config.hub, stop);
+        let (hub, requests) = Hub::start(&config.hub, config.recovery.enabled, stop);
         let parts = backplane::Parts {
             node: id,
             keyspace,
@@ -81,9 +84,19 @@ impl Node {
             redis: redis.clone(),
             metrics: metrics.clone(),
         };
-        let (backplane, notices) = Backplane::start(parts, &config.redis, &config.hub, stop)
+        let (backplane, inbox) = Backplane::start(parts, &config.redis, &config.hub, stop)
             .await
             .context("Redis")?;
+        let recovery = recovery::Parts {
+            node: id,
+            config: config.recovery.clone(),
+            keyspace,
+            redis: redis.clone(),
+            hub: hub.clone(),
+            backplane: backplane.clone(),
+            messages: inbox.messages,
+        };
+        let recovery = Recovery::start(recovery, stop);
         let node = Self {
             id,
             config,
@@ -93,9 +106,10 @@ impl Node {
             ingress,
             hub,
             backplane,
+            recovery,
             metrics,
         };
-        Ok((node, notices))
+        Ok((node, inbox.notices))
     }
 
     /// How long a client waits for an answer before it is told that there is none.

@@ -19,6 +19,9 @@ use fred::types::scripts::Script;
 use crate::metrics::Metrics;
 use crate::pause::Pause;
 
+/// The most notices of one call: a large group is made in several.
+const MAX_NOTICES: usize = 512;
+
 /// Whether a partition's events were announced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FanOut {
@@ -36,6 +39,7 @@ pub struct Broadcast {
     worker: WorkerId,
     window: Duration,
     fan_out: Script,
+    notify: Script,
     metrics: Metrics,
 }
 
@@ -54,6 +58,7 @@ impl Broadcast {
             worker,
             window,
             fan_out: scripts::fan_out(),
+            notify: scripts::notify(),
             metrics,
         }
     }
@@ -63,7 +68,11 @@ impl Broadcast {
         if rooms.is_empty() {
             return FanOut::Announced;
         }
-        let mut keys = vec![Keyspace::lease(partition), Keyspace::position(partition)];
+        let mut keys = vec![
+            Keyspace::lease(partition),
+            Keyspace::position().to_owned(),
+            Keyspace::history_window().to_owned(),
+        ];
         let mut arguments = vec![
             Value::from(self.worker.to_string()),
             Value::from(self.window.as_millis().to_string()),
@@ -99,17 +108,15 @@ impl Broadcast {
         notices: &[(UserId, UserNotice)],
         replies: Vec<(NodeId, Reply)>,
     ) {
+        self.notices(notices).await;
         let mut by_node: HashMap<NodeId, Vec<Reply>> = HashMap::new();
         for (node, reply) in replies {
             by_node.entry(node).or_default().push(reply);
         }
-        let notices = notices
+        let messages: Vec<(String, Value)> = by_node
             .iter()
-            .filter_map(|(user, notice)| Some((Keyspace::user(*user), encode(notice)?)));
-        let replies = by_node
-            .iter()
-            .filter_map(|(node, replies)| Some((Keyspace::node(*node), encode(replies)?)));
-        let messages: Vec<(String, Value)> = notices.chain(replies).collect();
+            .filter_map(|(node, replies)| Some((Keyspace::node(*node), encode(replies)?)))
+            .collect();
         if messages.is_empty() {
             return;
         }
@@ -118,6 +125,39 @@ impl Broadcast {
             self.failed(&error, "replies cannot be sent", &mut pause)
                 .await;
         }
+    }
+
+    /// Puts notices into their users' histories and on their channels.
+    async fn notices(&self, notices: &[(UserId, UserNotice)]) {
+        for notices in notices.chunks(MAX_NOTICES) {
+            let mut keys = vec![
+                Keyspace::position().to_owned(),
+                Keyspace::history_window().to_owned(),
+            ];
+            let mut arguments = vec![Value::from(self.window.as_millis().to_string())];
+            for (user, notice) in notices {
+                let Some(json) = encode(notice) else { continue };
+                keys.push(Keyspace::user_history(*user));
+                arguments.extend([Value::from(Keyspace::user(*user)), json]);
+            }
+            let mut pause = Pause::default();
+            while let Err(error) = self.notify(keys.clone(), arguments.clone()).await {
+                self.failed(&error, "notices cannot be sent", &mut pause)
+                    .await;
+            }
+        }
+    }
+
+    async fn notify(
+        &self,
+        keys: Vec<String>,
+        arguments: Vec<Value>,
+    ) -> Result<(), fred::error::Error> {
+        let _position: String = self
+            .notify
+            .evalsha_with_reload(&self.client, keys, arguments)
+            .await?;
+        Ok(())
     }
 
     async fn publish(&self, messages: &[(String, Value)]) -> Result<(), fred::error::Error> {

@@ -15,13 +15,15 @@ use std::time::Duration;
 use confab_shared::id::{NodeId, UserId};
 use confab_shared::lifecycle::spawn_vital;
 use confab_shared::model::event::UserNotice;
+use confab_shared::model::position::Position;
 use confab_shared::postgres::until_answered;
 use confab_shared::redis::keyspace::Keyspace;
 use confab_shared::redis::{self, RedisConfig};
 use fred::clients::Client;
 use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
+use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::HubConfig;
@@ -30,8 +32,32 @@ use crate::ingress::Ingress;
 use crate::metrics::Metrics;
 use subscriptions::SubscriptionRequest;
 
-/// A notice for a user of this node, to be shown by whoever knows how.
-pub type Notice = (UserId, UserNotice);
+/// What whoever shows notices is given to do.
+#[derive(Debug)]
+pub enum NoticeItem {
+    /// Show this user this; the position is where it was announced, if it was.
+    Show(UserId, Option<Position>, UserNotice),
+    /// Say when everything before this is done.
+    Flush(oneshot::Sender<()>),
+}
+
+/// What one gateway says to another, on that node's channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GatewayMessage {
+    /// The client of this socket, by its private id, has come back to `node`: end what is left of it, and say so.
+    Fence {
+        /// The socket's private id.
+        pid: String,
+        /// Where its client is now.
+        node: NodeId,
+    },
+    /// That socket has ended.
+    Fenced {
+        /// The socket's private id.
+        pid: String,
+    },
+}
 
 /// How many notices may wait to be shown.
 const NOTICES: usize = 4_096;
@@ -46,8 +72,10 @@ struct Shared {
     metrics: Arc<Metrics>,
     subscriber: Client,
     subscriptions: mpsc::UnboundedSender<SubscriptionRequest>,
-    notices: mpsc::Sender<Notice>,
-    resync: Arc<tokio::sync::Notify>,
+    notices: mpsc::Sender<NoticeItem>,
+    messages: mpsc::UnboundedSender<GatewayMessage>,
+    resync: Arc<Notify>,
+    lost_memory: Arc<Notify>,
     patience: Duration,
     repairs: Arc<tokio::sync::Semaphore>,
 }
@@ -61,10 +89,16 @@ impl Shared {
         until_answered(self.patience, failed, ask).await
     }
 
-    /// Hands a notice to whoever shows it. When too many wait already, a sweep will bring it again: nobody else is held up.
-    fn notice(&self, user: UserId, notice: UserNotice) {
-        if self.notices.try_send((user, notice)).is_err() {
-            self.resync.notify_one();
+    /// Something may have been lost: everything is to be compared with PostgreSQL.
+    async fn resync(&self) {
+        self.hub.doubt().await;
+        self.resync.notify_one();
+    }
+
+    /// Another gateway said something.
+    fn hear(&self, message: GatewayMessage) {
+        if self.messages.send(message).is_err() {
+            tracing::debug!("the node is shutting down; a gateway's message is dropped");
         }
     }
 }
@@ -73,6 +107,16 @@ impl Shared {
 #[derive(Clone)]
 pub struct Backplane {
     subscriptions: mpsc::UnboundedSender<SubscriptionRequest>,
+    redis: Client,
+    lost_memory: Arc<Notify>,
+}
+
+/// What the backplane brings for others.
+pub struct Inbox {
+    /// For whoever shows notices.
+    pub notices: mpsc::Receiver<NoticeItem>,
+    /// From other gateways. They are few: one per socket that comes back.
+    pub messages: mpsc::UnboundedReceiver<GatewayMessage>,
 }
 
 /// The backplane is shutting down.
@@ -103,13 +147,13 @@ pub struct Parts {
 }
 
 impl Backplane {
-    /// Connects, subscribes to this node's own channel, and starts the tasks. Notices come out of the receiver.
+    /// Connects, subscribes to this node's own channel, and starts the tasks.
     pub async fn start(
         parts: Parts,
         redis_config: &RedisConfig,
         config: &HubConfig,
         stop: &CancellationToken,
-    ) -> Result<(Self, mpsc::Receiver<Notice>), fred::error::Error> {
+    ) -> Result<(Self, Inbox), fred::error::Error> {
         let subscriber = redis::subscriber(redis_config)?.build()?;
         // Before the connection is made, so that nothing goes unheard.
         let messages = subscriber.message_rx();
@@ -120,7 +164,9 @@ impl Backplane {
         let reconnections = subscriber.reconnect_rx();
 
         let (subscriptions, wanted) = mpsc::unbounded_channel();
-        let (notices, receiver) = mpsc::channel(NOTICES);
+        let (notices, to_show) = mpsc::channel(NOTICES);
+        let (messages_out, heard) = mpsc::unbounded_channel();
+        let lost_memory = Arc::<Notify>::default();
         let shared = Shared {
             keyspace: parts.keyspace,
             hub: parts.hub,
@@ -130,7 +176,9 @@ impl Backplane {
             subscriber,
             subscriptions: subscriptions.clone(),
             notices,
+            messages: messages_out,
             resync: Arc::default(),
+            lost_memory: lost_memory.clone(),
             patience: parts.patience,
             repairs: Arc::new(tokio::sync::Semaphore::new(config.repair_concurrency)),
         };
@@ -153,9 +201,18 @@ impl Backplane {
         spawn_vital(
             "epoch watch",
             stop,
-            watch::run(shared, parts.redis, epoch_check),
+            watch::run(shared, parts.redis.clone(), epoch_check),
         );
-        Ok((Self { subscriptions }, receiver))
+        let backplane = Self {
+            subscriptions,
+            redis: parts.redis,
+            lost_memory,
+        };
+        let inbox = Inbox {
+            notices: to_show,
+            messages: heard,
+        };
+        Ok((backplane, inbox))
     }
 
     /// Subscribes to a user's own channel. When this returns, nothing that is said there goes unheard.
@@ -176,5 +233,23 @@ impl Backplane {
         {
             tracing::debug!("the backplane is shutting down");
         }
+    }
+
+    /// Says something to another gateway. False if nobody is there to hear it.
+    pub async fn say(
+        &self,
+        node: NodeId,
+        message: &GatewayMessage,
+    ) -> Result<bool, fred::error::Error> {
+        let json = serde_json::to_string(message).map_err(|error| {
+            fred::error::Error::new(fred::error::ErrorKind::InvalidArgument, error.to_string())
+        })?;
+        let heard: i64 = self.redis.publish(Keyspace::node(node), json).await?;
+        Ok(heard > 0)
+    }
+
+    /// Waits until Redis is found to have lost its memory.
+    pub async fn memory_lost(&self) {
+        self.lost_memory.notified().await;
     }
 }

@@ -3,16 +3,34 @@
 use std::time::{Duration, Instant};
 
 use confab_shared::model::command::Reply;
+use confab_shared::model::event::UserNotice;
+use confab_shared::model::position::Position;
 use confab_shared::redis::keyspace::Keyspace;
 use fred::types::{Message, Value};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::Shared;
+use super::{GatewayMessage, Shared};
 
 /// While messages come faster than they are read, waiting commands are added again no more often than this.
 const READD_EVERY: Duration = Duration::from_secs(1);
+
+/// What a node's own channel carries.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum NodeMessage {
+    /// From a worker.
+    Replies(Vec<Reply>),
+    /// From itself: whatever was announced up to here was published before, and has been heard.
+    Tick {
+        /// Where.
+        tick: String,
+    },
+    /// From another gateway.
+    Gateway(GatewayMessage),
+}
 
 /// Runs until the connection's client is gone.
 pub(super) async fn run(shared: Shared, mut messages: Receiver<Message>) {
@@ -25,7 +43,7 @@ pub(super) async fn run(shared: Shared, mut messages: Receiver<Message>) {
                     lost,
                     "pub/sub messages came faster than they were read; repairing"
                 );
-                shared.resync.notify_one();
+                shared.resync().await;
                 if readded.is_none_or(|last| last.elapsed() >= READD_EVERY) {
                     readded = Some(Instant::now());
                     shared.ingress.readd_all();
@@ -45,18 +63,36 @@ async fn route(shared: &Shared, message: Message) {
             return;
         }
     };
-    if let Some(conversation) = Keyspace::parse_room(&message.channel) {
-        shared.hub.published(conversation, payload).await;
+    if Keyspace::parse_room(&message.channel).is_some() {
+        shared.hub.published(payload).await;
     } else if let Some(user) = Keyspace::parse_user(&message.channel) {
-        if let Some(notice) = parse(&payload) {
-            shared.notice(user, notice);
+        if let Some((position, notice)) = parse_notice(&payload) {
+            shared.hub.noticed(user, position, notice).await;
         }
-    } else if let Some(replies) = parse::<Vec<Reply>>(&payload) {
+    } else {
         // The only other channel is the node's own.
-        for reply in &replies {
-            shared.ingress.reply(reply);
+        match parse::<NodeMessage>(&payload) {
+            Some(NodeMessage::Replies(replies)) => {
+                for reply in &replies {
+                    shared.ingress.reply(reply);
+                }
+            }
+            Some(NodeMessage::Tick { tick }) => {
+                if let Ok(position) = tick.parse() {
+                    shared.hub.arrived(position).await;
+                }
+            }
+            Some(NodeMessage::Gateway(message)) => shared.hear(message),
+            None => {}
         }
     }
+}
+
+/// `<position>\n<UserNotice>`, as the worker's script writes it.
+fn parse_notice(payload: &[u8]) -> Option<(Position, UserNotice)> {
+    let end = payload.iter().position(|byte| *byte == b'\n')?;
+    let position = std::str::from_utf8(&payload[..end]).ok()?.parse().ok()?;
+    Some((position, parse(&payload[end + 1..])?))
 }
 
 fn parse<T: DeserializeOwned>(payload: &[u8]) -> Option<T> {

@@ -6,10 +6,10 @@ use confab_shared::id::{ConversationId, Seq};
 use confab_shared::model::event::UserNotice;
 use confab_shared::model::timestamp::Timestamp;
 use confab_shared::postgres::{changes, conversations};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
-use super::Shared;
 use super::subscriptions::SubscriptionRequest;
+use super::{NoticeItem, Shared};
 use crate::hub::HubRequest;
 
 /// How many rooms or users one query asks about.
@@ -30,6 +30,15 @@ pub(super) async fn serve(shared: Shared, mut requests: mpsc::UnboundedReceiver<
             HubRequest::Repair(conversation, after) => {
                 let shared = shared.clone();
                 tokio::spawn(async move { repair(&shared, conversation, after).await });
+                Ok(())
+            }
+            HubRequest::Notice(user, position, notice) => {
+                let item = NoticeItem::Show(user, Some(position), notice);
+                if shared.notices.try_send(item).is_err() {
+                    // Too many wait already: the sweep will bring it again, and nobody else is held up.
+                    shared.resync().await;
+                    shared.hub.joined(user, Some(position), None).await;
+                }
                 Ok(())
             }
         };
@@ -76,12 +85,17 @@ pub(super) async fn sweep(shared: Shared, every: Duration) {
         if lost {
             shared.metrics.resyncs.inc();
         }
-        let began = Timestamp::now();
+        let (began, doubt) = (Timestamp::now(), shared.hub.last_doubt());
         let since = compared.minus(OVERLAP);
         shared
             .until_answered("not compared with the database", || compare(&shared, since))
             .await;
         compared = began;
+        // What was found is shown by now, or known to be out of order.
+        let (shown, waiting) = oneshot::channel();
+        if shared.notices.send(NoticeItem::Flush(shown)).await.is_ok() && waiting.await.is_ok() {
+            shared.hub.certain(doubt).await;
+        }
     }
 }
 
@@ -103,7 +117,11 @@ async fn compare(shared: &Shared, since: Timestamp) -> Result<(), sqlx::Error> {
         {
             if shared
                 .notices
-                .send((user, UserNotice::Joined { conversation, seq }))
+                .send(NoticeItem::Show(
+                    user,
+                    None,
+                    UserNotice::Joined { conversation, seq },
+                ))
                 .await
                 .is_err()
             {
@@ -117,7 +135,8 @@ async fn compare(shared: &Shared, since: Timestamp) -> Result<(), sqlx::Error> {
                 by: removed.by,
                 at: removed.at,
             };
-            if shared.notices.send((removed.user, notice)).await.is_err() {
+            let item = NoticeItem::Show(removed.user, None, notice);
+            if shared.notices.send(item).await.is_err() {
                 return Ok(());
             }
         }

@@ -177,6 +177,8 @@ impl Subscriptions {
             users = self.users.len(),
             "redis is back; subscribing anew"
         );
+        // Before anything is heard again: what comes then does not say what was missed.
+        self.shared.hub.doubt().await;
         while let Err(error) = self
             .shared
             .subscriber
@@ -191,7 +193,7 @@ impl Subscriptions {
         self.listen_to_users(&users).await;
         let rooms: Vec<ConversationId> = self.rooms.iter().copied().collect();
         self.subscribe_rooms(&rooms).await;
-        self.shared.resync.notify_one();
+        self.shared.resync().await;
     }
 
     async fn failed(&self, what: &str, error: &fred::error::Error) {

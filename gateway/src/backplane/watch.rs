@@ -3,23 +3,25 @@
 use std::time::Duration;
 
 use confab_shared::redis::keyspace::Keyspace;
+use confab_shared::redis::scripts;
 use fred::clients::Client;
-use fred::interfaces::KeysInterface;
-use fred::types::{Expiration, SetOptions};
+use fred::types::scripts::Script;
 use uuid::Uuid;
 
 use super::Shared;
 
 /// Runs until told to stop.
 pub(super) async fn run(shared: Shared, redis: Client, every: Duration) {
+    let script = scripts::epoch();
     let mut known: Option<String> = None;
     loop {
-        match epoch(&redis).await {
+        match epoch(&redis, &script).await {
             Ok(found) => {
                 if known.as_ref().is_some_and(|known| *known != found) {
                     tracing::warn!("redis lost its memory; rebuilding");
                     shared.ingress.readd_all();
-                    shared.resync.notify_one();
+                    shared.resync().await;
+                    shared.lost_memory.notify_one();
                 }
                 known = Some(found);
             }
@@ -30,22 +32,9 @@ pub(super) async fn run(shared: Shared, redis: Client, every: Duration) {
 }
 
 /// The epoch that Redis has; it is given one if it has none.
-async fn epoch(redis: &Client) -> Result<String, fred::error::Error> {
-    if let Some(found) = redis.get::<Option<String>, _>(Keyspace::epoch()).await? {
-        return Ok(found);
-    }
-    let fresh = Uuid::new_v4().simple().to_string();
-    let _: Option<String> = redis
-        .set(
-            Keyspace::epoch(),
-            fresh,
-            None::<Expiration>,
-            Some(SetOptions::NX),
-            false,
-        )
-        .await?;
-    Ok(redis
-        .get::<Option<String>, _>(Keyspace::epoch())
-        .await?
-        .unwrap_or_default())
+async fn epoch(redis: &Client, script: &Script) -> Result<String, fred::error::Error> {
+    let name = Uuid::new_v4().simple().to_string();
+    script
+        .evalsha_with_reload(redis, vec![Keyspace::epoch()], vec![name])
+        .await
 }

@@ -4,7 +4,9 @@
 //! event means, and has the hub or the ingress do it. It has no words of its own: every frame is the dialect's.
 
 mod anonymous;
+mod arrival;
 mod notices;
+mod recover;
 mod socket;
 
 use std::sync::Arc;
@@ -27,6 +29,7 @@ use crate::transport::application::{
 use crate::transport::endpoint::random_id;
 
 use anonymous::AnonymousSocket;
+use arrival::Arrival;
 pub use notices::show_notices;
 use socket::UserSocket;
 
@@ -52,6 +55,20 @@ pub struct UnknownDialect(String);
 struct Credentials {
     token: Option<String>,
     dialect: Option<String>,
+    /// The private id of the socket that its client had, if it has come back,
+    #[serde(default, deserialize_with = "lenient")]
+    pid: Option<String>,
+    /// and how far it had come.
+    #[serde(default, deserialize_with = "lenient")]
+    offset: Option<String>,
+}
+
+/// A string, or nothing for whatever else it is: a client that gives nonsense back begins anew.
+fn lenient<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<String>, D::Error> {
+    Ok(match serde_json::Value::deserialize(value)? {
+        serde_json::Value::String(text) => Some(text),
+        _ => None,
+    })
 }
 
 /// A socket, before and after it is known whose it is.
@@ -98,23 +115,78 @@ impl Chat {
         }
     }
 
-    /// A user's socket, counted as connected, with its user's own channel listened to.
+    /// A socket that counts as connected, with its user's own channel listened to.
     async fn welcome(
         &self,
         user: UserId,
         namespace: Namespace,
         dialect: Option<&'static dyn Dialect>,
         link: &Link,
-    ) -> Result<ChatSocket, ConnectError> {
+    ) -> Result<Arrival, ConnectError> {
         let default = self.default_dialect(namespace);
         let socket = Socket::new(user, namespace, dialect, default, link.queue().clone());
         // In this order: once it counts as connected, what is said on its channel is for it.
-        let socket = UserSocket::connect(self.node.clone(), socket);
-        let listening = self.node.backplane.listen_to(user);
-        match tokio::time::timeout(self.node.reply_timeout(), listening).await {
-            Ok(Ok(())) => Ok(ChatSocket::User(socket)),
-            Ok(Err(_)) | Err(_) => Err(ConnectError::Unavailable),
-        }
+        let arrival = Arrival::new(self.node.clone(), socket);
+        self.node
+            .backplane
+            .listen_to(user)
+            .await
+            .map_err(|_| ConnectError::Unavailable)?;
+        Ok(arrival)
+    }
+
+    /// A new socket.
+    async fn admit(
+        &self,
+        user: UserId,
+        namespace: Namespace,
+        dialect: Option<&'static dyn Dialect>,
+        link: &Link,
+    ) -> Result<Connected<ChatSocket>, ConnectError> {
+        let arrival = self.welcome(user, namespace, dialect, link).await?;
+        let sid = random_id();
+        let (kept, pid) = self
+            .node
+            .recovery
+            .keep(arrival.socket(), &sid)
+            .await
+            .map_err(|error| unavailable(&error))?;
+        let (node, socket) = (self.node.clone(), arrival.stay());
+        Ok(Connected {
+            socket: ChatSocket::User(UserSocket::new(node, socket, kept, None)),
+            sid,
+            pid,
+        })
+    }
+
+    /// The socket of a client that has come back, if everything it missed can be told. None: it begins anew.
+    async fn readmit(
+        &self,
+        user: UserId,
+        namespace: Namespace,
+        pid: String,
+        offset: Option<&str>,
+        link: &Link,
+    ) -> Result<Option<Connected<ChatSocket>>, ConnectError> {
+        let recovery = &self.node.recovery;
+        let adopted = recovery.adopt(&pid, offset, user, namespace).await;
+        let Some(adopted) = adopted.map_err(|error| unavailable(&error))? else {
+            return Ok(None);
+        };
+        let dialect = adopted.record.dialect.as_deref().and_then(dialect::named);
+        let mut arrival = self.welcome(user, namespace, dialect, link).await?;
+        let prepared = recover::prepare(&self.node, &mut arrival, &adopted).await;
+        let Some(catch_up) = prepared.map_err(|error| unavailable(&error))? else {
+            return Ok(None);
+        };
+        let (node, socket) = (self.node.clone(), arrival.stay());
+        let kept = recovery.keep_adopted(&pid, &adopted, &socket, catch_up.rooms.clone());
+        self.node.metrics.sockets_recovered.inc();
+        Ok(Some(Connected {
+            socket: ChatSocket::User(UserSocket::new(node, socket, kept, Some(catch_up))),
+            sid: adopted.record.sid,
+            pid: Some(pid),
+        }))
     }
 }
 
@@ -136,34 +208,52 @@ impl Application for Chat {
             Some(Ok(credentials)) => credentials,
             Some(Err(_)) => return Err(unauthorized()),
         };
-        let dialect = match credentials.dialect.or_else(|| handshake.query("dialect")) {
+        let Credentials {
+            token,
+            dialect,
+            pid,
+            offset,
+        } = credentials;
+        let dialect = match dialect.or_else(|| handshake.query("dialect")) {
             None => None,
             Some(name) => match dialect::named(&name) {
                 Some(dialect) => Some(dialect),
                 None => return Err(refused("Unknown dialect", ErrorCode::ValidationFailed)),
             },
         };
-        let socket = match credentials.token.or_else(|| bearer(handshake)) {
-            Some(token) => {
-                let user = self.authenticate(&token).await?;
-                self.welcome(user, namespace, dialect, link).await?
-            }
-            None => {
-                let dialect = dialect.unwrap_or(self.default_dialect(namespace));
-                let patience = Duration::from_secs(self.node.config.auth.login_timeout_seconds);
-                let socket = AnonymousSocket::new(namespace, dialect, link.clone(), patience);
-                ChatSocket::Anonymous(socket)
-            }
+        let Some(token) = token.or_else(|| bearer(handshake)) else {
+            let dialect = dialect.unwrap_or(self.default_dialect(namespace));
+            let patience = Duration::from_secs(self.node.config.auth.login_timeout_seconds);
+            let socket = AnonymousSocket::new(namespace, dialect, link.clone(), patience);
+            return Ok(Some(Connected {
+                socket: ChatSocket::Anonymous(socket),
+                sid: random_id(),
+                pid: None,
+            }));
         };
-        Ok(Some(Connected {
-            socket,
-            sid: random_id(),
-            pid: None,
-        }))
+        let connecting = async {
+            let user = self.authenticate(&token).await?;
+            if let Some(pid) = pid {
+                let back = self
+                    .readmit(user, namespace, pid, offset.as_deref(), link)
+                    .await?;
+                if back.is_some() {
+                    return Ok(back);
+                }
+                self.node.metrics.sockets_not_recovered.inc();
+            }
+            self.admit(user, namespace, dialect, link).await.map(Some)
+        };
+        tokio::time::timeout(self.node.reply_timeout(), connecting)
+            .await
+            .unwrap_or(Err(ConnectError::Unavailable))
     }
 
-    async fn connected(&self, _: &mut ChatSocket) {
+    async fn connected(&self, socket: &mut ChatSocket) {
         self.node.metrics.sockets_connected.inc();
+        if let ChatSocket::User(socket) = socket {
+            socket.begin();
+        }
     }
 
     async fn event(&self, socket: &mut ChatSocket, event: Incoming<'_>) {
@@ -173,8 +263,11 @@ impl Application for Chat {
         }
     }
 
-    async fn disconnected(&self, socket: ChatSocket, reason: DisconnectReason) {
-        if let ChatSocket::User(socket) = &socket {
+    async fn disconnected(&self, mut socket: ChatSocket, reason: DisconnectReason) {
+        if let ChatSocket::User(socket) = &mut socket {
+            if reason == DisconnectReason::ClientClosed {
+                socket.leave_on_purpose();
+            }
             tracing::debug!(user = %socket.user(), %reason, "socket disconnected");
         }
     }
@@ -191,6 +284,11 @@ fn bearer(handshake: &Handshake) -> Option<String> {
     scheme
         .eq_ignore_ascii_case("bearer")
         .then(|| token.trim().to_owned())
+}
+
+fn unavailable(error: &dyn std::fmt::Display) -> ConnectError {
+    tracing::warn!(%error, "a socket could not be connected");
+    ConnectError::Unavailable
 }
 
 fn unauthorized() -> ConnectError {

@@ -4,23 +4,25 @@ use std::sync::Arc;
 
 use confab_shared::id::{ConversationId, UserId};
 use confab_shared::model::event::{Event, Fact, UserNotice};
+use confab_shared::model::position::Position;
 use confab_shared::postgres::{conversations, until_answered};
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::backplane::Notice;
+use crate::backplane::NoticeItem;
 use crate::node::Node;
 
 /// How many conversations are read at a time to be shown.
-const CONCURRENCY: usize = 8;
+const CONCURRENCY: u32 = 8;
 
 /// Shows notices until there are no more. A user's notices about one conversation stay in order by their `seq`: a membership that
 /// has ended again is no longer found.
-pub async fn show_notices(node: Arc<Node>, mut notices: mpsc::Receiver<Notice>) {
-    let permits = Arc::new(Semaphore::new(CONCURRENCY));
-    while let Some((user, notice)) = notices.recv().await {
-        match notice {
-            UserNotice::Joined { conversation, seq } => {
+pub async fn show_notices(node: Arc<Node>, mut items: mpsc::Receiver<NoticeItem>) {
+    let permits = Arc::new(Semaphore::new(CONCURRENCY as usize));
+    while let Some(item) = items.recv().await {
+        match item {
+            NoticeItem::Show(user, position, UserNotice::Joined { conversation, seq }) => {
                 if !node.hub.users().first_sight(user, conversation, seq) {
+                    node.hub.joined(user, position, None).await;
                     continue;
                 }
                 let Ok(permit) = permits.clone().acquire_owned().await else {
@@ -28,36 +30,54 @@ pub async fn show_notices(node: Arc<Node>, mut notices: mpsc::Receiver<Notice>) 
                 };
                 let node = node.clone();
                 tokio::spawn(async move {
-                    show_joined(&node, user, conversation).await;
+                    show_joined(&node, user, position, conversation).await;
                     drop(permit);
                 });
             }
-            UserNotice::Removed {
-                conversation,
-                seq,
-                by,
-                at,
-            } => {
-                let event = Event {
-                    seq: Some(seq),
-                    at,
-                    fact: Fact::MemberRemoved { user, by },
-                };
-                node.hub.removed(user, conversation, event).await;
+            NoticeItem::Show(user, position, notice @ UserNotice::Removed { .. }) => {
+                if let Some((conversation, event)) = removal(user, &notice) {
+                    node.hub.removed(user, position, conversation, event).await;
+                }
+            }
+            NoticeItem::Flush(done) => {
+                // All permits are free when everybody is done.
+                drop(permits.acquire_many(CONCURRENCY).await);
+                // Whoever asked may have gone.
+                let _ = done.send(());
             }
         }
     }
 }
 
-async fn show_joined(node: &Node, user: UserId, conversation: ConversationId) {
+async fn show_joined(
+    node: &Node,
+    user: UserId,
+    position: Option<Position>,
+    conversation: ConversationId,
+) {
     let read = || conversations::view(&node.database, conversation, user);
     let patience = node.config.database.patience();
-    let view = until_answered(patience, "a new conversation not shown", read).await;
     // None: the user is gone from the conversation again already.
-    let Some(view) = view else { return };
-    node.hub
-        .users()
-        .show_unless_outdated(user, conversation, view.last_seq, |socket| {
-            socket.push(socket.dialect().joined(socket.namespace(), &view));
-        });
+    let view = until_answered(patience, "a new conversation not shown", read).await;
+    node.hub.joined(user, position, view).await;
+}
+
+/// The event that a notice of a removal stands for.
+pub(super) fn removal(user: UserId, notice: &UserNotice) -> Option<(ConversationId, Event)> {
+    match *notice {
+        UserNotice::Joined { .. } => None,
+        UserNotice::Removed {
+            conversation,
+            seq,
+            by,
+            at,
+        } => {
+            let event = Event {
+                seq: Some(seq),
+                at,
+                fact: Fact::MemberRemoved { user, by },
+            };
+            Some((conversation, event))
+        }
+    }
 }

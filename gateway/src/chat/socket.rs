@@ -1,6 +1,5 @@
 //! One socket's side of the chat: its events become commands, joins and refusals.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use confab_shared::id::{CommandId, ConversationId, UserId};
@@ -10,10 +9,13 @@ use confab_shared::model::conversation::ConversationKind;
 use confab_shared::model::error::{ErrorCode, Rejection, RequestError};
 use confab_shared::postgres::conversations;
 
-use crate::dialect::{self, Confirmation, Intent};
+use super::arrival::take_out;
+use super::recover::{CatchUp, held_frames};
+use crate::dialect::{self, Confirmation, Dialect, Intent};
 use crate::hub::JoinOutcome;
 use crate::hub::socket::SocketRef;
 use crate::node::Node;
+use crate::recovery::Kept;
 use crate::transport::application::Incoming;
 
 /// How often a membership is read again because memberships changed meanwhile.
@@ -23,7 +25,10 @@ const JOIN_ATTEMPTS: usize = 8;
 pub struct UserSocket {
     node: Arc<Node>,
     socket: SocketRef,
-    rooms: HashSet<ConversationId>,
+    kept: Arc<Kept>,
+    /// What its client is to be sent first, if it has come back.
+    catch_up: Option<Box<CatchUp>>,
+    left_on_purpose: bool,
 }
 
 impl std::fmt::Debug for UserSocket {
@@ -78,14 +83,34 @@ impl Drop for Answer {
 }
 
 impl UserSocket {
-    /// A socket that counts as connected from here on.
-    pub(super) fn connect(node: Arc<Node>, socket: SocketRef) -> Self {
-        node.hub.users().add(socket.clone());
+    /// A socket, which counts as connected already; with what it missed, if its client has come back.
+    pub(super) fn new(
+        node: Arc<Node>,
+        socket: SocketRef,
+        kept: Arc<Kept>,
+        catch_up: Option<CatchUp>,
+    ) -> Self {
         Self {
             node,
             socket,
-            rooms: HashSet::new(),
+            kept,
+            catch_up: catch_up.map(Box::new),
+            left_on_purpose: false,
         }
+    }
+
+    /// The client knows that it is connected: what came meanwhile goes out.
+    pub(super) fn begin(&mut self) {
+        let (socket, catch_up) = (&self.socket, self.catch_up.take());
+        socket.release(|held| match catch_up {
+            Some(catch_up) => catch_up.frames(socket, held),
+            None => held_frames(socket, held),
+        });
+    }
+
+    /// The client left by itself: it will not come back for what it misses.
+    pub(super) fn leave_on_purpose(&mut self) {
+        self.left_on_purpose = true;
     }
 
     /// Whose it is.
@@ -95,10 +120,7 @@ impl UserSocket {
 
     /// An event came.
     pub(super) async fn event(&mut self, event: Incoming<'_>) {
-        let dialect = match dialect::speaking(event.name, self.socket.dialect()) {
-            spoken @ Some(_) => self.socket.settle_dialect(spoken),
-            None => self.socket.dialect(),
-        };
+        let dialect = self.dialect_of(event.name).await;
         let answer = Answer {
             socket: self.socket.clone(),
             ack_id: event.ack_id,
@@ -123,6 +145,25 @@ impl UserSocket {
                 Ok((conversation, command)) => self.change(conversation, command, answer),
                 Err(rejection) => answer.reject(&rejection),
             },
+        }
+    }
+
+    /// The dialect of an event. The first one that a dialect knows settles the socket's.
+    async fn dialect_of(&self, event: &str) -> &'static dyn Dialect {
+        match dialect::speaking(event, self.socket.dialect()) {
+            None => self.socket.dialect(),
+            spoken @ Some(_) if self.socket.settled_dialect().is_some() => {
+                self.socket.settle_dialect(spoken)
+            }
+            spoken @ Some(_) => {
+                let dialect = self.socket.settle_dialect(spoken);
+                let noted = self.node.recovery.speaks(&self.kept, dialect.id()).await;
+                if let Err(error) = noted {
+                    // Recovered, it would speak its namespace's default until its next event.
+                    tracing::debug!(%error, "a socket's dialect not noted");
+                }
+                dialect
+            }
         }
     }
 
@@ -171,8 +212,8 @@ impl UserSocket {
 
     /// Listens to a room of which the user is a member. Joining a room again does no harm.
     async fn join(&mut self, conversation: ConversationId) -> Result<(), RequestError> {
-        let full = self.rooms.len() >= self.node.config.sockets.max_rooms;
-        if full && !self.rooms.contains(&conversation) {
+        let full = self.kept.room_count() >= self.node.config.sockets.max_rooms;
+        if full && !self.kept.is_in(conversation) {
             let message = "this socket has joined too many rooms";
             return Err(Rejection::new(ErrorCode::Conflict, message).into());
         }
@@ -183,14 +224,22 @@ impl UserSocket {
                 return Err(Rejection::not_found("conversation").into());
             };
             // Before the hub knows: whatever becomes of this task, the socket will leave what it may have joined.
-            self.rooms.insert(conversation);
+            self.kept.enter(conversation, as_of);
             match self
                 .node
                 .hub
                 .join(self.socket.clone(), conversation, as_of)
                 .await
             {
-                Ok(JoinOutcome::Joined) => return Ok(()),
+                Ok(JoinOutcome::Joined(seq)) => {
+                    // Before the client knows: what it is told has to hold wherever it comes back.
+                    let noted = self.node.recovery.joined(&self.kept, conversation, seq);
+                    return noted.await.map_err(|error| {
+                        tracing::warn!(%error, "a joined room was not noted");
+                        let message = "the room could not be joined; retry later";
+                        Rejection::new(ErrorCode::Overloaded, message).into()
+                    });
+                }
                 Ok(JoinOutcome::Recheck) => {}
                 Err(_) => break,
             }
@@ -201,9 +250,11 @@ impl UserSocket {
 
     /// Listens to a room no more. Of a room it does not listen to, only members may know that it exists.
     async fn leave(&mut self, conversation: ConversationId) -> Result<(), RequestError> {
-        if self.rooms.contains(&conversation) {
+        if self.kept.is_in(conversation) {
             self.node.hub.leave(self.socket.key(), conversation).await;
-            self.rooms.remove(&conversation);
+            if let Err(error) = self.node.recovery.left(&self.kept, conversation).await {
+                tracing::debug!(%error, "a room that was left is still in its socket's record");
+            }
             return Ok(());
         }
         match conversations::membership(&self.node.database, conversation, self.user()).await? {
@@ -215,22 +266,8 @@ impl UserSocket {
 
 impl Drop for UserSocket {
     fn drop(&mut self) {
-        if self.node.hub.users().remove(&self.socket) {
-            self.node.backplane.forget(self.socket.user());
-        }
-        let (hub, socket) = (self.node.hub.clone(), self.socket.key());
-        let rooms = std::mem::take(&mut self.rooms);
-        if rooms.is_empty() {
-            return;
-        }
-        // The hub may be busy, and nobody is left to wait for it; without a runtime there is no hub either.
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                for conversation in rooms {
-                    hub.leave(socket, conversation).await;
-                }
-            });
-        }
+        self.node.recovery.release(&self.kept, self.left_on_purpose);
+        take_out(&self.node, &self.socket, self.kept.rooms());
     }
 }
 

@@ -27,13 +27,21 @@ impl Frames {
         }
     }
 
-    /// Adds an event with one argument.
+    /// Adds an event with one argument, which clients cannot be told again.
     pub fn event<T: Serialize + ?Sized>(&mut self, name: &str, payload: &T) {
+        self.shown(name, payload, None);
+    }
+
+    /// Adds an event with one argument and, behind it, the offset that says it was seen.
+    pub fn shown<T: Serialize + ?Sized>(&mut self, name: &str, payload: &T, offset: Option<&str>) {
         let namespace = self.namespace.as_str();
         self.packet(|out| {
-            socketio::event(out, namespace, None, name)
-                .value(payload)
-                .map(socketio::ArgsWriter::finish)
+            let args = socketio::event(out, namespace, None, name).value(payload)?;
+            match offset {
+                Some(offset) => args.string(offset).finish(),
+                None => args.finish(),
+            }
+            Ok(())
         });
     }
 

@@ -63,6 +63,15 @@ impl Namespace {
     }
 }
 
+/// An event as it is shown now.
+#[derive(Debug, Clone, Copy)]
+pub struct Shown<'a> {
+    /// What happened.
+    pub event: &'a Event,
+    /// What a client gives back that has seen it: the last argument of its frame, if clients can be recovered.
+    pub offset: Option<&'a str>,
+}
+
 /// For whose eyes an event is encoded. There are no more encodings than this tells apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Audience {
@@ -128,17 +137,18 @@ pub trait Dialect: fmt::Debug + Send + Sync {
     /// What a client asks for by an event.
     fn inbound(&self, event: &str, args: Args<'_>) -> Result<Intent, Rejection>;
 
-    /// The frames that show events of a conversation, in order, to this audience. May be empty.
+    /// The frames that show events of a conversation, in order, to this audience. May be empty; at most one frame per event, so that
+    /// its offset says that all of it was seen.
     fn outbound(
         &self,
         namespace: Namespace,
         conversation: ConversationId,
-        events: &[Event],
+        events: &[Shown<'_>],
         audience: Audience,
     ) -> Bytes;
 
-    /// The frames that tell a user of a conversation it has become a member of.
-    fn joined(&self, namespace: Namespace, view: &ConversationView) -> Bytes;
+    /// The frames that tell a user of a conversation it has become a member of, with the offset as in [`Shown`].
+    fn joined(&self, namespace: Namespace, view: &ConversationView, offset: Option<&str>) -> Bytes;
 
     /// The frames that confirm an intent to the socket that had it; `ack_id` if it asked for an acknowledgement. May be empty.
     fn confirmed(

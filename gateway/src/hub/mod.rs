@@ -3,37 +3,47 @@
 //! Shows each conversation's events to everybody who listens here, once, in order of `seq`, without gaps. Owns the rooms, the
 //! connected users and the send queues. It does no I/O: what it needs from Redis or PostgreSQL it asks for by [`HubRequest`]s.
 
+mod actor;
+pub mod offset;
+mod order;
 pub mod room;
 pub mod send_queue;
-mod shard;
 pub mod socket;
+#[cfg(test)]
+pub mod test_bench;
 pub mod users;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use confab_shared::id::{ConversationId, Seq, UserId};
 use confab_shared::lifecycle::spawn_vital;
-use confab_shared::model::event::Event;
+use confab_shared::model::conversation::ConversationView;
+use confab_shared::model::event::{Event, UserNotice};
+use confab_shared::model::position::Position;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::HubConfig;
+pub use actor::HubRequest;
+use actor::{Actor, HubInput};
+use offset::Offset;
+use order::Order;
 pub use room::JoinOutcome;
-use shard::Shard;
-pub use shard::{HubRequest, ShardInput};
 use socket::SocketRef;
 use users::Users;
 
-/// How many inputs may wait for one shard. Those who feed it wait when it is full.
-const MAILBOX: usize = 8_192;
+/// How many inputs may wait for the actor. Those who feed it wait when it is full.
+const MAILBOX: usize = 32_768;
 
-/// The node's shards and users. Cheap to clone.
+/// The node's rooms and users. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Hub {
-    shards: Arc<[mpsc::Sender<ShardInput>]>,
+    mailbox: mpsc::Sender<HubInput>,
     users: Arc<Users>,
+    doubts: Arc<AtomicU64>,
 }
 
 /// The hub is shutting down.
@@ -42,28 +52,30 @@ pub struct Hub {
 pub struct HubClosed;
 
 impl Hub {
-    /// Starts the shards, which run until `stop`. Their requests come out of the receiver.
+    /// Starts the actor, which runs until `stop`. Its requests come out of the receiver. With `offsets`, what is shown says how far
+    /// whoever sees it has come.
     pub fn start(
         config: &HubConfig,
+        offsets: bool,
         stop: &CancellationToken,
     ) -> (Self, mpsc::UnboundedReceiver<HubRequest>) {
         let users = Arc::new(Users::default());
         let (requests, receiver) = mpsc::unbounded_channel();
-        let linger = Duration::from_secs(config.linger_seconds);
-        let shards = (0..config.shards)
-            .map(|_| {
-                let (mailbox, inputs) = mpsc::channel(MAILBOX);
-                let shard = Shard::new(
-                    users.clone(),
-                    requests.clone(),
-                    linger,
-                    config.max_held_events,
-                );
-                spawn_vital("hub shard", stop, shard.run(inputs));
-                mailbox
-            })
-            .collect();
-        (Self { shards, users }, receiver)
+        let (mailbox, inputs) = mpsc::channel(MAILBOX);
+        let actor = Actor::new(
+            users.clone(),
+            requests,
+            Order::new(offsets),
+            Duration::from_secs(config.linger_seconds),
+            config.max_held_events,
+        );
+        spawn_vital("hub", stop, actor.run(inputs));
+        let hub = Self {
+            mailbox,
+            users,
+            doubts: Arc::default(),
+        };
+        (hub, receiver)
     }
 
     /// The connected users.
@@ -71,15 +83,9 @@ impl Hub {
         &self.users
     }
 
-    fn shard(&self, conversation: ConversationId) -> &mpsc::Sender<ShardInput> {
-        let index =
-            usize::try_from(conversation.0.as_u64_pair().1 >> 7).unwrap_or(0) % self.shards.len();
-        &self.shards[index]
-    }
-
-    async fn send(&self, conversation: ConversationId, input: ShardInput) {
-        if self.shard(conversation).send(input).await.is_err() {
-            tracing::debug!(%conversation, "the hub is shutting down; an input is dropped");
+    async fn send(&self, input: HubInput) {
+        if self.mailbox.send(input).await.is_err() {
+            tracing::debug!("the hub is shutting down; an input is dropped");
         }
     }
 
@@ -91,41 +97,43 @@ impl Hub {
         as_of: Seq,
     ) -> Result<JoinOutcome, HubClosed> {
         let (done, outcome) = oneshot::channel();
-        self.send(
+        self.send(HubInput::Join {
+            socket,
             conversation,
-            ShardInput::Join {
-                socket,
-                conversation,
-                as_of,
-                done,
-            },
-        )
+            as_of,
+            done,
+        })
         .await;
         outcome.await.map_err(|_| HubClosed)
     }
 
     /// A socket listens no more. Takes effect before any later [`join`](Self::join) of it.
     pub async fn leave(&self, socket: u64, conversation: ConversationId) {
-        self.send(
+        self.send(HubInput::Leave {
+            socket,
             conversation,
-            ShardInput::Leave {
-                socket,
-                conversation,
-            },
-        )
+        })
         .await;
     }
 
     /// A room channel carried this.
-    pub async fn published(&self, conversation: ConversationId, payload: Bytes) {
-        self.send(conversation, ShardInput::Published(payload))
-            .await;
+    pub async fn published(&self, payload: Bytes) {
+        self.send(HubInput::Published(payload)).await;
+    }
+
+    /// A user's channel carried this.
+    pub async fn noticed(&self, user: UserId, position: Position, notice: UserNotice) {
+        self.send(HubInput::Noticed {
+            user,
+            position,
+            notice,
+        })
+        .await;
     }
 
     /// A room is subscribed, and stood at `seq` after that.
     pub async fn opened(&self, conversation: ConversationId, seq: Seq) {
-        self.send(conversation, ShardInput::Opened { conversation, seq })
-            .await;
+        self.send(HubInput::Opened { conversation, seq }).await;
     }
 
     /// What a room had missed, up to and including `up_to`; unless `complete`, more follows.
@@ -136,45 +144,90 @@ impl Hub {
         up_to: Seq,
         complete: bool,
     ) {
-        let input = ShardInput::Repaired {
+        let input = HubInput::Repaired {
             conversation,
             events,
             up_to,
             complete,
         };
-        self.send(conversation, input).await;
+        self.send(input).await;
     }
 
     /// PostgreSQL says how far a conversation has come.
     pub async fn checked(&self, conversation: ConversationId, seq: Seq) {
-        self.send(conversation, ShardInput::Checked { conversation, seq })
-            .await;
+        self.send(HubInput::Checked { conversation, seq }).await;
     }
 
-    /// A user was removed from a conversation.
-    pub async fn removed(&self, user: UserId, conversation: ConversationId, event: Event) {
-        self.send(
-            conversation,
-            ShardInput::Removed {
-                user,
-                conversation,
-                event,
-            },
-        )
+    /// A user became a member of this conversation; none: there is nothing to show (any more). `position` is where that was
+    /// announced, if it was.
+    pub async fn joined(
+        &self,
+        user: UserId,
+        position: Option<Position>,
+        view: Option<ConversationView>,
+    ) {
+        self.send(HubInput::Joined {
+            user,
+            position,
+            view: view.map(Box::new),
+        })
         .await;
+    }
+
+    /// A user was removed from a conversation. `position` is where that was announced, if it was.
+    pub async fn removed(
+        &self,
+        user: UserId,
+        position: Option<Position>,
+        conversation: ConversationId,
+        event: Event,
+    ) {
+        self.send(HubInput::Removed {
+            user,
+            position,
+            conversation,
+            event,
+        })
+        .await;
+    }
+
+    /// Whatever was announced up to here has arrived.
+    pub async fn arrived(&self, position: Position) {
+        self.send(HubInput::Arrived(position)).await;
+    }
+
+    /// Something may have been lost on the way here: until everything was compared, nobody can go on from what is shown.
+    pub async fn doubt(&self) {
+        let number = self.doubts.fetch_add(1, Ordering::SeqCst) + 1;
+        self.send(HubInput::Doubt(number)).await;
+    }
+
+    /// The last doubt. To be asked before everything is compared.
+    pub fn last_doubt(&self) -> u64 {
+        self.doubts.load(Ordering::SeqCst)
+    }
+
+    /// Everything was compared with PostgreSQL after this doubt.
+    pub async fn certain(&self, doubt: u64) {
+        self.send(HubInput::Certain(doubt)).await;
+    }
+
+    /// A socket was shown what a room stands at, though it may not have been announced.
+    pub async fn diverged(&self, conversation: ConversationId) {
+        self.send(HubInput::Diverged(conversation)).await;
+    }
+
+    /// How far the node has come: whatever was announced before is in the sockets' queues.
+    pub async fn offset(&self) -> Result<Offset, HubClosed> {
+        let (answer, offset) = oneshot::channel();
+        self.send(HubInput::Offset(answer)).await;
+        offset.await.map_err(|_| HubClosed)
     }
 
     /// The rooms that are open on this node.
     pub async fn rooms(&self) -> Vec<ConversationId> {
-        let mut rooms = Vec::new();
-        for shard in self.shards.iter() {
-            let (answer, receiver) = oneshot::channel();
-            if shard.send(ShardInput::Rooms(answer)).await.is_ok()
-                && let Ok(mut some) = receiver.await
-            {
-                rooms.append(&mut some);
-            }
-        }
-        rooms
+        let (answer, rooms) = oneshot::channel();
+        self.send(HubInput::Rooms(answer)).await;
+        rooms.await.unwrap_or_default()
     }
 }

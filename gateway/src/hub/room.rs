@@ -8,10 +8,12 @@ use std::time::Instant;
 use bytes::Bytes;
 use confab_shared::id::{ConversationId, Seq, UserId};
 use confab_shared::model::event::{Event, Fact};
+use confab_shared::model::position::Position;
 
+use super::order::Order;
 use super::socket::SocketRef;
 use super::users::Users;
-use crate::dialect::{Audience, Dialect, Namespace};
+use crate::dialect::{Audience, Dialect, Namespace, Shown};
 
 /// The most events in one chunk of frames: a long repair or a burst must not fill a socket's queue with one push.
 const MAX_CHUNK: usize = 64;
@@ -28,8 +30,8 @@ pub enum Wish {
 /// What became of an attempt to join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JoinOutcome {
-    /// Live events flow to the socket from here on.
-    Joined,
+    /// Live events after this one flow to the socket from here on.
+    Joined(Seq),
     /// Memberships changed since the caller looked: look again.
     Recheck,
 }
@@ -44,6 +46,18 @@ enum Phase {
     /// Something after `seq` is missing: what comes later is held back.
     Repairing,
 }
+
+/// What a room needs of the node while it shows something.
+#[derive(Debug)]
+pub struct Stage<'a> {
+    /// The connected users.
+    pub users: &'a Users,
+    /// The node's place in the order of announcements.
+    pub order: &'a mut Order,
+}
+
+/// An event, and where it was announced; nowhere, if it was read from PostgreSQL.
+type Placed = (Option<Position>, Event);
 
 /// Sockets for whom an event looks the same.
 #[derive(Debug)]
@@ -64,6 +78,10 @@ pub struct Room {
     baseline: Seq,
     /// The last change of memberships that the room knows to have happened, its baseline included.
     membership_seq: Seq,
+    /// The last change whose announcement has arrived.
+    announced: Seq,
+    /// Whether what was shown differs from what was announced: a gap is open, or its repair went ahead of the announcements.
+    diverged: bool,
     groups: Vec<Group>,
     held: BTreeMap<Seq, Event>,
     held_overflowed: bool,
@@ -80,6 +98,8 @@ impl Room {
             seq: Seq(0),
             baseline: Seq(0),
             membership_seq: Seq(0),
+            announced: Seq(0),
+            diverged: false,
             groups: Vec::new(),
             held: BTreeMap::new(),
             held_overflowed: false,
@@ -119,13 +139,13 @@ impl Room {
     }
 
     /// The room's channel is subscribed and the conversation had come to `seq` after that.
-    pub fn opened(&mut self, seq: Seq, users: &Users) -> Option<Wish> {
+    pub fn opened(&mut self, seq: Seq, stage: &mut Stage<'_>) -> Option<Wish> {
         if self.is_open() {
-            return self.checked(seq);
+            return self.checked(seq, stage.order);
         }
         self.phase = Phase::Live;
         (self.seq, self.baseline, self.membership_seq) = (seq, seq, seq);
-        self.release(users)
+        self.release(stage)
     }
 
     /// A socket joins, whose membership its caller read when the conversation stood at `as_of`.
@@ -157,68 +177,102 @@ impl Room {
         {
             group.sockets.push(socket);
         }
-        JoinOutcome::Joined
+        JoinOutcome::Joined(self.seq)
     }
 
     /// A socket leaves.
-    pub fn leave(&mut self, socket: u64, now: Instant) {
+    pub fn leave(&mut self, socket: u64, now: Instant, order: &mut Order) {
         self.retain(|other| other.key() != socket);
         self.touch(now);
+        self.place(order);
     }
 
-    /// Events came over the channel.
-    pub fn receive(&mut self, events: Vec<Event>, users: &Users) -> Option<Wish> {
+    /// Events came over the channel, announced at `position` and the places behind it.
+    pub fn receive(
+        &mut self,
+        position: Position,
+        events: Vec<Event>,
+        stage: &mut Stage<'_>,
+    ) -> Option<Wish> {
+        let last = position.plus(events.len().saturating_sub(1));
         let mut ready = Vec::with_capacity(events.len());
         let mut expected = self.seq.next();
-        for event in events {
+        for (index, event) in events.into_iter().enumerate() {
+            self.announced = self.announced.max(event.seq.unwrap_or_default());
+            let position = Some(position.plus(index));
             match event.seq {
                 // What has no place in the order is shown as it comes, and only by a room that shows things.
-                None if self.is_open() => ready.push(event),
+                None if self.is_open() => ready.push((position, event)),
                 None => {}
                 Some(seq) if self.phase == Phase::Live && seq == expected && announces(&event) => {
                     expected = seq.next();
-                    ready.push(event);
+                    ready.push((position, event));
                 }
                 Some(seq) if self.is_open() && seq < expected => {}
                 Some(seq) => self.hold(seq, event),
             }
         }
-        self.show(&ready, users);
-        if self.phase == Phase::Live {
-            self.release(users)
+        self.show(&ready, stage);
+        stage.order.advance(last);
+        let wish = if self.phase == Phase::Live {
+            self.release(stage)
         } else {
             None
-        }
+        };
+        self.place(stage.order);
+        wish
     }
 
     /// The changes after what was shown, up to and including `up_to`, were read; unless `complete`, more of them follow.
     pub fn repaired(
         &mut self,
-        events: &[Event],
+        events: Vec<Event>,
         up_to: Seq,
         complete: bool,
-        users: &Users,
+        stage: &mut Stage<'_>,
     ) -> Option<Wish> {
         if self.phase != Phase::Repairing {
             // Read for a room of this name that was let go meanwhile.
             return None;
         }
-        let fresh = events
-            .iter()
-            .position(|event| event.seq.is_none_or(|seq| seq > self.seq))
-            .unwrap_or(events.len());
-        self.show(&events[fresh..], users);
+        let shown = self.seq;
+        let fresh: Vec<Placed> = events
+            .into_iter()
+            .skip_while(|event| event.seq.is_some_and(|seq| seq <= shown))
+            .map(|event| (None, event))
+            .collect();
+        self.show(&fresh, stage);
         self.seq = self.seq.max(up_to);
         if !complete {
+            self.place(stage.order);
             return None;
         }
         self.phase = Phase::Live;
-        self.release(users)
+        let wish = self.release(stage);
+        self.place(stage.order);
+        wish
     }
 
     /// The conversation is known to have come to `seq`.
-    pub fn checked(&mut self, seq: Seq) -> Option<Wish> {
-        (self.phase == Phase::Live && self.seq < seq).then(|| self.repair())
+    pub fn checked(&mut self, seq: Seq, order: &mut Order) -> Option<Wish> {
+        let wish = (self.phase == Phase::Live && self.seq < seq).then(|| self.repair());
+        self.place(order);
+        wish
+    }
+
+    /// A socket was shown what the room stands at, though it may not have been announced.
+    pub fn diverge(&mut self, order: &mut Order) {
+        self.diverged = true;
+        self.place(order);
+    }
+
+    /// Tells the node's order whether the announcements say where this room stands.
+    fn place(&mut self, order: &mut Order) {
+        if self.phase == Phase::Live && self.announced == self.seq {
+            self.diverged = false;
+        }
+        let differs = self.diverged && !self.groups.is_empty();
+        order.except_room(self.conversation, differs.then_some(self.seq));
     }
 
     /// Keeps an event until what comes before it is there.
@@ -233,7 +287,7 @@ impl Room {
     }
 
     /// Shows what was held back, as far as there is no gap, and asks for a repair where there is one.
-    fn release(&mut self, users: &Users) -> Option<Wish> {
+    fn release(&mut self, stage: &mut Stage<'_>) -> Option<Wish> {
         let overflowed = std::mem::take(&mut self.held_overflowed);
         let mut ready = Vec::new();
         let mut expected = self.seq.next();
@@ -245,43 +299,69 @@ impl Room {
             let event = entry.remove();
             if seq == expected {
                 expected = seq.next();
-                ready.push(event);
+                ready.push((None, event));
             }
         }
-        self.show(&ready, users);
+        self.show(&ready, stage);
         (overflowed || !self.held.is_empty()).then(|| self.repair())
     }
 
     fn repair(&mut self) -> Wish {
         self.phase = Phase::Repairing;
+        self.diverged = true;
         Wish::Repair(self.seq)
     }
 
     /// Shows events in order to everybody who listens. A removed member's sockets see their removal and nothing after it.
-    fn show(&mut self, events: &[Event], users: &Users) {
+    fn show(&mut self, events: &[Placed], stage: &mut Stage<'_>) {
         let mut rest = events;
         while !rest.is_empty() {
             let removal = rest
                 .iter()
-                .position(|event| matches!(event.fact, Fact::MemberRemoved { .. }));
+                .position(|(_, event)| matches!(event.fact, Fact::MemberRemoved { .. }));
             let until = removal.map_or(rest.len(), |index| index + 1);
             let (now, later) = rest.split_at(until.min(MAX_CHUNK));
-            self.fan_out(now);
-            for event in now {
-                self.note(event, users);
+            let stamps: Vec<Option<Box<str>>> = now
+                .iter()
+                .map(|(position, event)| self.stamp(*position, event, stage.order))
+                .collect();
+            let shown: Vec<Shown<'_>> = now
+                .iter()
+                .zip(&stamps)
+                .map(|((_, event), stamp)| Shown {
+                    event,
+                    offset: stamp.as_deref(),
+                })
+                .collect();
+            self.fan_out(&shown);
+            for shown in &shown {
+                self.note(*shown, stage.users);
             }
             rest = later;
         }
     }
 
+    /// What a frame carries that shows this event now.
+    fn stamp(&self, at: Option<Position>, event: &Event, order: &mut Order) -> Option<Box<str>> {
+        if let Some(position) = at {
+            order.advance(position);
+        }
+        // Held back or read: where it was announced says nothing about what was shown.
+        if at.is_none() || self.diverged {
+            order.except_room(self.conversation, Some(event.seq.unwrap_or(self.seq)));
+        }
+        order.stamp()
+    }
+
     /// Takes an event into account that has just been shown.
-    fn note(&mut self, event: &Event, users: &Users) {
+    fn note(&mut self, shown: Shown<'_>, users: &Users) {
+        let event = shown.event;
         let Some(seq) = event.seq else { return };
         self.seq = seq;
         match &event.fact {
             Fact::MemberRemoved { user, .. } => {
                 self.membership_seq = seq;
-                self.expel(*user, event, users);
+                self.expel(*user, shown, users);
             }
             Fact::MembersAdded { .. } => self.membership_seq = seq,
             Fact::ConversationCreated { .. }
@@ -294,7 +374,7 @@ impl Room {
     }
 
     /// A member was removed: those of its sockets that had not joined learn it too, and all of them are out.
-    fn expel(&mut self, user: UserId, event: &Event, users: &Users) {
+    fn expel(&mut self, user: UserId, shown: Shown<'_>, users: &Users) {
         for socket in users.sockets(user) {
             let listens = self
                 .groups
@@ -302,10 +382,10 @@ impl Room {
                 .flat_map(|group| &group.sockets)
                 .any(|other| other.key() == socket.key());
             if !listens {
-                show_to(&socket, self.conversation, event);
+                show_to(&socket, self.conversation, shown);
             }
         }
-        if let Some(seq) = event.seq {
+        if let Some(seq) = shown.event.seq {
             users.first_sight(user, self.conversation, seq);
         }
         self.retain(|socket| socket.user() != user);
@@ -320,7 +400,7 @@ impl Room {
 
     /// Encodes events once per group (and once more per sender, who alone sees its own `tempId`) and queues them. A socket whose
     /// session is ending listens no more.
-    fn fan_out(&mut self, events: &[Event]) {
+    fn fan_out(&mut self, events: &[Shown<'_>]) {
         let senders: Vec<UserId> = events.iter().filter_map(sender_with_temp_id).collect();
         let conversation = self.conversation;
         for Group {
@@ -333,6 +413,9 @@ impl Room {
             let shared = encode(Audience::Others);
             let mut own: Vec<(UserId, Bytes)> = Vec::new();
             sockets.retain(|socket| {
+                if socket.holds_back() && socket.hold(conversation, events) {
+                    return true;
+                }
                 let user = socket.user();
                 if !senders.contains(&user) {
                     return shared.is_empty() || socket.push(shared.clone());
@@ -353,8 +436,11 @@ impl Room {
 }
 
 /// Shows one event of a conversation to one socket, whether or not it listens to the room.
-pub fn show_to(socket: &SocketRef, conversation: ConversationId, event: &Event) {
-    let events = std::slice::from_ref(event);
+pub fn show_to(socket: &SocketRef, conversation: ConversationId, shown: Shown<'_>) {
+    let events = std::slice::from_ref(&shown);
+    if socket.holds_back() && socket.hold(conversation, events) {
+        return;
+    }
     let frames =
         socket
             .dialect()
@@ -367,8 +453,8 @@ fn announces(event: &Event) -> bool {
     !matches!(event.fact, Fact::Advanced)
 }
 
-fn sender_with_temp_id(event: &Event) -> Option<UserId> {
-    match &event.fact {
+fn sender_with_temp_id(shown: &Shown<'_>) -> Option<UserId> {
+    match &shown.event.fact {
         Fact::MessageStored {
             message,
             temp_id: Some(_),

@@ -1,13 +1,44 @@
 //! A socket as the rest of the node sees it: somebody to send to.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use confab_shared::id::UserId;
+use confab_shared::id::{ConversationId, Seq, UserId};
+use confab_shared::model::event::Event;
+use parking_lot::Mutex;
 
 use super::send_queue::SendQueue;
-use crate::dialect::{Dialect, Namespace};
+use crate::dialect::{Dialect, Namespace, Shown};
+use crate::session::DisconnectReason;
+
+/// The most that is held back for a socket that is being connected.
+const MAX_HELD: usize = 8_192;
+
+/// What came for a socket before it was told that it is connected.
+#[derive(Debug)]
+pub enum Held {
+    /// An event of a room.
+    Event {
+        /// Which room.
+        conversation: ConversationId,
+        /// What happened.
+        event: Event,
+        /// As its frame would have carried it.
+        offset: Option<Box<str>>,
+    },
+    /// A notice about a conversation, encoded.
+    Notice {
+        /// Which conversation.
+        conversation: ConversationId,
+        /// The change that it tells of.
+        seq: Seq,
+        /// Its frames.
+        frames: Bytes,
+    },
+    /// Anything else.
+    Frames(Bytes),
+}
 
 /// One socket: a session in a namespace, speaking one dialect, belonging to one user.
 #[derive(Debug)]
@@ -19,6 +50,9 @@ pub struct Socket {
     dialect: OnceLock<&'static dyn Dialect>,
     queue: Arc<SendQueue>,
     in_flight: AtomicUsize,
+    holds_back: AtomicBool,
+    /// What is held back; none once the socket is connected.
+    held: Mutex<Option<Vec<Held>>>,
 }
 
 /// A shared reference to a socket.
@@ -27,7 +61,7 @@ pub type SocketRef = Arc<Socket>;
 static NEXT_KEY: AtomicU64 = AtomicU64::new(1);
 
 impl Socket {
-    /// A socket of a user. It speaks `dialect` if that is given, else the one of its first event, and `default_dialect` until then.
+    /// A socket of a user. Until it is [released](Self::release), whatever comes for it is held back. It speaks `dialect` if that is given, else the one of its first event, and `default_dialect` until then.
     pub fn new(
         user: UserId,
         namespace: Namespace,
@@ -43,6 +77,8 @@ impl Socket {
             dialect: OnceLock::new(),
             queue,
             in_flight: AtomicUsize::new(0),
+            holds_back: AtomicBool::new(true),
+            held: Mutex::new(Some(Vec::new())),
         };
         if let Some(dialect) = dialect {
             socket.dialect.get_or_init(|| dialect);
@@ -70,6 +106,11 @@ impl Socket {
         self.dialect.get().copied().unwrap_or(self.default_dialect)
     }
 
+    /// The dialect that it speaks, once that is settled.
+    pub fn settled_dialect(&self) -> Option<&'static dyn Dialect> {
+        self.dialect.get().copied()
+    }
+
     /// Fixes the dialect at the socket's first event, if nothing fixed it before. `spoken` is the dialect that knows the event.
     pub fn settle_dialect(&self, spoken: Option<&'static dyn Dialect>) -> &'static dyn Dialect {
         *self
@@ -79,7 +120,74 @@ impl Socket {
 
     /// Queues frames for the client. False if its session is ending.
     pub fn push(&self, frames: Bytes) -> bool {
+        if self.holds_back() {
+            let mut held = self.held.lock();
+            if let Some(held) = held.as_mut() {
+                return self.keep(held, Held::Frames(frames));
+            }
+        }
         self.queue.push(frames)
+    }
+
+    /// Queues the frames of a notice about a conversation.
+    pub fn push_notice(&self, conversation: ConversationId, seq: Seq, frames: Bytes) -> bool {
+        if self.holds_back() {
+            let mut held = self.held.lock();
+            if let Some(held) = held.as_mut() {
+                let notice = Held::Notice {
+                    conversation,
+                    seq,
+                    frames,
+                };
+                return self.keep(held, notice);
+            }
+        }
+        self.queue.push(frames)
+    }
+
+    /// Whether what comes may have to be held back: its client has not been told yet that it is connected.
+    pub fn holds_back(&self) -> bool {
+        self.holds_back.load(Ordering::Acquire)
+    }
+
+    /// Holds events of a room back. False if the socket has been released meanwhile: then they are to be shown.
+    pub fn hold(&self, conversation: ConversationId, events: &[Shown<'_>]) -> bool {
+        let mut held = self.held.lock();
+        let Some(held) = held.as_mut() else {
+            return false;
+        };
+        for shown in events {
+            let event = Held::Event {
+                conversation,
+                event: shown.event.clone(),
+                offset: shown.offset.map(Box::from),
+            };
+            self.keep(held, event);
+        }
+        true
+    }
+
+    fn keep(&self, held: &mut Vec<Held>, one: Held) -> bool {
+        if held.len() >= MAX_HELD {
+            // It never became ready; its client comes back and tries again.
+            self.queue.close(DisconnectReason::Unavailable);
+            return false;
+        }
+        held.push(one);
+        true
+    }
+
+    /// The client knows that it is connected. `encode` makes frames of what was held back; they go out before anything that comes
+    /// later.
+    pub fn release(&self, encode: impl FnOnce(Vec<Held>) -> Vec<Bytes>) {
+        let mut held = self.held.lock();
+        let Some(waiting) = held.take() else { return };
+        for frames in encode(waiting) {
+            if !frames.is_empty() {
+                self.queue.push(frames);
+            }
+        }
+        self.holds_back.store(false, Ordering::Release);
     }
 
     /// The queue of its session.

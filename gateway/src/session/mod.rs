@@ -32,6 +32,8 @@ pub enum DisconnectReason {
     Unavailable,
     /// The server ended it: the socket never said who it is.
     Unauthenticated,
+    /// Its client has come back on another connection.
+    Superseded,
 }
 
 impl DisconnectReason {
@@ -49,13 +51,17 @@ impl DisconnectReason {
             Self::Draining => "draining",
             Self::Unavailable => "unavailable",
             Self::Unauthenticated => "unauthenticated",
+            Self::Superseded => "superseded",
         }
     }
 
     /// The WebSocket close code that tells the client (RFC 6455, 7.4.1; 1012 and 1013 are registered with IANA).
     pub fn close_code(self) -> u16 {
         match self {
-            Self::ClientClosed | Self::TransportClosed | Self::Unauthenticated => 1000,
+            Self::ClientClosed
+            | Self::TransportClosed
+            | Self::Unauthenticated
+            | Self::Superseded => 1000,
             Self::Draining => 1012,
             Self::SlowConsumer | Self::Unavailable => 1013,
             Self::ProtocolViolation => 1002,

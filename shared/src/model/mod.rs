@@ -10,4 +10,5 @@ pub mod conversation;
 pub mod error;
 pub mod event;
 pub mod message;
+pub mod position;
 pub mod timestamp;

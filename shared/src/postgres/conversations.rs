@@ -223,6 +223,38 @@ pub async fn last_seqs(
         .await
 }
 
+/// How a user stands to a conversation, and how that has come along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
+pub struct Place {
+    /// Which.
+    #[sqlx(rename = "id")]
+    pub conversation: ConversationId,
+    /// Its last change.
+    pub last_seq: Seq,
+    /// When that was.
+    pub changed_at: Timestamp,
+    /// Whether the user is a member at present.
+    pub is_member: bool,
+}
+
+/// How a user stands to these conversations. Those that do not exist are left out.
+pub async fn places(
+    pool: &PgPool,
+    user: UserId,
+    conversations: &[ConversationId],
+) -> Result<Vec<Place>, sqlx::Error> {
+    sqlx::query_as(
+        "SELECT c.id, c.last_seq, c.changed_at, s.user_id IS NOT NULL AS is_member
+         FROM conversations c
+         LEFT JOIN memberships s ON s.conversation_id = c.id AND s.user_id = $1 AND s.left_at IS NULL
+         WHERE c.id = ANY($2)",
+    )
+    .bind(user)
+    .bind(conversations)
+    .fetch_all(pool)
+    .await
+}
+
 /// Which conversations these users have been added to, each since its own moment, that moment included, and by which change.
 pub async fn joined_since(
     pool: &PgPool,

@@ -9,8 +9,12 @@ use crate::id::{ConversationId, NodeId, Partition, UserId};
 pub const WORKERS: &str = "workers";
 /// The one field of an ingress entry: a [`CommandEnvelope`](crate::model::command::CommandEnvelope) as JSON.
 pub const COMMAND_FIELD: &str = "c";
-/// The one field of a history entry: a [`RoomBatch`](crate::model::event::RoomBatch) as JSON.
+/// The field of a history entry: a [`RoomBatch`](crate::model::event::RoomBatch) as JSON.
 pub const BATCH_FIELD: &str = "b";
+/// The field that marks a history entry before which others were thrown away.
+pub const BROKEN_FIELD: &str = "x";
+/// The one field of a user's history entry: a [`UserNotice`](crate::model::event::UserNotice) as JSON.
+pub const NOTICE_FIELD: &str = "n";
 
 /// The names, for a deployment with a fixed number of partitions.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +38,8 @@ impl Keyspace {
         conversation.partition(self.partitions)
     }
 
-    /// String: what Redis's memory is called. Random, set when absent; another value (or none) means that Redis lost its memory.
+    /// String: what Redis's memory is called, `<microseconds when it was named>:<random>`, set when absent. Another value (or none)
+    /// means that Redis lost its memory; nothing from before it was named is complete.
     pub fn epoch() -> &'static str {
         "confab:epoch"
     }
@@ -59,9 +64,15 @@ impl Keyspace {
         format!("confab:{{{partition}}}:lease")
     }
 
-    /// String: the last position given out on this partition.
-    pub fn position(partition: Partition) -> String {
-        format!("confab:{{{partition}}}:position")
+    /// String: the last microsecond given out as a position. One for all partitions, so that positions order all events; on a
+    /// Redis Cluster it would have to be one per slot.
+    pub fn position() -> &'static str {
+        "confab:position"
+    }
+
+    /// String: for how long histories keep events, in milliseconds. Whoever reads them must not look further back.
+    pub fn history_window() -> &'static str {
+        "confab:history_window"
     }
 
     /// Stream, worker → gateways: a conversation's last events, for as long as a client may come back for them.
@@ -83,6 +94,16 @@ impl Keyspace {
     /// Channel, worker → gateways: what concerns a user whatever it has joined.
     pub fn user(user: UserId) -> String {
         format!("confab:user:{user}")
+    }
+
+    /// Stream, worker → gateways: a user's last notices, for as long as a client may come back for them.
+    pub fn user_history(user: UserId) -> String {
+        format!("confab:user:{user}:history")
+    }
+
+    /// Hash, gateway → gateway: what has to be known of a socket to recover it, by its private id.
+    pub fn session(pid: &str) -> String {
+        format!("confab:session:{pid}")
     }
 
     /// Channel, worker → one gateway: replies to its commands.

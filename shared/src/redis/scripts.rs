@@ -41,3 +41,23 @@ pub fn ingress_ack() -> Script {
 pub fn fan_out() -> Script {
     Script::from_lua(include_str!("scripts/fan_out.lua"))
 }
+
+/// Appends notices to users' histories and publishes them.
+pub fn notify() -> Script {
+    Script::from_lua(include_str!("scripts/notify.lua"))
+}
+
+/// What Redis's memory is called.
+pub fn epoch() -> Script {
+    Script::from_lua(include_str!("scripts/epoch.lua"))
+}
+
+/// Hands a socket's record to another node.
+pub fn session_adopt() -> Script {
+    Script::from_lua(include_str!("scripts/session_adopt.lua"))
+}
+
+/// Publishes the present position on a channel.
+pub fn tick() -> Script {
+    Script::from_lua(include_str!("scripts/tick.lua"))
+}

@@ -40,8 +40,8 @@ impl Db {
     pub(crate) async fn group(&self, members: &[UserId]) -> ConversationId {
         let (id, now) = (ConversationId::generate(), Timestamp::now());
         sqlx::query(
-            "INSERT INTO conversations (id, kind, created_by, last_seq, created_at, updated_at)
-             VALUES ($1, 'group', $2, 1, $3, $3)",
+            "INSERT INTO conversations (id, kind, created_by, last_seq, created_at, updated_at, changed_at)
+             VALUES ($1, 'group', $2, 1, $3, $3, $3)",
         )
         .bind(id)
         .bind(members[0])

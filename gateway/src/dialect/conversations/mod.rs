@@ -9,9 +9,8 @@ use confab_gateway_protocol::json::Args;
 use confab_shared::id::ConversationId;
 use confab_shared::model::conversation::ConversationView;
 use confab_shared::model::error::Rejection;
-use confab_shared::model::event::Event;
 
-use super::{Audience, Confirmation, Dialect, Intent, Namespace};
+use super::{Audience, Confirmation, Dialect, Intent, Namespace, Shown};
 
 /// The `conversations` dialect.
 #[derive(Debug)]
@@ -34,14 +33,14 @@ impl Dialect for Conversations {
         &self,
         namespace: Namespace,
         conversation: ConversationId,
-        events: &[Event],
+        events: &[Shown<'_>],
         audience: Audience,
     ) -> Bytes {
         outbound::events(namespace, conversation, events, audience)
     }
 
-    fn joined(&self, namespace: Namespace, view: &ConversationView) -> Bytes {
-        outbound::joined(namespace, view)
+    fn joined(&self, namespace: Namespace, view: &ConversationView, offset: Option<&str>) -> Bytes {
+        outbound::joined(namespace, view, offset)
     }
 
     fn confirmed(

@@ -4,12 +4,12 @@ use bytes::Bytes;
 use confab_shared::id::{ConversationId, MessageId, UserId};
 use confab_shared::model::conversation::ConversationView;
 use confab_shared::model::error::{ErrorCode, Rejection};
-use confab_shared::model::event::{Event, Fact};
+use confab_shared::model::event::Fact;
 use confab_shared::model::timestamp::Timestamp;
 use serde::Serialize;
 
 use super::shape::{self, ConversationJson, MessageJson, ParticipantJson};
-use crate::dialect::{Audience, Confirmation, Frames, Namespace};
+use crate::dialect::{Audience, Confirmation, Frames, Namespace, Shown};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -116,17 +116,18 @@ struct Failure<'a> {
 pub(super) fn events(
     namespace: Namespace,
     conversation: ConversationId,
-    events: &[Event],
+    events: &[Shown<'_>],
     audience: Audience,
 ) -> Bytes {
     let mut frames = Frames::new(namespace);
-    for event in events {
-        write(&mut frames, conversation, event, audience);
+    for shown in events {
+        write(&mut frames, conversation, *shown, audience);
     }
     frames.finish()
 }
 
-fn write(frames: &mut Frames, conversation: ConversationId, event: &Event, audience: Audience) {
+fn write(frames: &mut Frames, conversation: ConversationId, shown: Shown<'_>, audience: Audience) {
+    let Shown { event, offset } = shown;
     match &event.fact {
         // Its members learn of it on their own channels; a hint has no words.
         Fact::ConversationCreated { .. } | Fact::Advanced => {}
@@ -134,25 +135,27 @@ fn write(frames: &mut Frames, conversation: ConversationId, event: &Event, audie
             let own = audience == Audience::Sender(message.sender.id);
             let temp_id = temp_id.as_deref().filter(|_| own);
             let message = MessageJson::new(message, temp_id);
-            frames.event(
+            frames.shown(
                 "newMessage",
                 &OfMessage {
                     message,
                     conversation_id: conversation,
                 },
+                offset,
             );
         }
         Fact::MessageEdited { message } => {
             let message = MessageJson::new(message, None);
-            frames.event(
+            frames.shown(
                 "messageUpdated",
                 &OfMessage {
                     message,
                     conversation_id: conversation,
                 },
+                offset,
             );
         }
-        Fact::MessageDeleted { message, by } => frames.event(
+        Fact::MessageDeleted { message, by } => frames.shown(
             "messageDeleted",
             &MessageDeleted {
                 message_id: *message,
@@ -160,12 +163,13 @@ fn write(frames: &mut Frames, conversation: ConversationId, event: &Event, audie
                 deleted_by: *by,
                 deleted_at: event.at,
             },
+            offset,
         ),
         Fact::MessagesRead {
             user,
             message: Some(message),
             ..
-        } => frames.event(
+        } => frames.shown(
             "messageRead",
             &MessageRead {
                 message_id: *message,
@@ -173,44 +177,48 @@ fn write(frames: &mut Frames, conversation: ConversationId, event: &Event, audie
                 read_by: *user,
                 read_at: event.at,
             },
+            offset,
         ),
         Fact::MessagesRead {
             user,
             message: None,
             ..
-        } => frames.event(
+        } => frames.shown(
             "conversationRead",
             &ConversationRead {
                 conversation_id: conversation,
                 read_by: *user,
                 read_at: event.at,
             },
+            offset,
         ),
         Fact::MembersAdded { members } => {
             let participants = members.iter().map(ParticipantJson::new).collect();
-            frames.event(
+            frames.shown(
                 "participantsAdded",
                 &ParticipantsAdded {
                     conversation_id: conversation,
                     participants,
                 },
+                offset,
             );
         }
-        Fact::MemberRemoved { user, by } => frames.event(
+        Fact::MemberRemoved { user, by } => frames.shown(
             "participantRemoved",
             &ParticipantRemoved {
                 conversation_id: conversation,
                 user_id: *user,
                 removed_by: *by,
             },
+            offset,
         ),
     }
 }
 
 /// A conversation that the user has become a member of.
-pub(super) fn joined(namespace: Namespace, view: &ConversationView) -> Bytes {
+pub(super) fn joined(namespace: Namespace, view: &ConversationView, offset: Option<&str>) -> Bytes {
     let mut frames = Frames::new(namespace);
-    frames.event("conversationCreated", &ConversationJson::new(view));
+    frames.shown("conversationCreated", &ConversationJson::new(view), offset);
     frames.finish()
 }
 

@@ -18,7 +18,7 @@ use confab_shared::model::message::Message;
 use confab_shared::model::timestamp::Timestamp;
 
 use super::Conversations;
-use crate::dialect::{Audience, Confirmation, Dialect, Namespace};
+use crate::dialect::{Audience, Confirmation, Dialect, Namespace, Shown};
 
 fn golden(name: &str, actual: &str) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -181,10 +181,14 @@ fn server_to_client() {
     ];
     let mut actual = String::new();
     for (label, fact) in facts {
-        let event = [Event {
+        let event = Event {
             seq: Some(Seq(7)),
             at: at(3),
             fact,
+        };
+        let event = [Shown {
+            event: &event,
+            offset: Some("1735787043500000-1"),
         }];
         let others =
             Conversations.outbound(Namespace::Chat, conversation(), &event, Audience::Others);
@@ -208,7 +212,7 @@ fn server_to_one_client() {
     lines(
         &mut actual,
         "joined",
-        &Conversations.joined(Namespace::Root, &view()),
+        &Conversations.joined(Namespace::Root, &view(), Some("1735787043500000-1")),
     );
 
     let temp_id = TempId::parse("t-1").unwrap();
@@ -256,12 +260,12 @@ fn several_events_are_one_chunk_in_order() {
             by: user(1),
         },
     };
-    let frames = Conversations.outbound(
-        Namespace::Chat,
-        conversation(),
-        &[event(1), event(2), event(3)],
-        Audience::Others,
-    );
+    let events = [event(1), event(2), event(3)];
+    let shown = events.each_ref().map(|event| Shown {
+        event,
+        offset: None,
+    });
+    let frames = Conversations.outbound(Namespace::Chat, conversation(), &shown, Audience::Others);
     let texts = texts(&frames);
     assert_eq!(texts.len(), 3);
     for (index, text) in texts.iter().enumerate() {

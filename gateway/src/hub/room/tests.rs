@@ -19,7 +19,9 @@ static DIALECT: Conversations = Conversations;
 
 fn socket(user: UserId) -> SocketRef {
     let queue = Arc::new(SendQueue::new(1 << 20));
-    Socket::new(user, Namespace::Chat, Some(&DIALECT), &DIALECT, queue)
+    let socket = Socket::new(user, Namespace::Chat, Some(&DIALECT), &DIALECT, queue);
+    socket.release(|_| Vec::new());
+    socket
 }
 
 /// What a socket was sent, as the numbers of deleted messages (which stand for seqs here) and 0 for a removal.
@@ -55,20 +57,75 @@ fn deleted(seq: i64) -> Event {
     )
 }
 
-fn open_room(at: i64) -> (Room, Users) {
-    let (mut room, users) = (Room::new(ConversationId::generate(), 8), Users::default());
-    assert_eq!(room.opened(Seq(at), &users), None);
-    (room, users)
+/// A room with the rest of the node that it needs.
+struct Scene {
+    room: Room,
+    users: Users,
+    order: Order,
+    position: Position,
+}
+
+impl Scene {
+    fn new(max_held: usize) -> Self {
+        Self {
+            room: Room::new(ConversationId::generate(), max_held),
+            users: Users::default(),
+            order: Order::new(true),
+            position: Position::default(),
+        }
+    }
+
+    fn open(at: i64) -> Self {
+        let mut scene = Self::new(8);
+        assert_eq!(scene.opened(at), None);
+        scene
+    }
+
+    fn with(
+        &mut self,
+        act: impl FnOnce(&mut Room, &mut Stage<'_>) -> Option<Wish>,
+    ) -> Option<Wish> {
+        let mut stage = Stage {
+            users: &self.users,
+            order: &mut self.order,
+        };
+        act(&mut self.room, &mut stage)
+    }
+
+    fn opened(&mut self, seq: i64) -> Option<Wish> {
+        self.with(|room, stage| room.opened(Seq(seq), stage))
+    }
+
+    fn receive(&mut self, events: Vec<Event>) -> Option<Wish> {
+        self.position.micros += 1;
+        let position = self.position;
+        self.with(|room, stage| room.receive(position, events, stage))
+    }
+
+    fn repaired(&mut self, events: Vec<Event>, up_to: i64, complete: bool) -> Option<Wish> {
+        self.with(|room, stage| room.repaired(events, Seq(up_to), complete, stage))
+    }
+
+    fn checked(&mut self, seq: i64) -> Option<Wish> {
+        self.with(|room, stage| room.checked(Seq(seq), stage.order))
+    }
+
+    fn leave(&mut self, socket: u64) {
+        self.room.leave(socket, Instant::now(), &mut self.order);
+    }
 }
 
 #[test]
 fn events_are_shown_once_in_order() {
-    let (mut room, users) = open_room(4);
+    let mut scene = Scene::open(4);
     let listener = socket(UserId::generate());
-    assert_eq!(room.join(listener.clone(), Seq(4)), JoinOutcome::Joined);
-    assert_eq!(room.receive(vec![deleted(5), deleted(6)], &users), None);
     assert_eq!(
-        room.receive(vec![deleted(5), deleted(6), deleted(7)], &users),
+        scene.room.join(listener.clone(), Seq(4)),
+        JoinOutcome::Joined(Seq(4))
+    );
+    assert_eq!(scene.receive(vec![deleted(5), deleted(6)]), None);
+    assert_eq!(
+        scene.receive(vec![deleted(5), deleted(6), deleted(7)]),
         None
     );
     assert_eq!(seen(&listener), [5, 6, 7]);
@@ -76,88 +133,73 @@ fn events_are_shown_once_in_order() {
 
 #[test]
 fn a_gap_holds_back_what_is_later_until_it_is_repaired() {
-    let (mut room, users) = open_room(4);
+    let mut scene = Scene::open(4);
     let listener = socket(UserId::generate());
-    room.join(listener.clone(), Seq(4));
+    scene.room.join(listener.clone(), Seq(4));
+    assert_eq!(scene.receive(vec![deleted(7)]), Some(Wish::Repair(Seq(4))));
     assert_eq!(
-        room.receive(vec![deleted(7)], &users),
-        Some(Wish::Repair(Seq(4)))
-    );
-    assert_eq!(
-        room.receive(vec![deleted(8)], &users),
+        scene.receive(vec![deleted(8)]),
         None,
         "one repair at a time"
     );
     assert!(seen(&listener).is_empty());
-    assert_eq!(
-        room.repaired(&[deleted(5), deleted(6)], Seq(6), true, &users),
-        None
-    );
+    assert_eq!(scene.repaired(vec![deleted(5), deleted(6)], 6, true), None);
     assert_eq!(seen(&listener), [5, 6, 7, 8]);
 }
 
 #[test]
 fn a_long_gap_comes_in_pages_and_asks_once() {
-    let (mut room, users) = open_room(4);
+    let mut scene = Scene::open(4);
     let listener = socket(UserId::generate());
-    room.join(listener.clone(), Seq(4));
-    assert_eq!(
-        room.receive(vec![deleted(9)], &users),
-        Some(Wish::Repair(Seq(4)))
-    );
-    assert_eq!(
-        room.repaired(&[deleted(5), deleted(6)], Seq(6), false, &users),
-        None
-    );
-    assert_eq!(
-        room.repaired(&[deleted(7), deleted(8)], Seq(8), true, &users),
-        None
-    );
+    scene.room.join(listener.clone(), Seq(4));
+    assert_eq!(scene.receive(vec![deleted(9)]), Some(Wish::Repair(Seq(4))));
+    assert_eq!(scene.repaired(vec![deleted(5), deleted(6)], 6, false), None);
+    assert_eq!(scene.repaired(vec![deleted(7), deleted(8)], 8, true), None);
     assert_eq!(seen(&listener), [5, 6, 7, 8, 9]);
 }
 
 #[test]
 fn a_repair_for_a_room_that_was_let_go_does_not_open_its_successor() {
-    let (mut room, users) = (Room::new(ConversationId::generate(), 8), Users::default());
-    assert_eq!(room.repaired(&[deleted(5)], Seq(5), true, &users), None);
-    assert!(!room.is_open());
+    let mut scene = Scene::new(8);
+    assert_eq!(scene.repaired(vec![deleted(5)], 5, true), None);
+    assert!(!scene.room.is_open());
 }
 
 #[test]
 fn what_comes_while_the_room_opens_waits_for_its_place() {
-    let (mut room, users) = (Room::new(ConversationId::generate(), 8), Users::default());
-    assert_eq!(room.receive(vec![deleted(5), deleted(6)], &users), None);
+    let mut scene = Scene::new(8);
+    assert_eq!(scene.receive(vec![deleted(5), deleted(6)]), None);
     let listener = socket(UserId::generate());
-    assert_eq!(room.opened(Seq(5), &users), None);
-    assert_eq!(room.seq(), Seq(6));
-    assert_eq!(room.join(listener.clone(), Seq(5)), JoinOutcome::Joined);
+    assert_eq!(scene.opened(5), None);
+    assert_eq!(scene.room.seq(), Seq(6));
+    assert_eq!(
+        scene.room.join(listener.clone(), Seq(5)),
+        JoinOutcome::Joined(Seq(6))
+    );
     assert!(seen(&listener).is_empty());
 }
 
 #[test]
 fn a_hint_that_says_nothing_new_is_ignored_and_one_that_does_is_followed() {
-    let (mut room, users) = open_room(4);
+    let mut scene = Scene::open(4);
     let advanced = |seq| event(seq, Fact::Advanced);
-    assert_eq!(room.receive(vec![advanced(4)], &users), None);
-    assert_eq!(
-        room.receive(vec![advanced(5)], &users),
-        Some(Wish::Repair(Seq(4)))
-    );
-    assert_eq!(room.repaired(&[], Seq(5), true, &users), None);
-    assert_eq!(room.checked(Seq(5)), None);
-    assert_eq!(room.checked(Seq(6)), Some(Wish::Repair(Seq(5))));
+    assert_eq!(scene.receive(vec![advanced(4)]), None);
+    assert_eq!(scene.receive(vec![advanced(5)]), Some(Wish::Repair(Seq(4))));
+    assert_eq!(scene.repaired(vec![], 5, true), None);
+    assert_eq!(scene.checked(5), None);
+    assert_eq!(scene.checked(6), Some(Wish::Repair(Seq(5))));
 }
 
 #[test]
 fn a_removed_member_sees_its_removal_on_all_its_sockets_and_nothing_after() {
-    let (mut room, users) = open_room(4);
+    let mut scene = Scene::open(4);
     let (removed, other) = (UserId::generate(), UserId::generate());
     let (joined, apart, stays) = (socket(removed), socket(removed), socket(other));
     for socket in [&joined, &apart, &stays] {
-        users.add(socket.clone());
+        scene.users.add(socket.clone());
     }
-    room.join(joined.clone(), Seq(4));
-    room.join(stays.clone(), Seq(4));
+    scene.room.join(joined.clone(), Seq(4));
+    scene.room.join(stays.clone(), Seq(4));
     let removal = event(
         6,
         Fact::MemberRemoved {
@@ -165,12 +207,12 @@ fn a_removed_member_sees_its_removal_on_all_its_sockets_and_nothing_after() {
             by: other,
         },
     );
-    room.receive(vec![deleted(5), removal, deleted(7)], &users);
+    scene.receive(vec![deleted(5), removal, deleted(7)]);
     assert_eq!(seen(&joined), [5, 0]);
     assert_eq!(seen(&apart), [0]);
     assert_eq!(seen(&stays), [5, 0, 7]);
     assert_eq!(
-        room.join(joined, Seq(5)),
+        scene.room.join(joined, Seq(5)),
         JoinOutcome::Recheck,
         "its membership was read too early"
     );
@@ -178,14 +220,14 @@ fn a_removed_member_sees_its_removal_on_all_its_sockets_and_nothing_after() {
 
 #[test]
 fn a_socket_that_left_sees_nothing_and_an_empty_room_is_idle() {
-    let (mut room, users) = open_room(0);
+    let mut scene = Scene::open(0);
     let listener = socket(UserId::generate());
-    room.join(listener.clone(), Seq(0));
-    room.touch(Instant::now());
-    assert!(room.idle_since().is_none());
-    room.leave(listener.key(), Instant::now());
-    assert!(room.idle_since().is_some());
-    room.receive(vec![deleted(1)], &users);
+    scene.room.join(listener.clone(), Seq(0));
+    scene.room.touch(Instant::now());
+    assert!(scene.room.idle_since().is_none());
+    scene.leave(listener.key());
+    assert!(scene.room.idle_since().is_some());
+    scene.receive(vec![deleted(1)]);
     assert!(seen(&listener).is_empty());
 }
 
@@ -195,15 +237,15 @@ proptest! {
         steps in prop::collection::vec((0_u8..8, 0_usize..6), 1..200),
         max_held in 1_usize..6,
     ) {
-        let (mut room, users) = (Room::new(ConversationId::generate(), max_held), Users::default());
+        let mut scene = Scene::new(max_held);
         let mut committed = 0_i64;
         let mut wish = Some(Wish::Open);
         let mut listeners: Vec<(i64, SocketRef)> = Vec::new();
-        let answer = |room: &mut Room, wish: Wish, committed: i64| match wish {
-            Wish::Open => room.opened(Seq(committed), &users),
+        let answer = |scene: &mut Scene, wish: Wish, committed: i64| match wish {
+            Wish::Open => scene.opened(committed),
             Wish::Repair(after) => {
                 let events: Vec<Event> = (after.0 + 1..=committed).map(deleted).collect();
-                room.repaired(&events, Seq(committed), true, &users)
+                scene.repaired(events, committed, true)
             }
         };
         for (step, detail) in steps {
@@ -211,7 +253,7 @@ proptest! {
                 // Committed and announced, announced twice, announced late, not announced, or hinted at.
                 0..=2 => {
                     committed += 1;
-                    let wished = room.receive(vec![deleted(committed)], &users);
+                    let wished = scene.receive(vec![deleted(committed)]);
                     prop_assert!(wished.is_none() || wish.is_none(), "two wishes at a time");
                     wish = wish.or(wished);
                 }
@@ -219,28 +261,28 @@ proptest! {
                 4 => {
                     let back = i64::try_from(detail).unwrap();
                     let from = (committed - back).max(1);
-                    let wished = room.receive((from..=committed).map(deleted).collect(), &users);
+                    let wished = scene.receive((from..=committed).map(deleted).collect());
                     wish = wish.or(wished);
                 }
                 5 => {
                     let hint = event(committed, Fact::Advanced);
-                    let wished = room.receive(vec![hint], &users);
+                    let wished = scene.receive(vec![hint]);
                     wish = wish.or(wished);
                 }
                 6 => if let Some(open) = wish.take() {
-                    wish = answer(&mut room, open, committed);
+                    wish = answer(&mut scene, open, committed);
                 },
-                _ => if room.is_open() {
+                _ => if scene.room.is_open() {
                     let listener = socket(UserId::generate());
-                    let from = room.seq().0;
-                    prop_assert_eq!(room.join(listener.clone(), Seq(committed)), JoinOutcome::Joined);
+                    let from = scene.room.seq().0;
+                    prop_assert_eq!(scene.room.join(listener.clone(), Seq(committed)), JoinOutcome::Joined(Seq(from)));
                     listeners.push((from, listener));
                 },
             }
         }
         // What a sweep would do.
-        while let Some(open) = wish.take().or_else(|| room.checked(Seq(committed))) {
-            wish = answer(&mut room, open, committed);
+        while let Some(open) = wish.take().or_else(|| scene.checked(committed)) {
+            wish = answer(&mut scene, open, committed);
         }
         for (from, listener) in listeners {
             prop_assert_eq!(seen(&listener), (from + 1..=committed).collect::<Vec<_>>());

@@ -139,15 +139,16 @@ WITH fence AS (
     SELECT $3::timestamptz AS at
     WHERE (SELECT count(*) FROM fence) = cardinality($1) AND (SELECT count(*) FROM unmoved) = cardinality($4)
 ), created AS (
-    INSERT INTO conversations (id, kind, name, created_by, last_seq, message_count, created_at, updated_at)
-    SELECT n.id, n.kind, n.name, n.created_by, n.last_seq, n.message_count, go.at, go.at
+    INSERT INTO conversations (id, kind, name, created_by, last_seq, message_count, created_at, updated_at, changed_at)
+    SELECT n.id, n.kind, n.name, n.created_by, n.last_seq, n.message_count, go.at, go.at, go.at
     FROM go, unnest($9::uuid[], $10::text[], $11::text[], $12::uuid[], $13::bigint[], $14::bigint[])
         AS n (id, kind, name, created_by, last_seq, message_count)
 ), changed AS (
     UPDATE conversations c
     SET last_seq = v.last_seq,
         message_count = v.message_count,
-        updated_at = CASE WHEN v.active THEN go.at ELSE c.updated_at END
+        updated_at = CASE WHEN v.active THEN go.at ELSE c.updated_at END,
+        changed_at = go.at
     FROM go, unnest($4::uuid[], $6::bigint[], $7::bigint[], $8::boolean[]) AS v (id, last_seq, message_count, active)
     WHERE c.id = v.id
 ), members AS (

@@ -1,11 +1,12 @@
 -- Announces one batch's events: appends them to the rooms' histories and publishes them on the rooms' channels.
 --
--- Every event gets a position that is unique and grows with time on its slot: a microsecond of Redis's clock for the call, and
--- the event's index within the call. The k-th event of a room's batch has the batch's index + k.
+-- Every event gets a position that is unique and grows with time: a microsecond of Redis's clock for the call, and the event's
+-- index within the call. The k-th event of a room's batch has the batch's index + k.
 --
--- KEYS[1]  {p}:lease      who owns the partition
--- KEYS[2]  {p}:position   the last microsecond given out
--- KEYS[3…] for each room: its channel, its history
+-- KEYS[1]  {p}:lease        who owns the partition
+-- KEYS[2]  position         the last microsecond given out
+-- KEYS[3]  history_window   for how long histories keep events
+-- KEYS[4…] for each room: its channel, its history
 -- ARGV[1]  the worker
 -- ARGV[2]  how long events stay in a history, in milliseconds
 -- ARGV[3…] for each room: the batch as JSON, the number of its events
@@ -24,17 +25,18 @@ local position = math.max(now, tonumber(redis.call('GET', KEYS[2]) or '0') + 1)
 local micros = string.format('%.0f', position)
 local oldest = string.format('%.0f', now - window * 1000)
 redis.call('SET', KEYS[2], micros)
+redis.call('SET', KEYS[3], ARGV[2])
 
 local index = 0
-for room = 1, (#KEYS - 2) / 2 do
-  local channel, history = KEYS[room * 2 + 1], KEYS[room * 2 + 2]
+for room = 1, (#KEYS - 3) / 2 do
+  local channel, history = KEYS[room * 2 + 2], KEYS[room * 2 + 3]
   local batch = ARGV[room * 2 + 1]
   local id = micros .. '-' .. index
   local added = redis.pcall('XADD', history, 'MINID', '~', oldest, id, 'b', batch)
   if added.err then
-    -- Its last id is from the future: positions were lost in a failover. Hubs read what they miss from PostgreSQL instead.
+    -- Its last id is from the future: positions were lost in a failover. Whoever needs what was before reads it from PostgreSQL.
     redis.call('DEL', history)
-    redis.call('XADD', history, id, 'b', batch)
+    redis.call('XADD', history, id, 'b', batch, 'x', '1')
   end
   redis.call('PEXPIRE', history, window + 60000)
   redis.call('SPUBLISH', channel, id .. '\n' .. batch)

@@ -1,0 +1,458 @@
+//! The actor: the task that alone owns the rooms, so that events are shown in one order without a lock.
+//!
+//! One for all rooms: whoever listens to several of them sees their events in the order in which they were announced, and an offset
+//! says of all of them how far they were shown. What follows (encoding per group, queueing per socket) is cheap beside writing to
+//! sockets, which sessions do in parallel.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use confab_shared::id::{ConversationId, Seq, UserId};
+use confab_shared::model::conversation::ConversationView;
+use confab_shared::model::event::{Event, RoomBatch, UserNotice};
+use confab_shared::model::position::Position;
+use tokio::sync::{mpsc, oneshot};
+
+use super::offset::Offset;
+use super::order::Order;
+use super::room::{JoinOutcome, Room, Stage, Wish, show_to};
+use super::socket::SocketRef;
+use super::users::Users;
+use crate::dialect::Shown;
+
+/// What reaches the actor.
+#[derive(Debug)]
+pub(super) enum HubInput {
+    /// A socket wants a room's live events.
+    Join {
+        /// Who.
+        socket: SocketRef,
+        /// Which room.
+        conversation: ConversationId,
+        /// The conversation's place when the membership was read.
+        as_of: Seq,
+        /// Where to say what came of it.
+        done: oneshot::Sender<JoinOutcome>,
+    },
+    /// A socket wants them no more.
+    Leave {
+        /// Which socket.
+        socket: u64,
+        /// Which room.
+        conversation: ConversationId,
+    },
+    /// A room channel carried this (a [`RoomBatch`] behind its position).
+    Published(Bytes),
+    /// A room is subscribed, and the conversation stood at `seq` after that.
+    Opened {
+        /// Which.
+        conversation: ConversationId,
+        /// How far it had come.
+        seq: Seq,
+    },
+    /// What a room missed.
+    Repaired {
+        /// Which.
+        conversation: ConversationId,
+        /// The changes, in order.
+        events: Vec<Event>,
+        /// Up to where they are complete.
+        up_to: Seq,
+        /// Whether nothing more follows.
+        complete: bool,
+    },
+    /// PostgreSQL says how far a conversation has come.
+    Checked {
+        /// Which.
+        conversation: ConversationId,
+        /// How far.
+        seq: Seq,
+    },
+    /// A user's own channel carried this; it is shown later, by [`HubInput::Joined`] or [`HubInput::Removed`].
+    Noticed {
+        /// Who.
+        user: UserId,
+        /// Where it was announced.
+        position: Position,
+        /// What.
+        notice: UserNotice,
+    },
+    /// A user became a member of a conversation.
+    Joined {
+        /// Who.
+        user: UserId,
+        /// Where that was announced, if it was.
+        position: Option<Position>,
+        /// The conversation; none if there is nothing to show.
+        view: Option<Box<ConversationView>>,
+    },
+    /// A user was removed from a conversation.
+    Removed {
+        /// Who.
+        user: UserId,
+        /// Where that was announced, if it was.
+        position: Option<Position>,
+        /// From which.
+        conversation: ConversationId,
+        /// The removal.
+        event: Event,
+    },
+    /// Whatever was announced up to here has arrived.
+    Arrived(Position),
+    /// Something may have been lost that is not known yet.
+    Doubt(u64),
+    /// Everything was compared after this doubt.
+    Certain(u64),
+    /// A room stands where its announcements may not tell.
+    Diverged(ConversationId),
+    /// How far has the node come?
+    Offset(oneshot::Sender<Offset>),
+    /// Which rooms are open?
+    Rooms(oneshot::Sender<Vec<ConversationId>>),
+}
+
+/// What the actor asks of those who do I/O.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HubRequest {
+    /// Subscribe to a room's channel, then answer [`HubInput::Opened`].
+    Open(ConversationId),
+    /// Nobody listens to it any more.
+    Close(ConversationId),
+    /// Read what changed after this and answer [`HubInput::Repaired`].
+    Repair(ConversationId, Seq),
+    /// Read what is needed to show this notice, then answer [`HubInput::Joined`] or [`HubInput::Removed`].
+    Notice(UserId, Position, UserNotice),
+}
+
+/// The rooms.
+pub(super) struct Actor {
+    rooms: HashMap<ConversationId, RoomSlot>,
+    order: Order,
+    users: Arc<Users>,
+    requests: mpsc::UnboundedSender<HubRequest>,
+    linger: Duration,
+    max_held: usize,
+}
+
+/// A room and those who wait for it to open.
+struct RoomSlot {
+    room: Room,
+    waiting: Vec<(SocketRef, Seq, oneshot::Sender<JoinOutcome>)>,
+    /// Removals said while the room was opening: whether it shows them is known when it is open.
+    removals: Vec<(UserId, Option<Position>, Event)>,
+}
+
+impl Actor {
+    /// No rooms yet. `requests` holds at most one open request per room, and notices, whose readers bound it.
+    pub(super) fn new(
+        users: Arc<Users>,
+        requests: mpsc::UnboundedSender<HubRequest>,
+        order: Order,
+        linger: Duration,
+        max_held: usize,
+    ) -> Self {
+        Self {
+            rooms: HashMap::new(),
+            order,
+            users,
+            requests,
+            linger,
+            max_held,
+        }
+    }
+
+    /// Serves until every sender is gone. Inputs: the mailbox, and a slow tick that lets idle rooms go.
+    pub(super) async fn run(mut self, mut mailbox: mpsc::Receiver<HubInput>) {
+        let mut tick = tokio::time::interval(Duration::from_secs(5));
+        loop {
+            tokio::select! {
+                biased;
+                input = mailbox.recv() => match input {
+                    Some(input) => self.handle(input),
+                    None => return,
+                },
+                _ = tick.tick() => self.let_idle_go(Instant::now()),
+            }
+        }
+    }
+
+    fn handle(&mut self, input: HubInput) {
+        match input {
+            HubInput::Join {
+                socket,
+                conversation,
+                as_of,
+                done,
+            } => self.join(socket, conversation, as_of, done),
+            HubInput::Leave {
+                socket,
+                conversation,
+            } => {
+                if let Some(slot) = self.rooms.get_mut(&conversation) {
+                    slot.waiting.retain(|(waiting, ..)| waiting.key() != socket);
+                    slot.room.leave(socket, Instant::now(), &mut self.order);
+                }
+            }
+            HubInput::Published(payload) => self.published(&payload),
+            HubInput::Opened { conversation, seq } => self.opened(conversation, seq),
+            HubInput::Repaired {
+                conversation,
+                events,
+                up_to,
+                complete,
+            } => {
+                self.with_room(conversation, |room, stage| {
+                    room.repaired(events, up_to, complete, stage)
+                });
+            }
+            HubInput::Checked { conversation, seq } => {
+                self.with_room(conversation, |room, stage| room.checked(seq, stage.order));
+            }
+            HubInput::Noticed {
+                user,
+                position,
+                notice,
+            } => self.noticed(user, position, notice),
+            HubInput::Joined {
+                user,
+                position,
+                view,
+            } => self.joined(user, position, view.as_deref()),
+            HubInput::Removed {
+                user,
+                position,
+                conversation,
+                event,
+            } => self.removed(user, position, conversation, event),
+            HubInput::Arrived(position) => self.order.advance(position),
+            HubInput::Doubt(number) => self.order.doubt(number),
+            HubInput::Certain(number) => self.order.settle_doubt(number),
+            HubInput::Diverged(conversation) => self.with_room(conversation, |room, stage| {
+                room.diverge(stage.order);
+                None
+            }),
+            HubInput::Offset(answer) => {
+                let _ = answer.send(self.order.offset());
+            }
+            HubInput::Rooms(answer) => {
+                // Whoever asked may have given up; then nobody needs the answer.
+                let _ = answer.send(self.rooms.keys().copied().collect());
+            }
+        }
+    }
+
+    fn with_room(
+        &mut self,
+        conversation: ConversationId,
+        act: impl FnOnce(&mut Room, &mut Stage<'_>) -> Option<Wish>,
+    ) {
+        let Some(slot) = self.rooms.get_mut(&conversation) else {
+            return;
+        };
+        let mut stage = Stage {
+            users: &self.users,
+            order: &mut self.order,
+        };
+        if let Some(wish) = act(&mut slot.room, &mut stage) {
+            self.wish(conversation, wish);
+        }
+    }
+
+    fn wish(&self, conversation: ConversationId, wish: Wish) {
+        self.request(match wish {
+            Wish::Open => HubRequest::Open(conversation),
+            Wish::Repair(after) => HubRequest::Repair(conversation, after),
+        });
+    }
+
+    fn request(&self, request: HubRequest) {
+        if self.requests.send(request).is_err() {
+            tracing::debug!("the node is shutting down; the hub's request is dropped");
+        }
+    }
+
+    fn join(
+        &mut self,
+        socket: SocketRef,
+        conversation: ConversationId,
+        as_of: Seq,
+        done: oneshot::Sender<JoinOutcome>,
+    ) {
+        let max_held = self.max_held;
+        let slot = match self.rooms.entry(conversation) {
+            Entry::Occupied(slot) => slot.into_mut(),
+            Entry::Vacant(vacant) => {
+                let slot = vacant.insert(RoomSlot {
+                    room: Room::new(conversation, max_held),
+                    waiting: Vec::new(),
+                    removals: Vec::new(),
+                });
+                if self.requests.send(HubRequest::Open(conversation)).is_err() {
+                    tracing::debug!(%conversation, "the node is shutting down; a room is not opened");
+                }
+                slot
+            }
+        };
+        if slot.room.is_open() {
+            answer(slot.room.join(socket, as_of), done);
+            slot.room.touch(Instant::now());
+        } else {
+            slot.waiting.push((socket, as_of, done));
+        }
+    }
+
+    fn opened(&mut self, conversation: ConversationId, seq: Seq) {
+        let Some(slot) = self.rooms.get_mut(&conversation) else {
+            return;
+        };
+        let was_open = slot.room.is_open();
+        let mut stage = Stage {
+            users: &self.users,
+            order: &mut self.order,
+        };
+        let wish = slot.room.opened(seq, &mut stage);
+        if !was_open {
+            for (socket, as_of, done) in slot.waiting.drain(..) {
+                if !done.is_closed() {
+                    answer(slot.room.join(socket, as_of), done);
+                }
+            }
+            slot.room.touch(Instant::now());
+        }
+        let removals = std::mem::take(&mut slot.removals);
+        if let Some(wish) = wish {
+            self.wish(conversation, wish);
+        }
+        for (user, position, removal) in removals {
+            self.removed(user, position, conversation, removal);
+        }
+    }
+
+    fn published(&mut self, payload: &[u8]) {
+        match parse_published(payload) {
+            Ok((position, batch)) => {
+                self.with_room(batch.conversation, |room, stage| {
+                    room.receive(position, batch.events, stage)
+                });
+            }
+            Err(error) => {
+                tracing::error!(%error, "a room channel carried what is no batch of events");
+            }
+        }
+    }
+
+    fn noticed(&mut self, user: UserId, position: Position, notice: UserNotice) {
+        if self.users.is_connected(user) {
+            self.order.await_notice(position);
+            self.request(HubRequest::Notice(user, position, notice));
+        } else {
+            self.order.advance(position);
+        }
+    }
+
+    fn joined(
+        &mut self,
+        user: UserId,
+        position: Option<Position>,
+        view: Option<&ConversationView>,
+    ) {
+        self.settle(position);
+        let Some(view) = view else { return };
+        let stamp = self.order.stamp();
+        self.users
+            .show_unless_outdated(user, view.id, view.last_seq, |socket| {
+                let (dialect, namespace) = (socket.dialect(), socket.namespace());
+                let frames = dialect.joined(namespace, view, stamp.as_deref());
+                socket.push_notice(view.id, view.last_seq, frames);
+            });
+    }
+
+    /// The room shows a removal in its order, to the removed user's sockets as well. Only where no room has shown it, or will, is it
+    /// said here.
+    fn removed(
+        &mut self,
+        user: UserId,
+        position: Option<Position>,
+        conversation: ConversationId,
+        removal: Event,
+    ) {
+        let Some(seq) = removal.seq else { return };
+        match self.rooms.get_mut(&conversation) {
+            Some(slot) if !slot.room.is_open() => {
+                slot.removals.push((user, position, removal));
+                return;
+            }
+            Some(slot) if slot.room.covers(seq) => {
+                self.settle(position);
+                return;
+            }
+            Some(_) | None => {}
+        }
+        self.settle(position);
+        if self.users.first_sight(user, conversation, seq) {
+            let stamp = self.order.stamp();
+            let shown = Shown {
+                event: &removal,
+                offset: stamp.as_deref(),
+            };
+            for socket in self.users.sockets(user) {
+                show_to(&socket, conversation, shown);
+            }
+        }
+    }
+
+    fn settle(&mut self, position: Option<Position>) {
+        if let Some(position) = position {
+            self.order.settle_notice(position);
+        }
+    }
+
+    fn let_idle_go(&mut self, now: Instant) {
+        let linger = self.linger;
+        let (requests, order, mut closed) = (&self.requests, &mut self.order, 0_u32);
+        self.rooms.retain(|conversation, slot| {
+            let idle = slot
+                .room
+                .idle_since()
+                .is_some_and(|since| now.duration_since(since) >= linger);
+            if idle && requests.send(HubRequest::Close(*conversation)).is_ok() {
+                order.except_room(*conversation, None);
+                closed += 1;
+            }
+            !idle
+        });
+        if closed > 0 {
+            tracing::debug!(closed, open = self.rooms.len(), "idle rooms were let go");
+        }
+    }
+}
+
+/// `<position>\n<RoomBatch>`, as the worker's script writes it.
+fn parse_published(payload: &[u8]) -> Result<(Position, RoomBatch), MalformedBatch> {
+    let end = payload
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .ok_or(MalformedBatch::NoPosition)?;
+    let position = std::str::from_utf8(&payload[..end])
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .ok_or(MalformedBatch::NoPosition)?;
+    Ok((position, serde_json::from_slice(&payload[end + 1..])?))
+}
+
+/// What a room channel should not carry.
+#[derive(Debug, thiserror::Error)]
+enum MalformedBatch {
+    #[error("no position before it")]
+    NoPosition,
+    #[error(transparent)]
+    NoBatch(#[from] serde_json::Error),
+}
+
+fn answer(outcome: JoinOutcome, done: oneshot::Sender<JoinOutcome>) {
+    // A socket that went away while it waited leaves by its own cleanup.
+    let _ = done.send(outcome);
+}

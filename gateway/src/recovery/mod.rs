@@ -1,0 +1,486 @@
+//! Connection state recovery: a client that comes back, to any gateway, gets exactly what it missed, or is told that it does not.
+//!
+//! Owns the records of sockets in Redis, the reading of histories and the replay's order. What a client has seen is known from two
+//! sides: the offset of the last event it got, which it gives back, and the last heartbeat it answered, before which it had received
+//! whatever was queued. Whatever cannot be shown to be complete is not replayed: then the client begins anew.
+
+mod history;
+mod keeper;
+mod record;
+pub mod replay;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use confab_shared::id::{ConversationId, NodeId, Seq, UserId};
+use confab_shared::lifecycle::spawn_vital;
+use confab_shared::redis::keyspace::Keyspace;
+use confab_shared::redis::scripts;
+use fred::clients::Client;
+use fred::interfaces::{HashesInterface, KeysInterface};
+use fred::types::Value;
+use fred::types::scripts::Script;
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::backplane::{Backplane, GatewayMessage};
+use crate::config::RecoveryConfig;
+use crate::dialect::Namespace;
+use crate::hub::offset::Offset;
+use crate::hub::socket::SocketRef;
+use crate::hub::{Hub, HubClosed};
+use crate::session::DisconnectReason;
+pub use history::Histories;
+pub use record::Record;
+
+/// How long another node may take to end what is left of a socket.
+const FENCE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Why nothing is known of a socket's recovery.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoveryError {
+    /// Redis did not answer.
+    #[error(transparent)]
+    Redis(#[from] fred::error::Error),
+    /// The node is shutting down.
+    #[error(transparent)]
+    Closed(#[from] HubClosed),
+}
+
+/// A socket of this node, as it is kept for its recovery.
+#[derive(Debug)]
+pub struct Kept {
+    /// Its private id; empty where recovery is off.
+    pid: String,
+    /// Its public id.
+    sid: String,
+    socket: SocketRef,
+    /// The rooms that it has joined, each with the last change before its joining.
+    rooms: Mutex<BTreeMap<ConversationId, Seq>>,
+    progress: Mutex<Progress>,
+    superseded: AtomicBool,
+}
+
+/// What is known of a client's receipt.
+#[derive(Debug)]
+struct Progress {
+    seen: Offset,
+    /// The answered ping that was looked at last.
+    answered: Option<Instant>,
+    refreshed: Instant,
+}
+
+impl Kept {
+    fn new(
+        pid: String,
+        sid: &str,
+        socket: &SocketRef,
+        seen: Offset,
+        rooms: BTreeMap<ConversationId, Seq>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            pid,
+            sid: sid.to_owned(),
+            socket: socket.clone(),
+            rooms: Mutex::new(rooms),
+            progress: Mutex::new(Progress {
+                seen,
+                answered: None,
+                refreshed: Instant::now(),
+            }),
+            superseded: AtomicBool::new(false),
+        })
+    }
+
+    /// The rooms that it has joined.
+    pub fn rooms(&self) -> Vec<ConversationId> {
+        self.rooms.lock().keys().copied().collect()
+    }
+
+    /// How many rooms it has joined.
+    pub fn room_count(&self) -> usize {
+        self.rooms.lock().len()
+    }
+
+    /// Whether it has joined this room.
+    pub fn is_in(&self, conversation: ConversationId) -> bool {
+        self.rooms.lock().contains_key(&conversation)
+    }
+
+    /// It is about to join a room.
+    pub fn enter(&self, conversation: ConversationId, as_of: Seq) {
+        self.rooms.lock().entry(conversation).or_insert(as_of);
+    }
+
+    fn seen(&self) -> Offset {
+        self.progress.lock().seen.clone()
+    }
+
+    /// What the client has surely received, if more is known of it than when this was asked last.
+    fn seen_since(&self, notes: &VecDeque<(Instant, Offset)>) -> Option<Offset> {
+        let answered = self.socket.queue().received_until()?;
+        let mut progress = self.progress.lock();
+        if progress.answered == Some(answered) {
+            return None;
+        }
+        progress.answered = Some(answered);
+        let until = notes.partition_point(|(noted, _)| *noted <= answered);
+        let (_, offset) = notes.get(until.checked_sub(1)?)?;
+        if offset.doubtful || offset.position < progress.seen.position {
+            return None;
+        }
+        progress.seen = offset.clone();
+        Some(offset.clone())
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        now.duration_since(self.progress.lock().refreshed) >= keeper::REFRESH
+    }
+
+    fn refreshed(&self, now: Instant) {
+        self.progress.lock().refreshed = now;
+    }
+}
+
+/// A node's recovery. Cheap to clone.
+#[derive(Clone)]
+pub struct Recovery {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    node: NodeId,
+    config: RecoveryConfig,
+    keyspace: Keyspace,
+    redis: Client,
+    hub: Hub,
+    backplane: Backplane,
+    adopt: Script,
+    tick: Script,
+    kept: Mutex<HashMap<String, Arc<Kept>>>,
+    /// Who waits for another node to have fenced a socket off.
+    fencing: Mutex<HashMap<String, oneshot::Sender<()>>>,
+}
+
+/// What recovery is made of.
+pub struct Parts {
+    /// This node.
+    pub node: NodeId,
+    /// The settings.
+    pub config: RecoveryConfig,
+    /// The names of keys and channels.
+    pub keyspace: Keyspace,
+    /// A connection for commands.
+    pub redis: Client,
+    /// Rooms and users.
+    pub hub: Hub,
+    /// The way to other gateways.
+    pub backplane: Backplane,
+    /// What other gateways say.
+    pub messages: mpsc::UnboundedReceiver<GatewayMessage>,
+}
+
+/// A socket's record that was handed over to this node.
+#[derive(Debug)]
+pub struct Adopted {
+    /// The record as it was.
+    pub record: Record,
+    /// Up to where the client has seen everything.
+    pub since: Offset,
+    /// The microsecond of the handing over, by Redis's clock.
+    now: u64,
+}
+
+impl Recovery {
+    /// Starts the tasks that keep records and listen to other gateways.
+    pub fn start(parts: Parts, stop: &CancellationToken) -> Self {
+        let recovery = Self {
+            shared: Arc::new(Shared {
+                node: parts.node,
+                config: parts.config,
+                keyspace: parts.keyspace,
+                redis: parts.redis,
+                hub: parts.hub,
+                backplane: parts.backplane,
+                adopt: scripts::session_adopt(),
+                tick: scripts::tick(),
+                kept: Mutex::default(),
+                fencing: Mutex::default(),
+            }),
+        };
+        spawn_vital("fences", stop, listen(recovery.clone(), parts.messages));
+        if recovery.is_enabled() {
+            spawn_vital("socket records", stop, keeper::run(recovery.clone()));
+        }
+        recovery
+    }
+
+    /// Whether sockets can be recovered at all.
+    pub fn is_enabled(&self) -> bool {
+        self.shared.config.enabled
+    }
+
+    /// The most events that are made up for.
+    pub fn max_events(&self) -> usize {
+        self.shared.config.max_events
+    }
+
+    /// For how long a record outlives the last sign of its node, in milliseconds.
+    fn time_to_live(&self) -> i64 {
+        millis(self.shared.config.window() + 2 * keeper::REFRESH)
+    }
+
+    fn all(&self) -> Vec<Arc<Kept>> {
+        self.shared.kept.lock().values().cloned().collect()
+    }
+
+    /// Keeps a new socket. When this returns, it can be recovered. Its private id is part of the answer, if it has one.
+    pub async fn keep(
+        &self,
+        socket: &SocketRef,
+        sid: &str,
+    ) -> Result<(Arc<Kept>, Option<String>), RecoveryError> {
+        if !self.is_enabled() {
+            let kept = Kept::new(
+                String::new(),
+                sid,
+                socket,
+                Offset::default(),
+                BTreeMap::new(),
+            );
+            return Ok((kept, None));
+        }
+        // As hard to guess as a token: whoever has it, and the user's token, gets the user's events.
+        let pid = URL_SAFE_NO_PAD.encode(Uuid::new_v4().as_bytes());
+        let seen = self.shared.hub.offset().await?;
+        let kept = Kept::new(pid.clone(), sid, socket, seen, BTreeMap::new());
+        let pipeline = self.shared.redis.pipeline();
+        let key = Keyspace::session(&pid);
+        let () = pipeline.hset(&key, self.fields(&kept)).await?;
+        let () = pipeline.pexpire(&key, self.time_to_live(), None).await?;
+        let _: Vec<Value> = pipeline.all().await?;
+        self.shared.kept.lock().insert(pid.clone(), kept.clone());
+        Ok((kept, Some(pid)))
+    }
+
+    /// Keeps a socket whose record was adopted: with the rooms it is still in.
+    pub fn keep_adopted(
+        &self,
+        pid: &str,
+        adopted: &Adopted,
+        socket: &SocketRef,
+        rooms: BTreeMap<ConversationId, Seq>,
+    ) -> Arc<Kept> {
+        let record = &adopted.record;
+        let kept = Kept::new(
+            pid.to_owned(),
+            &record.sid,
+            socket,
+            record.seen.clone(),
+            rooms,
+        );
+        self.shared.kept.lock().insert(pid.to_owned(), kept.clone());
+        kept
+    }
+
+    /// A socket has joined a room, which stood at `seq` then. To be waited for before the client is told: what it was told has to
+    /// survive this node.
+    pub async fn joined(
+        &self,
+        kept: &Kept,
+        conversation: ConversationId,
+        seq: Seq,
+    ) -> Result<(), fred::error::Error> {
+        kept.rooms.lock().insert(conversation, seq);
+        self.write(kept, &Record::room_field(conversation), &seq.to_string())
+            .await
+    }
+
+    /// A socket has left a room.
+    pub async fn left(
+        &self,
+        kept: &Kept,
+        conversation: ConversationId,
+    ) -> Result<(), fred::error::Error> {
+        kept.rooms.lock().remove(&conversation);
+        if kept.pid.is_empty() {
+            return Ok(());
+        }
+        let key = Keyspace::session(&kept.pid);
+        let field = Record::room_field(conversation);
+        self.shared.redis.hdel(key, field).await
+    }
+
+    /// A socket's dialect is settled.
+    pub async fn speaks(&self, kept: &Kept, dialect: &str) -> Result<(), fred::error::Error> {
+        self.write(kept, "dialect", dialect).await
+    }
+
+    async fn write(&self, kept: &Kept, field: &str, value: &str) -> Result<(), fred::error::Error> {
+        if kept.pid.is_empty() {
+            return Ok(());
+        }
+        let key = Keyspace::session(&kept.pid);
+        let pipeline = self.shared.redis.pipeline();
+        let () = pipeline.hset(&key, (field, value)).await?;
+        // The record may have vanished with Redis's memory; what is left of it then must not stay for ever.
+        let () = pipeline.pexpire(&key, self.time_to_live(), None).await?;
+        let _: Vec<Value> = pipeline.all().await?;
+        Ok(())
+    }
+
+    /// A socket is gone. Unless its client left on purpose, it may come back for it within the window.
+    pub fn release(&self, kept: &Kept, on_purpose: bool) {
+        if kept.pid.is_empty() {
+            return;
+        }
+        let mut all = self.shared.kept.lock();
+        // The same client may be back on this very node, with another socket under the same name.
+        if all
+            .get(&kept.pid)
+            .is_some_and(|present| std::ptr::eq(Arc::as_ptr(present), kept))
+        {
+            all.remove(&kept.pid);
+        }
+        drop(all);
+        if kept.superseded.load(Ordering::SeqCst) {
+            return;
+        }
+        let key = Keyspace::session(&kept.pid);
+        let (redis, window) = (self.shared.redis.clone(), self.shared.config.window());
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        runtime.spawn(async move {
+            let done: Result<i64, _> = if on_purpose {
+                redis.del(key).await
+            } else {
+                redis.pexpire(key, millis(window), None).await
+            };
+            if let Err(error) = done {
+                // It lapses by itself.
+                tracing::debug!(%error, "a socket's record not released");
+            }
+        });
+    }
+
+    /// Takes over the record of a socket whose client has come back, and ends what is left of the socket elsewhere. None: there is
+    /// nothing to go on from.
+    pub async fn adopt(
+        &self,
+        pid: &str,
+        offset: Option<&str>,
+        user: UserId,
+        namespace: Namespace,
+    ) -> Result<Option<Adopted>, RecoveryError> {
+        if !self.is_enabled() {
+            return Ok(None);
+        }
+        let offset = match offset.map(str::parse::<Offset>) {
+            Some(Err(_)) => return Ok(None),
+            Some(Ok(offset)) => Some(offset),
+            None => None,
+        };
+        let arguments = vec![
+            user.to_string(),
+            namespace.as_str().to_owned(),
+            self.shared.node.to_string(),
+            self.time_to_live().to_string(),
+        ];
+        let (answer, now, fields): (String, String, Vec<String>) = self
+            .shared
+            .adopt
+            .evalsha_with_reload(&self.shared.redis, vec![Keyspace::session(pid)], arguments)
+            .await?;
+        if answer != "ok" {
+            return Ok(None);
+        }
+        let (Some(record), Ok(now)) = (Record::parse(&fields), now.parse()) else {
+            return Ok(None);
+        };
+        self.fence(pid, record.node).await?;
+        let since = match offset {
+            Some(offset) if offset.position >= record.seen.position => offset,
+            Some(_) | None => record.seen.clone(),
+        };
+        Ok((!since.doubtful).then_some(Adopted { record, since, now }))
+    }
+
+    /// What was announced since, in these rooms and for this user. To be asked after the rooms were joined.
+    pub async fn histories(
+        &self,
+        adopted: &Adopted,
+        rooms: &[ConversationId],
+        user: UserId,
+    ) -> Result<Option<Histories>, RecoveryError> {
+        let shared = &self.shared;
+        let (since, most) = (&adopted.since, shared.config.max_events);
+        let (redis, keyspace) = (&shared.redis, shared.keyspace);
+        Ok(history::read(redis, keyspace, rooms, user, since, adopted.now, most).await?)
+    }
+
+    /// Ends what is left of a socket, wherever it was: its client is elsewhere now, and nothing may reach the old connection, nor come
+    /// from it.
+    async fn fence(&self, pid: &str, node: NodeId) -> Result<(), RecoveryError> {
+        if node == self.shared.node {
+            self.supersede(pid);
+            return Ok(());
+        }
+        let (done, fenced) = oneshot::channel();
+        self.shared.fencing.lock().insert(pid.to_owned(), done);
+        let message = GatewayMessage::Fence {
+            pid: pid.to_owned(),
+            node: self.shared.node,
+        };
+        let heard = self.shared.backplane.say(node, &message).await;
+        // A node that is gone does not hear it; one that does not answer in time is stuck, and so are its connections.
+        if matches!(heard, Ok(true)) && tokio::time::timeout(FENCE_PATIENCE, fenced).await.is_err()
+        {
+            tracing::warn!(%node, "a socket's former node does not end it");
+        }
+        self.shared.fencing.lock().remove(pid);
+        heard.map(|_| ()).map_err(RecoveryError::from)
+    }
+
+    fn supersede(&self, pid: &str) {
+        let kept = self.shared.kept.lock().remove(pid);
+        if let Some(kept) = kept {
+            kept.superseded.store(true, Ordering::SeqCst);
+            kept.socket.queue().close(DisconnectReason::Superseded);
+        }
+    }
+}
+
+/// Does what other gateways ask for.
+async fn listen(recovery: Recovery, mut messages: mpsc::UnboundedReceiver<GatewayMessage>) {
+    while let Some(message) = messages.recv().await {
+        match message {
+            GatewayMessage::Fence { pid, node } => {
+                recovery.supersede(&pid);
+                let recovery = recovery.clone();
+                tokio::spawn(async move {
+                    let fenced = GatewayMessage::Fenced { pid };
+                    if let Err(error) = recovery.shared.backplane.say(node, &fenced).await {
+                        tracing::debug!(%error, "a fence not confirmed");
+                    }
+                });
+            }
+            GatewayMessage::Fenced { pid } => {
+                if let Some(done) = recovery.shared.fencing.lock().remove(&pid) {
+                    // Whoever waited may have given up.
+                    let _ = done.send(());
+                }
+            }
+        }
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
