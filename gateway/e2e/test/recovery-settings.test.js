@@ -65,6 +65,22 @@ test('gateways with other settings', { concurrency: 3, timeout: 120_000 }, async
     }
   });
 
+  check('who missed more than is made up for begins anew, without a part of it', async (t) => {
+    const url = await privateGateway(t, { CONFAB_RECOVERY__MAX_EVENTS: '20' });
+    const { a, b, id, conversationId } = await pair(t, url, ['websocket']);
+    await cut(b);
+    for (let count = 0; count < 15; count += 1) await say(a, conversationId);
+    await recovers(b, id);
+    await heardAll(b, conversationId, await say(a, conversationId));
+    await cut(b);
+    const missed = [];
+    for (let count = 0; count < 30; count += 1) missed.push(await say(a, conversationId));
+    await beginsAnew(b, id);
+    await join(conversationId, b);
+    await barrier(conversationId, a, b);
+    assert.equal(heard(b, 'newMessage', ({ message }) => missed.includes(message._id)).length, 0);
+  });
+
   check('a client that heard nothing for many heartbeats is recovered as well', async (t) => {
     const settings = { CONFAB_ENGINE__PING_INTERVAL_MS: '300', CONFAB_ENGINE__PING_TIMEOUT_MS: '2000' };
     const url = await privateGateway(t, settings);
