@@ -88,17 +88,6 @@ test('everything lasting that happens is replayed, in its order', limit, async (
   await join(elsewhere, b);
 });
 
-test('counts for who has not joined are right after coming back', limit, async (t) => {
-  const { a, b, conversationId } = await pair(t);
-  await succeed(b, 'leaveRoom', { conversationId });
-  const { id } = b;
-  await cut(b);
-  for (let count = 0; count < 3; count += 1) await say(a, conversationId);
-  await recovers(b, id);
-  await say(a, conversationId);
-  await until(() => heard(b, 'unreadCount', (event) => event.conversationId === conversationId && event.unreadCount === 4).length > 0, 'the fourth unread');
-});
-
 test('a client that has got no event yet is recovered, too', limit, async (t) => {
   const { ann, ben } = await cast();
   const b = await connect(t, ben, stays);

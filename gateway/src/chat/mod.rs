@@ -63,11 +63,11 @@ struct Credentials {
     offset: Option<String>,
 }
 
-/// A string, or nothing for whatever else it is: a client that gives nonsense back begins anew.
+/// A string; whatever else it is becomes one that fits nothing: a client that gives nonsense back begins anew.
 fn lenient<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<String>, D::Error> {
     Ok(match serde_json::Value::deserialize(value)? {
         serde_json::Value::String(text) => Some(text),
-        _ => None,
+        _ => Some(String::new()),
     })
 }
 

@@ -97,7 +97,9 @@ export async function startProxy(upstreams, { port = 0, upgradeDelayMs = 0 } = {
     const gateway = net.connect({ host: target.hostname, port: Number(target.port), noDelay: true });
     const link = track(gateway, () => gateway.destroy());
     const clientGone = () => {
-      if (!orphans.has(link)) gateway.destroy();
+      // Read on into the void: unread, the gateway's end would never show.
+      if (orphans.has(link)) gateway.resume();
+      else gateway.destroy();
     };
     client.once('close', clientGone);
     let connected = false;

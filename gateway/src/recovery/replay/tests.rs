@@ -256,7 +256,7 @@ fn take_steps(client: &mut Client, steps: &[Step]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
     #[test]
     fn wherever_a_client_breaks_off_it_misses_nothing_and_sees_nothing_twice(
         steps in prop::collection::vec((0_u8..16, 0_usize..ROOMS, 0_i64..3), 1..80),
