@@ -16,8 +16,10 @@ pub(super) fn check(case: &Case<'_>, index: &Index, report: &mut Report) {
             });
         }
         let mut reader = Reader::new(case, index, client, log.sessions());
-        for seen in log.seen.iter().filter(|seen| seen.sight == Sight::Message) {
-            reader.delivered(seen, report);
+        for (nth, seen) in log.seen.iter().enumerate() {
+            if seen.sight == Sight::Message {
+                reader.delivered(seen, &log.seen[..nth], report);
+            }
         }
         reader.histories(log, report);
         reader.finish(log, report);
@@ -81,7 +83,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn delivered(&mut self, seen: &Seen, report: &mut Report) {
+    fn delivered(&mut self, seen: &Seen, before: &[Seen], report: &mut Report) {
         let client = self.client;
         // Events of conversations that the client is no member of are not logged but kept as strays.
         let Some(room) = self.rooms.get_mut(&seen.conversation) else {
@@ -172,10 +174,11 @@ impl<'a> Reader<'a> {
                 };
                 report.add(rule, || {
                     format!(
-                        "{}: message {} with seq {} came again",
+                        "{}: message {} with seq {} came again: {}",
                         here(),
                         seen.message,
-                        seen.place
+                        seen.place,
+                        circumstances(seen, before)
                     )
                 });
             }
@@ -255,6 +258,34 @@ impl<'a> Reader<'a> {
             }
         }
     }
+}
+
+/// Where among what a client saw something stands that it has seen before.
+fn circumstances(seen: &Seen, before: &[Seen]) -> String {
+    let on_this = |other: &&Seen| other.connection == seen.connection;
+    let Some((earlier, first)) = before
+        .iter()
+        .enumerate()
+        .rev()
+        .find(|(_, other)| (other.sight, other.message) == (seen.sight, seen.message))
+    else {
+        return "its first time is not known".into();
+    };
+    format!(
+        "it is event {} of its connection, and was event {} of connection {}; between them came {} events, {} of this \
+         conversation",
+        before.iter().filter(on_this).count(),
+        before[..earlier]
+            .iter()
+            .filter(|other| other.connection == first.connection)
+            .count(),
+        first.connection,
+        before.len() - earlier - 1,
+        before[earlier + 1..]
+            .iter()
+            .filter(|other| other.conversation == seen.conversation)
+            .count()
+    )
 }
 
 impl Coverage<'_> {
