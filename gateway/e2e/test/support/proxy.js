@@ -98,7 +98,7 @@ export async function startProxy(upstreams, { port = 0, upgradeDelayMs = 0 } = {
     const link = track(gateway, () => gateway.destroy());
     const clientGone = () => {
       // Read on into the void: unread, the gateway's end would never show.
-      if (orphans.has(link)) gateway.resume();
+      if (orphans.has(link)) setImmediate(() => gateway.resume());
       else gateway.destroy();
     };
     client.once('close', clientGone);
