@@ -12,7 +12,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use clap::Parser;
 use confab_gateway::config::EngineConfig;
-use confab_gateway::http::accept::{self, AcceptConfig};
+use confab_gateway::http::accept::{self, AcceptConfig, Protocols};
 use confab_gateway::metrics::Metrics;
 use confab_gateway::session::DisconnectReason;
 use confab_gateway::transport::application::{
@@ -220,8 +220,11 @@ async fn main() -> anyhow::Result<()> {
         println!("listening on {}", listener.local_addr()?);
     }
     let accept = AcceptConfig {
-        max_connections: 1_000,
+        protocols: Protocols::Http1,
+        max_connections: 20_000,
         header_timeout: Duration::from_secs(5),
+        idle_timeout: Duration::from_secs(75),
+        peer_timeout: Duration::from_secs(30),
     };
     let respond = move |request: http::Request<hyper::body::Incoming>, remote, guard| {
         let (engine, socket) = (engine.clone(), socket.clone());

@@ -15,7 +15,7 @@ use tower::ServiceExt;
 
 use crate::chat::{Chat, show_notices};
 use crate::config::GatewayConfig;
-use crate::http::accept::{self, AcceptConfig};
+use crate::http::accept::{self, AcceptConfig, Protocols};
 use crate::http::ops::{self, Readiness};
 use crate::node::Node;
 use crate::rest;
@@ -44,15 +44,19 @@ pub async fn run(config: GatewayConfig, shutdown: Shutdown) -> anyhow::Result<()
     spawn_vital("notices", &stop, show_notices(node.clone(), notices));
 
     let accept = AcceptConfig {
+        protocols: Protocols::Http1,
         max_connections: node.config.http.max_connections,
         header_timeout: Duration::from_secs(node.config.http.header_timeout_seconds),
+        idle_timeout: Duration::from_secs(node.config.http.idle_timeout_seconds),
+        peer_timeout: Duration::from_secs(node.config.http.peer_timeout_seconds),
     };
     let readiness = Readiness::default();
     let operations = ops::router(readiness.clone(), node.metrics.clone());
     let internal_server = accept::serve(
         internal,
         AcceptConfig {
-            max_connections: 64,
+            protocols: Protocols::Http1AndHttp2,
+            max_connections: node.config.cluster.max_connections,
             ..accept.clone()
         },
         None,

@@ -3,9 +3,13 @@
 //! Nothing here knows chat: what happens in a namespace is an [`application::Application`]'s, what happens to raw Engine.IO messages
 //! is an [`application::EngineHandler`]'s.
 
+pub mod admission;
 pub mod application;
+pub mod connection;
 pub mod endpoint;
 pub mod origin;
+pub mod peers;
 pub mod sessions;
+pub mod sid;
 pub mod socketio;
 mod websocket;

@@ -7,7 +7,9 @@
     reason = "a test stops at the first surprise, in its helpers as well"
 )]
 
+mod connections;
 mod engineio;
+mod peers;
 mod raw;
 mod socketio;
 mod websocket;
