@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use confab_shared::id::NodeId;
+use confab_shared::lifecycle::spawn_vital;
 use confab_shared::redis::keyspace::{ADDRESS_FIELD, Keyspace};
 use fred::clients::Client;
 use fred::interfaces::{HashesInterface, KeysInterface, TransactionInterface};
@@ -16,6 +17,9 @@ const TERM: Duration = Duration::from_secs(3);
 /// How often it is renewed: it is also how long Redis may not know the node after it lost its memory.
 const RENEWAL: Duration = Duration::from_secs(1);
 
+/// How long a client's request waits for the registry. Its session may be reached by another way meanwhile.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// A node's word that it lives and where, renewed for as long as it does.
 ///
 /// It outlasts the drain: peers must reach a draining node until its last session has left. Then it is [released](Self::release).
@@ -23,7 +27,6 @@ const RENEWAL: Duration = Duration::from_secs(1);
 pub struct NodeLease {
     redis: Client,
     node: NodeId,
-    renewing: tokio::task::JoinHandle<()>,
     ended: CancellationToken,
 }
 
@@ -36,39 +39,33 @@ impl NodeLease {
     ) -> Result<Self, fred::error::Error> {
         renew(&redis, node, &address).await?;
         let ended = CancellationToken::new();
-        let renewing = {
-            let (redis, ended) = (redis.clone(), ended.clone());
-            async move {
-                let mut ticks = tokio::time::interval(RENEWAL);
-                ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-                while ended.run_until_cancelled(ticks.tick()).await.is_some() {
-                    // One that takes longer than its turn is late already: the next one says the same.
-                    match tokio::time::timeout(RENEWAL, renew(&redis, node, &address)).await {
-                        Ok(Ok(())) => {}
-                        Ok(Err(error)) => tracing::warn!(%error, "node lease not renewed"),
-                        Err(_) => tracing::warn!("node lease not renewed in time"),
-                    }
-                }
-            }
-        };
-        Ok(Self {
-            redis,
-            node,
-            renewing: tokio::spawn(renewing),
-            ended,
-        })
+        let renewing = keep(redis.clone(), node, address);
+        spawn_vital("node lease", &ended, renewing);
+        Ok(Self { redis, node, ended })
     }
 
     /// Takes the node out of the registry.
     pub async fn release(self) {
         self.ended.cancel();
-        if let Err(error) = self.renewing.await {
-            tracing::error!(%error, "the lease's renewal ended badly");
-        }
+        // A renewal that is under way was sent on the same connection, so it comes before this.
         let key = Keyspace::node_lease(self.node);
         if let Err(error) = self.redis.del::<(), _>(key).await {
             // It lapses by itself.
             tracing::warn!(%error, "node lease not released");
+        }
+    }
+}
+
+async fn keep(redis: Client, node: NodeId, address: Address) {
+    let mut ticks = tokio::time::interval(RENEWAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        // One that takes longer than its turn is late already: the next one says the same.
+        match tokio::time::timeout(RENEWAL, renew(&redis, node, &address)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "node lease not renewed"),
+            Err(_) => tracing::warn!("node lease not renewed in time"),
         }
     }
 }
@@ -100,7 +97,10 @@ impl Directory for LeasedDirectory {
     fn find(&self, node: NodeId) -> BoxFuture<'_, Result<Option<Address>, DirectoryUnavailable>> {
         Box::pin(async move {
             let key = Keyspace::node_lease(node);
-            let found: Option<String> = self.redis.hget(key, ADDRESS_FIELD).await?;
+            let asked = self.redis.hget::<Option<String>, _, _>(key, ADDRESS_FIELD);
+            let found = tokio::time::timeout(PATIENCE, asked)
+                .await
+                .map_err(|_| DirectoryUnavailable::Silent)??;
             Ok(found.map(Address::from))
         })
     }

@@ -18,8 +18,14 @@ pub type Address = Arc<str>;
 
 /// The directory cannot be read now.
 #[derive(Debug, thiserror::Error)]
-#[error("the node registry cannot be read: {0}")]
-pub struct DirectoryUnavailable(#[from] fred::error::Error);
+pub enum DirectoryUnavailable {
+    /// Redis says so.
+    #[error("the node registry cannot be read: {0}")]
+    Redis(#[from] fred::error::Error),
+    /// It says nothing.
+    #[error("the node registry does not answer")]
+    Silent,
+}
 
 /// Says where nodes are.
 ///

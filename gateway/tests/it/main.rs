@@ -11,5 +11,6 @@ mod connections;
 mod engineio;
 mod peers;
 mod raw;
+mod registry;
 mod socketio;
 mod websocket;

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use http::header::{
-    ACCEPT_ENCODING, CONNECTION, CONTENT_TYPE, HeaderName, ORIGIN, SEC_WEBSOCKET_EXTENSIONS,
+    ACCEPT_ENCODING, CONNECTION, CONTENT_TYPE, HeaderName, SEC_WEBSOCKET_EXTENSIONS,
     SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue};
@@ -19,12 +19,11 @@ const CLIENT: HeaderName = HeaderName::from_static("confab-client");
 const PASSED: HeaderValue = HeaderValue::from_static("passed");
 const RELEASE: HeaderValue = HeaderValue::from_static("release");
 
-/// What of a client's polling request matters to the session's owner.
-const OF_REQUESTS: [HeaderName; 3] = [ACCEPT_ENCODING, CONTENT_TYPE, ORIGIN];
+/// What of a client's polling request matters to the session's owner. Which pages may talk to us is decided where they do.
+const OF_REQUESTS: [HeaderName; 2] = [ACCEPT_ENCODING, CONTENT_TYPE];
 /// And of its upgrade.
-const OF_UPGRADES: [HeaderName; 7] = [
+const OF_UPGRADES: [HeaderName; 6] = [
     CONNECTION,
-    ORIGIN,
     SEC_WEBSOCKET_EXTENSIONS,
     SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_PROTOCOL,
@@ -105,10 +104,10 @@ mod tests {
         let client = "192.0.2.7".parse().unwrap();
         let mut cookies = forged;
         cookies.insert(http::header::COOKIE, HeaderValue::from_static("a=b"));
-        cookies.insert(ORIGIN, HeaderValue::from_static("https://app.example"));
+        cookies.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
         let headers = Hop::of_request(client, cookies);
         assert_eq!(Hop::read(&headers), Some(Hop::Passed { client }));
         assert!(headers.get(http::header::COOKIE).is_none());
-        assert_eq!(headers[ORIGIN], "https://app.example");
+        assert_eq!(headers[CONTENT_TYPE], "text/plain");
     }
 }
