@@ -2,7 +2,7 @@
 //!
 //! Engine.IO at `/engine.io/` echoes text and binary messages. Socket.IO at `/socket.io/`: on `/` and `/custom` emits `auth` with
 //! the handshake's credentials; on `/` answers `message` with `message-back` and the same arguments, and acknowledges
-//! `message-with-ack` with them.
+//! `message-with-ack` with them. `/sessions` says how many sessions are open.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,12 +18,14 @@ use confab_gateway::session::DisconnectReason;
 use confab_gateway::transport::application::{
     Application, ConnectError, Connected, EngineHandler, Handshake, Incoming, Link,
 };
-use confab_gateway::transport::endpoint::{Endpoint, random_id};
+use confab_gateway::transport::endpoint::{Endpoint, Origin, random_id};
 use confab_gateway::transport::origin::AllowedOrigins;
 use confab_gateway::transport::sessions::Sessions;
+use confab_gateway::transport::sid::SidAuthority;
 use confab_gateway::transport::socketio::SocketIo;
 use confab_gateway_protocol::json::{Args, Json};
 use confab_gateway_protocol::{engineio, socketio, websocket};
+use confab_shared::id::NodeId;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -43,12 +45,21 @@ struct Flags {
     /// From the handshake to the first namespace.
     #[arg(long, default_value_t = 1_000)]
     connect_timeout_ms: u64,
+    /// From a WebSocket's opening to the moment a polling session has moved over to it.
+    #[arg(long, default_value_t = 10_000)]
+    upgrade_timeout_ms: u64,
     /// The largest message, in bytes.
     #[arg(long, default_value_t = 1_000_000)]
     max_payload: usize,
     /// How many bytes may wait for a client that reads slowly.
     #[arg(long, default_value_t = 4_194_304)]
     send_queue_bytes: usize,
+    /// Answers to polls of more bytes than this are compressed; 0 for never.
+    #[arg(long, default_value_t = 1_024)]
+    compress_above: usize,
+    /// Origins of browsers that may talk to us, comma-separated; * for all.
+    #[arg(long, default_value = "*")]
+    cors_origin: String,
 }
 
 /// Gives Engine.IO messages back.
@@ -188,10 +199,14 @@ async fn main() -> anyhow::Result<()> {
         ping_interval_ms: flags.ping_interval_ms,
         ping_timeout_ms: flags.ping_timeout_ms,
         connect_timeout_ms: flags.connect_timeout_ms,
+        upgrade_timeout_ms: flags.upgrade_timeout_ms,
         max_payload: flags.max_payload,
         max_attachments: 10,
         send_queue_bytes: flags.send_queue_bytes,
+        compress_above: flags.compress_above,
     };
+    let origins = AllowedOrigins::parse(&flags.cors_origin);
+    let sids = SidAuthority::new(NodeId::generate(), b"an example has no secrets");
     let (sessions, tasks, metrics) = (
         Sessions::default(),
         TaskTracker::new(),
@@ -200,7 +215,8 @@ async fn main() -> anyhow::Result<()> {
     let engine = Endpoint::new(
         EngineEcho,
         config.clone(),
-        AllowedOrigins::Any,
+        origins.clone(),
+        sids.clone(),
         sessions.clone(),
         tasks.clone(),
         metrics.clone(),
@@ -208,8 +224,9 @@ async fn main() -> anyhow::Result<()> {
     let socket = Endpoint::new(
         SocketIo::new(SocketEcho, &config),
         config,
-        AllowedOrigins::Any,
-        sessions,
+        origins,
+        sids,
+        sessions.clone(),
         tasks.clone(),
         metrics,
     );
@@ -224,13 +241,16 @@ async fn main() -> anyhow::Result<()> {
         header_timeout: Duration::from_secs(5),
     };
     let respond = move |request: http::Request<hyper::body::Incoming>, remote, guard| {
-        let (engine, socket) = (engine.clone(), socket.clone());
+        let (engine, socket, sessions) = (engine.clone(), socket.clone(), sessions.clone());
         async move {
             let path = request.uri().path();
+            let origin = Origin::Public { remote };
             if path.starts_with("/engine.io/") {
-                engine.respond(request, remote, guard).map(Body::new)
+                engine.respond(request, origin, guard).await.map(Body::new)
             } else if path.starts_with("/socket.io/") {
-                socket.respond(request, remote, guard).map(Body::new)
+                socket.respond(request, origin, guard).await.map(Body::new)
+            } else if path == "/sessions" {
+                http::Response::new(Body::from(sessions.len().to_string()))
             } else {
                 let mut response = http::Response::new(Body::empty());
                 *response.status_mut() = http::StatusCode::NOT_FOUND;

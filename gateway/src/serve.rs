@@ -19,9 +19,10 @@ use crate::http::accept::{self, AcceptConfig};
 use crate::http::ops::{self, Readiness};
 use crate::node::Node;
 use crate::rest;
-use crate::transport::endpoint::Endpoint;
+use crate::transport::endpoint::{Endpoint, Origin};
 use crate::transport::origin::AllowedOrigins;
 use crate::transport::sessions::Sessions;
+use crate::transport::sid::SidAuthority;
 use crate::transport::socketio::SocketIo;
 
 /// The path of the Engine.IO endpoint.
@@ -67,6 +68,7 @@ pub async fn run(config: GatewayConfig, shutdown: Shutdown) -> anyhow::Result<()
         SocketIo::new(Chat::new(node.clone())?, &node.config.engine),
         node.config.engine.clone(),
         AllowedOrigins::parse(&node.config.http.cors_origin),
+        SidAuthority::new(node.id, node.config.auth.jwt_secret.as_bytes()),
         sessions.clone(),
         connections.clone(),
         node.metrics.clone(),
@@ -76,7 +78,10 @@ pub async fn run(config: GatewayConfig, shutdown: Shutdown) -> anyhow::Result<()
         let (endpoint, router) = (endpoint.clone(), router.clone());
         async move {
             if request.uri().path().starts_with(ENGINE_PATH) {
-                endpoint.respond(request, remote, guard).map(Body::new)
+                endpoint
+                    .respond(request, Origin::Public { remote }, guard)
+                    .await
+                    .map(Body::new)
             } else {
                 let mut request = request.map(Body::new);
                 request

@@ -3,9 +3,14 @@
 //! Nothing here knows chat: what happens in a namespace is an [`application::Application`]'s, what happens to raw Engine.IO messages
 //! is an [`application::EngineHandler`]'s.
 
+mod answer;
 pub mod application;
 pub mod endpoint;
+mod engine;
 pub mod origin;
+mod polling;
 pub mod sessions;
+pub mod sid;
 pub mod socketio;
+mod upgrade;
 mod websocket;

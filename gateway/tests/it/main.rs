@@ -7,7 +7,13 @@
     reason = "a test stops at the first surprise, in its helpers as well"
 )]
 
+mod abandoned;
+mod browsers;
 mod engineio;
+mod http;
+mod polling;
+mod posts;
 mod raw;
 mod socketio;
+mod upgrade;
 mod websocket;
