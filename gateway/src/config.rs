@@ -131,9 +131,11 @@ pub struct EngineConfig {
     pub ping_interval_ms: u64,
     pub ping_timeout_ms: u64,
     pub connect_timeout_ms: u64,
+    pub upgrade_timeout_ms: u64,
     pub max_payload: usize,
     pub max_attachments: usize,
     pub send_queue_bytes: usize,
+    pub compress_above: usize,
 }
 
 impl EngineConfig {
@@ -150,6 +152,11 @@ impl EngineConfig {
     /// From the handshake to the first namespace.
     pub fn connect_timeout(&self) -> Duration {
         Duration::from_millis(self.connect_timeout_ms)
+    }
+
+    /// From a WebSocket's opening to the moment a polling session has moved over to it.
+    pub fn upgrade_timeout(&self) -> Duration {
+        Duration::from_millis(self.upgrade_timeout_ms)
     }
 }
 

@@ -4,12 +4,16 @@
 //! is an [`application::EngineHandler`]'s.
 
 pub mod admission;
+mod answer;
 pub mod application;
 pub mod connection;
 pub mod endpoint;
+mod engine;
 pub mod origin;
 pub mod peers;
+mod polling;
 pub mod sessions;
 pub mod sid;
 pub mod socketio;
+mod upgrade;
 mod websocket;

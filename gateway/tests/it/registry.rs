@@ -12,13 +12,12 @@ use fred::clients::Client;
 use fred::interfaces::{ClientLike, KeysInterface};
 
 /// A Redis that keeps nothing.
-pub(crate) struct Redis {
+struct Redis {
     child: Child,
-    pub(crate) url: String,
 }
 
 impl Redis {
-    pub(crate) async fn start() -> (Self, Client) {
+    async fn start() -> (Self, Client) {
         let port = {
             let free = TcpListener::bind("127.0.0.1:0").unwrap();
             free.local_addr().unwrap().port()
@@ -29,13 +28,12 @@ impl Redis {
             .stdout(Stdio::null())
             .spawn()
             .expect("redis-server is installed");
-        let url = format!("redis://127.0.0.1:{port}");
         let config = RedisConfig {
-            url: url.clone(),
+            url: format!("redis://127.0.0.1:{port}"),
             command_timeout_ms: 5_000,
             connect_timeout_ms: 5_000,
         };
-        let redis = Self { child, url };
+        let redis = Self { child };
         let client = redis::connect(&config, Retries::Idempotent).await.unwrap();
         (redis, client)
     }

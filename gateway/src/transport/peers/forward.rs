@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, Method, Request, Response, Uri, header};
+use http::{HeaderMap, Method, Request, Response, Uri, header, response};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -125,7 +125,7 @@ impl Forwarder {
                 .request(request)
                 .await
                 .map_err(|error| silent(&error))?;
-            let (mut head, body) = response.into_parts();
+            let (head, body) = response.into_parts();
             let body = Limited::new(body, self.max_answer)
                 .collect()
                 .await
@@ -134,12 +134,7 @@ impl Forwarder {
                     PassOnError::OwnerSilent
                 })?
                 .to_bytes();
-            // What was said about this connection is not for the client's.
-            for name in [header::CONNECTION, header::TRANSFER_ENCODING, header::DATE] {
-                head.headers.remove(name);
-            }
-            head.version = http::Version::HTTP_11;
-            Ok(Response::from_parts(head, Full::new(body)))
+            Ok(whole(head, body))
         };
         tokio::time::timeout(self.patience, exchange)
             .await
@@ -151,6 +146,16 @@ fn silent(error: &hyper_util::client::legacy::Error) -> PassOnError {
     // A node that was killed is no news for every one of its polls.
     tracing::debug!(connect = error.is_connect(), error = ?error, "a peer does not answer");
     PassOnError::OwnerSilent
+}
+
+/// An owner's answer, for its client.
+pub(super) fn whole(mut head: response::Parts, body: Bytes) -> Response<Full<Bytes>> {
+    // What was said about the connection between the nodes is not for the client's.
+    for name in [header::CONNECTION, header::TRANSFER_ENCODING, header::DATE] {
+        head.headers.remove(name);
+    }
+    head.version = http::Version::HTTP_11;
+    Response::from_parts(head, Full::new(body))
 }
 
 /// A request's target on the owner: the same path and query.

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
@@ -26,7 +26,7 @@ use self::forward::{Exchange, Forwarder};
 use self::tunnel::Tunnels;
 use super::endpoint::ConnectionGuard;
 use super::sid::{SessionKey, Sid};
-use crate::config::PeerProtocol;
+use crate::config::{EngineConfig, PeerProtocol};
 use crate::metrics::Metrics;
 use crate::registry::{Directory, DirectoryUnavailable};
 
@@ -50,6 +50,21 @@ pub struct PeersConfig {
     pub spread: Duration,
 }
 
+impl PeersConfig {
+    /// What fits sessions with these limits.
+    pub fn new(engine: &EngineConfig, protocol: PeerProtocol, spread: Duration) -> Self {
+        // A session's last answer has all that was queued, which is at most eight times the limit, and a third more as base64.
+        let queued = engine.send_queue_bytes.saturating_mul(12);
+        Self {
+            protocol,
+            max_answer: queued.max(engine.max_payload.saturating_mul(2)),
+            // Every poll is answered within an interval, or its session ends.
+            patience: engine.ping_interval() + engine.ping_timeout() + SILENCE,
+            spread,
+        }
+    }
+}
+
 /// Why a request did not get to its session, or the answer not back.
 #[derive(Debug, thiserror::Error)]
 pub enum PassOnError {
@@ -65,14 +80,6 @@ pub enum PassOnError {
 }
 
 impl PassOnError {
-    /// What the client is told. A session on a node that is gone or silent is lost to it: it reconnects at once, and recovers.
-    pub fn status(&self) -> StatusCode {
-        match self {
-            Self::OwnerUnknown | Self::OwnerSilent => StatusCode::BAD_REQUEST,
-            Self::Directory(_) => StatusCode::SERVICE_UNAVAILABLE,
-        }
-    }
-
     /// Its name, for metric labels.
     pub fn as_str(&self) -> &'static str {
         match self {

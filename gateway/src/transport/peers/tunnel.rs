@@ -24,7 +24,7 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-use super::forward::uri;
+use super::forward::{uri, whole};
 use super::{CONNECT, Hop, Leaving, PassOnError, SILENCE};
 use crate::transport::connection::{take_over, tend};
 use crate::transport::endpoint::ConnectionGuard;
@@ -74,7 +74,7 @@ impl Tunnels {
             let Ok(Ok(refusal)) = timeout(SILENCE, refusal).await else {
                 return Err(PassOnError::OwnerSilent);
             };
-            return Ok(Response::from_parts(head, Full::new(refusal.to_bytes())));
+            return Ok(whole(head, refusal.to_bytes()));
         }
         let answer = Response::from_parts(head.clone(), Full::default());
         let owner = hyper::upgrade::on(Response::from_parts(head, body));
