@@ -2,7 +2,7 @@
 //!
 //! Engine.IO at `/engine.io/` echoes text and binary messages. Socket.IO at `/socket.io/`: on `/` and `/custom` emits `auth` with
 //! the handshake's credentials; on `/` answers `message` with `message-back` and the same arguments, and acknowledges
-//! `message-with-ack` with them.
+//! `message-with-ack` with them. `/sessions` says how many sessions are open.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,22 +11,30 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use clap::Parser;
-use confab_gateway::config::EngineConfig;
-use confab_gateway::http::accept::{self, AcceptConfig};
+use confab_gateway::config::{EngineConfig, LimitsConfig, PeerProtocol};
+use confab_gateway::http::accept::{self, AcceptConfig, Protocols};
 use confab_gateway::metrics::Metrics;
+use confab_gateway::registry::{Address, Directory, LeasedDirectory, NodeLease, StaticDirectory};
 use confab_gateway::session::DisconnectReason;
+use confab_gateway::transport::admission::{Admission, TrustedProxies};
 use confab_gateway::transport::application::{
     Application, ConnectError, Connected, EngineHandler, Handshake, Incoming, Link,
 };
-use confab_gateway::transport::endpoint::{Endpoint, random_id};
+use confab_gateway::transport::endpoint::{Endpoint, EndpointParts, random_id};
 use confab_gateway::transport::origin::AllowedOrigins;
+use confab_gateway::transport::peers::{Peers, PeersConfig};
 use confab_gateway::transport::sessions::Sessions;
+use confab_gateway::transport::sid::SidAuthority;
 use confab_gateway::transport::socketio::SocketIo;
 use confab_gateway_protocol::json::{Args, Json};
 use confab_gateway_protocol::{engineio, socketio, websocket};
+use confab_shared::id::NodeId;
+use confab_shared::redis::{self, RedisConfig, Retries};
+use ipnet::IpNet;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
 /// An echo server for protocol suites.
 #[derive(Debug, Parser)]
@@ -43,12 +51,45 @@ struct Flags {
     /// From the handshake to the first namespace.
     #[arg(long, default_value_t = 1_000)]
     connect_timeout_ms: u64,
+    /// From a WebSocket's opening to the moment a polling session has moved over to it.
+    #[arg(long, default_value_t = 10_000)]
+    upgrade_timeout_ms: u64,
     /// The largest message, in bytes.
     #[arg(long, default_value_t = 1_000_000)]
     max_payload: usize,
     /// How many bytes may wait for a client that reads slowly.
     #[arg(long, default_value_t = 4_194_304)]
     send_queue_bytes: usize,
+    /// Answers to polls of more bytes than this are compressed; 0 for never.
+    #[arg(long, default_value_t = 1_024)]
+    compress_above: usize,
+    /// The port for other nodes, at 127.0.0.1; 0 for any.
+    #[arg(long, default_value_t = 0)]
+    internal_port: u16,
+    /// This node's number, where others are named by --peers.
+    #[arg(long)]
+    node: Option<u128>,
+    /// The other nodes, as numbers and addresses of their internal ports: 2=127.0.0.1:9102,3=127.0.0.1:9103.
+    #[arg(long, value_delimiter = ',', value_parser = peer)]
+    peers: Vec<(NodeId, Address)>,
+    /// Where the nodes find each other, instead of --peers: redis://127.0.0.1:6379.
+    #[arg(long)]
+    redis: Option<String>,
+    /// What the nodes speak to each other: h2c or h1.
+    #[arg(long, default_value = "h2c", value_parser = peer_protocol)]
+    peer_protocol: PeerProtocol,
+    /// The most sessions per client address; 0 for no limit.
+    #[arg(long, default_value_t = 0)]
+    sessions_per_ip: u32,
+    /// The most handshakes per client address and second; 0 for no limit.
+    #[arg(long, default_value_t = 0)]
+    handshakes_per_ip: u32,
+    /// The network whose X-Forwarded-For is believed.
+    #[arg(long)]
+    trusted_proxies: Option<IpNet>,
+    /// Origins of browsers that may talk to us, comma-separated; * for all.
+    #[arg(long, default_value = "*")]
+    cors_origin: String,
 }
 
 /// Gives Engine.IO messages back.
@@ -181,38 +222,98 @@ impl Application for SocketEcho {
     async fn disconnected(&self, _: EchoSocket, _: DisconnectReason) {}
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let flags = Flags::parse();
-    let config = EngineConfig {
+fn engine_config(flags: &Flags) -> EngineConfig {
+    EngineConfig {
         ping_interval_ms: flags.ping_interval_ms,
         ping_timeout_ms: flags.ping_timeout_ms,
         connect_timeout_ms: flags.connect_timeout_ms,
+        upgrade_timeout_ms: flags.upgrade_timeout_ms,
         max_payload: flags.max_payload,
         max_attachments: 10,
         send_queue_bytes: flags.send_queue_bytes,
+        compress_above: flags.compress_above,
+    }
+}
+
+fn node(number: u128) -> NodeId {
+    NodeId(Uuid::from_u128(number))
+}
+
+fn peer(text: &str) -> Result<(NodeId, Address), String> {
+    let (number, address) = text.split_once('=').ok_or("expected NUMBER=ADDRESS")?;
+    let number = number.parse().map_err(|_| "expected a number before =")?;
+    Ok((node(number), address.into()))
+}
+
+fn peer_protocol(text: &str) -> Result<PeerProtocol, String> {
+    match text {
+        "h2c" => Ok(PeerProtocol::H2c),
+        "h1" => Ok(PeerProtocol::H1),
+        _ => Err("expected h2c or h1".into()),
+    }
+}
+
+/// Where this node finds the others. With a registry it announces itself there, for as long as the lease is kept.
+async fn directory(
+    flags: &Flags,
+    node: NodeId,
+    internal: SocketAddr,
+) -> anyhow::Result<(Arc<dyn Directory>, Option<NodeLease>)> {
+    let Some(url) = &flags.redis else {
+        let peers: StaticDirectory = flags.peers.iter().cloned().collect();
+        return Ok((Arc::new(peers), None));
     };
-    let (sessions, tasks, metrics) = (
-        Sessions::default(),
-        TaskTracker::new(),
-        Arc::new(Metrics::new()?),
-    );
-    let engine = Endpoint::new(
-        EngineEcho,
-        config.clone(),
-        AllowedOrigins::Any,
-        sessions.clone(),
-        tasks.clone(),
-        metrics.clone(),
-    );
-    let socket = Endpoint::new(
-        SocketIo::new(SocketEcho, &config),
-        config,
-        AllowedOrigins::Any,
-        sessions,
-        tasks.clone(),
+    let config = RedisConfig {
+        url: url.clone(),
+        command_timeout_ms: 5_000,
+        connect_timeout_ms: 3_000,
+    };
+    let redis = redis::connect(&config, Retries::Idempotent).await?;
+    let lease = NodeLease::announce(redis.clone(), node, internal.to_string().into()).await?;
+    Ok((Arc::new(LeasedDirectory::new(redis)), Some(lease)))
+}
+
+fn not_found() -> http::Response<Body> {
+    let mut response = http::Response::new(Body::empty());
+    *response.status_mut() = http::StatusCode::NOT_FOUND;
+    response
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let flags = Flags::parse();
+    let config = engine_config(&flags);
+    let internal =
+        TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], flags.internal_port))).await?;
+    let node = flags.node.map_or_else(NodeId::generate, node);
+    let (directory, _lease) = directory(&flags, node, internal.local_addr()?).await?;
+    let (tasks, metrics) = (TaskTracker::new(), Arc::new(Metrics::new()?));
+    let limits = LimitsConfig {
+        sessions_per_ip: flags.sessions_per_ip,
+        handshakes_per_ip: flags.handshakes_per_ip,
+        sessions_per_user: 0,
+    };
+    let shared = EndpointParts {
+        handler: EngineEcho,
+        config: config.clone(),
+        origins: AllowedOrigins::parse(&flags.cors_origin),
+        proxies: TrustedProxies::new(flags.trusted_proxies.into_iter().collect()),
+        admission: Admission::new(&limits),
+        sids: SidAuthority::new(node, b"an example has no secrets"),
+        sessions: Sessions::default(),
+        peers: Peers::new(
+            directory,
+            &PeersConfig::new(&config, flags.peer_protocol, Duration::from_secs(1)),
+            CancellationToken::new(),
+            tasks.clone(),
+            metrics.clone(),
+        ),
+        tasks: tasks.clone(),
         metrics,
-    );
+    };
+    let sessions = shared.sessions.clone();
+    let socket = Endpoint::new(shared.with(SocketIo::new(SocketEcho, &config)));
+    let engine = Endpoint::new(shared);
     let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], flags.port))).await?;
     // With port 0 the system chose one: whoever started us reads it here.
     #[expect(clippy::print_stdout, reason = "the one line this example says")]
@@ -220,21 +321,49 @@ async fn main() -> anyhow::Result<()> {
         println!("listening on {}", listener.local_addr()?);
     }
     let accept = AcceptConfig {
-        max_connections: 1_000,
+        protocols: Protocols::Http1,
+        max_connections: 20_000,
         header_timeout: Duration::from_secs(5),
+        idle_timeout: Duration::from_secs(75),
+        peer_timeout: Duration::from_secs(30),
     };
-    let respond = move |request: http::Request<hyper::body::Incoming>, remote, guard| {
-        let (engine, socket) = (engine.clone(), socket.clone());
+    let for_peers = (engine.clone(), socket.clone());
+    let respond = move |request: http::Request<hyper::body::Incoming>, _, guard| {
+        let (engine, socket) = for_peers.clone();
         async move {
             let path = request.uri().path();
             if path.starts_with("/engine.io/") {
-                engine.respond(request, remote, guard).map(Body::new)
+                engine.respond_to_peer(request, guard).await.map(Body::new)
             } else if path.starts_with("/socket.io/") {
-                socket.respond(request, remote, guard).map(Body::new)
+                socket.respond_to_peer(request, guard).await.map(Body::new)
             } else {
-                let mut response = http::Response::new(Body::empty());
-                *response.status_mut() = http::StatusCode::NOT_FOUND;
-                response
+                not_found()
+            }
+        }
+    };
+    tokio::spawn(accept::serve(
+        internal,
+        AcceptConfig {
+            protocols: Protocols::Http1AndHttp2,
+            ..accept.clone()
+        },
+        None,
+        respond,
+        CancellationToken::new(),
+        tasks.clone(),
+    ));
+    let respond = move |request: http::Request<hyper::body::Incoming>, remote, guard| {
+        let (engine, socket, sessions) = (engine.clone(), socket.clone(), sessions.clone());
+        async move {
+            let path = request.uri().path();
+            if path.starts_with("/engine.io/") {
+                engine.respond(request, remote, guard).await.map(Body::new)
+            } else if path.starts_with("/socket.io/") {
+                socket.respond(request, remote, guard).await.map(Body::new)
+            } else if path == "/sessions" {
+                http::Response::new(Body::from(sessions.len().to_string()))
+            } else {
+                not_found()
             }
         }
     };

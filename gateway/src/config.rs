@@ -1,11 +1,14 @@
 //! The gateway's settings. `config.default.toml` says what each one means.
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use confab_shared::config::{ConfigError, Environment, Loaded, load, parse_duration};
 use confab_shared::postgres::DatabaseConfig;
 use confab_shared::redis::RedisConfig;
 use confab_shared::telemetry::LogConfig;
+use http::uri::Authority;
+use ipnet::IpNet;
 use serde::Deserialize;
 
 /// The commented defaults, compiled in.
@@ -24,6 +27,10 @@ pub struct GatewayConfig {
     pub auth: AuthConfig,
     /// Engine.IO timings and limits.
     pub engine: EngineConfig,
+    /// Other gateways.
+    pub cluster: ClusterConfig,
+    /// Limits of one address or user.
+    pub limits: LimitsConfig,
     /// Limits of one socket.
     pub sockets: SocketsConfig,
     /// The way of commands to the workers.
@@ -53,7 +60,30 @@ pub struct HttpConfig {
     pub internal_listen: String,
     pub max_connections: usize,
     pub header_timeout_seconds: u64,
+    pub idle_timeout_seconds: u64,
+    pub peer_timeout_seconds: u64,
+    pub trusted_proxies: String,
     pub cors_origin: String,
+}
+
+impl HttpConfig {
+    /// The networks whose word about a client's address is taken.
+    pub fn trusted_proxies(&self) -> Result<Vec<IpNet>, ConfigError> {
+        self.trusted_proxies
+            .split(',')
+            .map(str::trim)
+            .filter(|network| !network.is_empty())
+            .map(|network| {
+                let single = || network.parse::<IpAddr>().map(IpNet::from);
+                network.parse().or_else(|_| single()).map_err(|_| {
+                    ConfigError::invalid(
+                        "http.trusted_proxies",
+                        format!("{network:?} is no network such as 10.0.0.0/8"),
+                    )
+                })
+            })
+            .collect()
+    }
 }
 
 /// REST limits.
@@ -103,9 +133,11 @@ pub struct EngineConfig {
     pub ping_interval_ms: u64,
     pub ping_timeout_ms: u64,
     pub connect_timeout_ms: u64,
+    pub upgrade_timeout_ms: u64,
     pub max_payload: usize,
     pub max_attachments: usize,
     pub send_queue_bytes: usize,
+    pub compress_above: usize,
 }
 
 impl EngineConfig {
@@ -123,6 +155,62 @@ impl EngineConfig {
     pub fn connect_timeout(&self) -> Duration {
         Duration::from_millis(self.connect_timeout_ms)
     }
+
+    /// From a WebSocket's opening to the moment a polling session has moved over to it.
+    pub fn upgrade_timeout(&self) -> Duration {
+        Duration::from_millis(self.upgrade_timeout_ms)
+    }
+}
+
+/// Other gateways.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "config.default.toml documents every key")]
+pub struct ClusterConfig {
+    pub advertise: String,
+    pub protocol: PeerProtocol,
+    pub max_connections: usize,
+}
+
+impl ClusterConfig {
+    /// Where other gateways reach the internal listener, which is at `listening`.
+    pub fn address(&self, listening: SocketAddr) -> Result<String, ConfigError> {
+        let invalid = |reason: &str| Err(ConfigError::invalid("cluster.advertise", reason));
+        if self.advertise.is_empty() {
+            if listening.ip().is_unspecified() {
+                return invalid("required where http.internal_listen is a wildcard");
+            }
+            return Ok(listening.to_string());
+        }
+        match self.advertise.parse::<Authority>() {
+            Ok(address)
+                if address.port_u16().is_some()
+                    && !address.host().is_empty()
+                    && !self.advertise.contains('@') =>
+            {
+                Ok(self.advertise.clone())
+            }
+            _ => invalid("expected host:port"),
+        }
+    }
+}
+
+/// What gateways speak to each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PeerProtocol {
+    /// HTTP/2 in the clear: one connection from each node to each other one.
+    H2c,
+    /// HTTP/1.1: a pool of connections.
+    H1,
+}
+
+/// Limits of one address or user.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "config.default.toml documents every key")]
+pub struct LimitsConfig {
+    pub sessions_per_ip: u32,
+    pub handshakes_per_ip: u32,
+    pub sessions_per_user: u32,
 }
 
 /// Limits of one socket.
@@ -200,6 +288,7 @@ impl GatewayConfig {
             ("partitions.count", usize::from(self.partitions.count)),
             ("hub.repair_concurrency", self.hub.repair_concurrency),
             ("http.max_connections", self.http.max_connections),
+            ("cluster.max_connections", self.cluster.max_connections),
             ("auth.password_concurrency", self.auth.password_concurrency),
             ("ingress.append_batch", self.ingress.append_batch),
             ("ingress.max_pending", self.ingress.max_pending),
@@ -213,6 +302,19 @@ impl GatewayConfig {
                 return Err(ConfigError::invalid(key, "must be at least 1"));
             }
         }
+        for (key, seconds) in [
+            (
+                "http.header_timeout_seconds",
+                self.http.header_timeout_seconds,
+            ),
+            ("http.idle_timeout_seconds", self.http.idle_timeout_seconds),
+            ("http.peer_timeout_seconds", self.http.peer_timeout_seconds),
+        ] {
+            if seconds == 0 {
+                return Err(ConfigError::invalid(key, "must be at least 1"));
+            }
+        }
+        self.http.trusted_proxies()?;
         if self.environment == Environment::Production && self.http.cors_origin.trim() == "*" {
             return Err(ConfigError::invalid(
                 "http.cors_origin",
@@ -232,5 +334,34 @@ mod tests {
     fn the_defaults_file_has_every_setting() {
         let loaded: Result<Loaded<GatewayConfig>, ConfigError> = load(DEFAULTS);
         loaded.unwrap().config.check().unwrap();
+    }
+
+    #[test]
+    fn a_wildcard_is_no_address_for_other_gateways() {
+        let mut cluster = load::<GatewayConfig>(DEFAULTS).unwrap().config.cluster;
+        let (wildcard, own) = (
+            "0.0.0.0:9100".parse().unwrap(),
+            "10.0.0.1:9100".parse().unwrap(),
+        );
+        let refused = cluster.address(wildcard).unwrap_err().to_string();
+        assert!(refused.contains("cluster.advertise"), "{refused}");
+        assert_eq!(cluster.address(own).unwrap(), "10.0.0.1:9100");
+        cluster.advertise = "gateway-0.gateways:9100".into();
+        assert_eq!(cluster.address(wildcard).unwrap(), cluster.advertise);
+        for bad in ["gateway-0", "http://gateway-0:9100", "a@b:9100", ":9100"] {
+            cluster.advertise = bad.into();
+            assert!(cluster.address(own).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn proxies_are_networks_or_addresses() {
+        let mut http = load::<GatewayConfig>(DEFAULTS).unwrap().config.http;
+        assert!(http.trusted_proxies().unwrap().is_empty());
+        http.trusted_proxies = "10.0.0.0/8, 192.0.2.1,fd00::/8".into();
+        assert_eq!(http.trusted_proxies().unwrap().len(), 3);
+        http.trusted_proxies = "10.0.0.0/33".into();
+        let refused = http.trusted_proxies().unwrap_err().to_string();
+        assert!(refused.contains("http.trusted_proxies"), "{refused}");
     }
 }

@@ -1,7 +1,7 @@
 //! Confab's gateway: terminates client connections, publishes their commands, delivers events.
 //!
-//! Floors, lowest first; a lower one never imports a higher one: `dialect` → `session` → `hub` → `ingress`, `backplane` → `node` →
-//! `transport`, `chat`, `rest` → `http` → `serve`. ARCHITECTURE.md draws the picture.
+//! Floors, lowest first; a lower one never imports a higher one: `dialect` → `session` → `hub` → `ingress`, `backplane`, `registry`
+//! → `node` → `transport`, `chat`, `rest` → `http` → `serve`. ARCHITECTURE.md draws the picture.
 
 pub mod backplane;
 pub mod chat;
@@ -13,6 +13,7 @@ pub mod ingress;
 pub mod metrics;
 pub mod node;
 pub mod recovery;
+pub mod registry;
 pub mod rest;
 pub mod serve;
 pub mod session;

@@ -12,6 +12,12 @@ pub struct Metrics {
     pub connections: IntGauge,
     /// Sessions that ended, by reason.
     pub sessions_closed: IntCounterVec,
+    /// Requests for other nodes' sessions, by what came of them.
+    pub passed_on: IntCounterVec,
+    /// Open tunnels to other nodes' sessions.
+    pub tunnels: IntGauge,
+    /// Handshakes refused because their address has too many, by limit.
+    pub not_admitted: IntCounterVec,
     /// Sockets (session and namespace) that connected.
     pub sockets_connected: IntCounter,
     /// Sockets whose clients came back and got what they had missed.
@@ -70,6 +76,20 @@ impl Metrics {
                 "confab_gateway_sessions_closed_total",
                 "Sessions that ended, by reason.",
                 "reason",
+            )?,
+            passed_on: counters(
+                "confab_gateway_passed_on_total",
+                "Requests for other nodes' sessions, by what came of them.",
+                "outcome",
+            )?,
+            tunnels: gauge(
+                "confab_gateway_tunnels",
+                "Open tunnels to other nodes' sessions.",
+            )?,
+            not_admitted: counters(
+                "confab_gateway_not_admitted_total",
+                "Handshakes refused because their address has too many, by limit.",
+                "limit",
             )?,
             sockets_connected: counter(
                 "confab_gateway_sockets_connected_total",

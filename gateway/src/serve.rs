@@ -4,24 +4,30 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::http::Request;
 use anyhow::Context;
 use axum::Router;
 use axum::body::Body;
 use confab_shared::lifecycle::{Shutdown, spawn_vital};
+use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use crate::chat::{Chat, show_notices};
-use crate::config::GatewayConfig;
-use crate::http::accept::{self, AcceptConfig};
+use crate::config::{GatewayConfig, HttpConfig};
+use crate::http::accept::{self, AcceptConfig, Protocols};
 use crate::http::ops::{self, Readiness};
 use crate::node::Node;
+use crate::registry::{LeasedDirectory, NodeLease};
 use crate::rest;
-use crate::transport::endpoint::Endpoint;
+use crate::transport::admission::{Admission, TrustedProxies};
+use crate::transport::endpoint::{Endpoint, EndpointParts};
 use crate::transport::origin::AllowedOrigins;
+use crate::transport::peers::{Peers, PeersConfig};
 use crate::transport::sessions::Sessions;
+use crate::transport::sid::SidAuthority;
 use crate::transport::socketio::SocketIo;
 
 /// The path of the Engine.IO endpoint.
@@ -43,40 +49,53 @@ pub async fn run(config: GatewayConfig, shutdown: Shutdown) -> anyhow::Result<()
     let node = Arc::new(node);
     spawn_vital("notices", &stop, show_notices(node.clone(), notices));
 
-    let accept = AcceptConfig {
-        max_connections: node.config.http.max_connections,
-        header_timeout: Duration::from_secs(node.config.http.header_timeout_seconds),
-    };
+    let accept = accept_config(&node.config.http);
+    let address = node.config.cluster.address(internal.local_addr()?)?;
+    let lease = NodeLease::announce(node.redis.clone(), node.id, address.clone().into())
+        .await
+        .context("node lease")?;
+    let sessions = Sessions::default();
+    let endpoint = endpoint(&node, &sessions, &connections, &shutdown.drain)?;
+
     let readiness = Readiness::default();
     let operations = ops::router(readiness.clone(), node.metrics.clone());
-    let internal_server = accept::serve(
+    let for_peers = endpoint.clone();
+    let respond = move |request: Request<Incoming>, _, guard| {
+        let (endpoint, operations) = (for_peers.clone(), operations.clone());
+        async move {
+            if request.uri().path().starts_with(ENGINE_PATH) {
+                endpoint
+                    .respond_to_peer(request, guard)
+                    .await
+                    .map(Body::new)
+            } else {
+                answer(operations, request.map(Body::new)).await
+            }
+        }
+    };
+    // It outlives the drain: peers reach this node's sessions until the last one has left.
+    tasks.spawn(accept::serve(
         internal,
         AcceptConfig {
-            max_connections: 64,
+            protocols: Protocols::Http1AndHttp2,
+            max_connections: node.config.cluster.max_connections,
             ..accept.clone()
         },
         None,
-        move |request, _, _| answer(operations.clone(), request.map(Body::new)),
+        respond,
         stop.clone(),
         tasks.clone(),
-    );
-    tasks.spawn(internal_server);
+    ));
 
-    let sessions = Sessions::default();
-    let endpoint = Endpoint::new(
-        SocketIo::new(Chat::new(node.clone())?, &node.config.engine),
-        node.config.engine.clone(),
-        AllowedOrigins::parse(&node.config.http.cors_origin),
-        sessions.clone(),
-        connections.clone(),
-        node.metrics.clone(),
-    );
     let router = rest::router(node.clone());
-    let respond = move |request: ::http::Request<hyper::body::Incoming>, remote, guard| {
+    let respond = move |request: Request<Incoming>, remote, guard| {
         let (endpoint, router) = (endpoint.clone(), router.clone());
         async move {
             if request.uri().path().starts_with(ENGINE_PATH) {
-                endpoint.respond(request, remote, guard).map(Body::new)
+                endpoint
+                    .respond(request, remote, guard)
+                    .await
+                    .map(Body::new)
             } else {
                 let mut request = request.map(Body::new);
                 request
@@ -97,13 +116,13 @@ pub async fn run(config: GatewayConfig, shutdown: Shutdown) -> anyhow::Result<()
     );
     let server = tokio::spawn(server);
     readiness.set(true);
-    tracing::info!(node = %node.id, port = node.config.http.port, "gateway ready");
+    tracing::info!(node = %node.id, port = node.config.http.port, peers = address, "gateway ready");
 
     shutdown.drain.cancelled().await;
     readiness.set(false);
     let limit = Duration::from_secs(node.config.drain.limit_seconds);
     let drained = tokio::select! {
-        drained = tokio::time::timeout(limit, drain(&node, &sessions, server, &connections)) => drained.is_ok(),
+        drained = tokio::time::timeout(limit, drain(&node, lease, &sessions, server, &connections)) => drained.is_ok(),
         () = shutdown.abort.cancelled() => false,
     };
     stop.cancel();
@@ -119,9 +138,40 @@ pub async fn run(config: GatewayConfig, shutdown: Shutdown) -> anyhow::Result<()
     Ok(())
 }
 
-/// Unready → accept no more → close the transports, spread → finish what is pending.
+/// Where clients' and peers' requests on the Engine.IO path go.
+fn endpoint(
+    node: &Arc<Node>,
+    sessions: &Sessions,
+    connections: &TaskTracker,
+    draining: &CancellationToken,
+) -> anyhow::Result<Endpoint<SocketIo<Chat>>> {
+    let config = &node.config;
+    let spread = Duration::from_secs(config.drain.spread_seconds);
+    let peers = Peers::new(
+        Arc::new(LeasedDirectory::new(node.redis.clone())),
+        &PeersConfig::new(&config.engine, config.cluster.protocol, spread),
+        draining.clone(),
+        connections.clone(),
+        node.metrics.clone(),
+    );
+    Ok(Endpoint::new(EndpointParts {
+        handler: SocketIo::new(Chat::new(node.clone())?, &config.engine),
+        config: config.engine.clone(),
+        origins: AllowedOrigins::parse(&config.http.cors_origin),
+        proxies: TrustedProxies::new(config.http.trusted_proxies()?),
+        admission: Admission::new(&config.limits),
+        sids: SidAuthority::new(node.id, config.auth.jwt_secret.as_bytes()),
+        sessions: sessions.clone(),
+        peers,
+        tasks: connections.clone(),
+        metrics: node.metrics.clone(),
+    }))
+}
+
+/// Unready → accept no more → close the transports, spread → leave the registry → finish what is pending.
 async fn drain(
     node: &Node,
+    lease: NodeLease,
     sessions: &Sessions,
     server: tokio::task::JoinHandle<()>,
     connections: &TaskTracker,
@@ -132,12 +182,24 @@ async fn drain(
     sessions
         .drain(Duration::from_secs(node.config.drain.spread_seconds))
         .await;
+    lease.release().await;
     node.ingress.drain().await;
     connections.close();
     connections.wait().await;
 }
 
-async fn answer(router: Router, request: ::http::Request<Body>) -> ::http::Response<Body> {
+/// What the public listener's connections may do.
+fn accept_config(http: &HttpConfig) -> AcceptConfig {
+    AcceptConfig {
+        protocols: Protocols::Http1,
+        max_connections: http.max_connections,
+        header_timeout: Duration::from_secs(http.header_timeout_seconds),
+        idle_timeout: Duration::from_secs(http.idle_timeout_seconds),
+        peer_timeout: Duration::from_secs(http.peer_timeout_seconds),
+    }
+}
+
+async fn answer(router: Router, request: Request<Body>) -> ::http::Response<Body> {
     match router.oneshot(request).await {
         Ok(response) => response,
         Err(never) => match never {},

@@ -1,7 +1,8 @@
 //! WebSocket frames as a server writes them (RFC 6455, section 5.2): whole messages, unmasked.
 //!
 //! Owns the frame header, so that an event can be encoded once, header included, and its bytes be written to any number
-//! of connections. It must never read frames: clients' frames are masked and belong to the transport.
+//! of connections, and read back ([`frames`]) where another transport carries what was encoded for this one. It must never
+//! read clients' frames: they are masked and come in pieces, and belong to the transport.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use thiserror::Error;
@@ -38,16 +39,34 @@ impl Opcode {
             Self::Pong => 0xa,
         }
     }
+
+    /// What a frame's first byte says, if it is one that [`first_byte`](Self::first_byte) makes.
+    fn of_first_byte(byte: u8) -> Option<Self> {
+        match byte {
+            0x81 => Some(Self::Text),
+            0x82 => Some(Self::Binary),
+            0x88 => Some(Self::Close),
+            0x89 => Some(Self::Ping),
+            0x8a => Some(Self::Pong),
+            _ => None,
+        }
+    }
 }
 
 /// One whole frame. A clone shares the bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
+    opcode: Opcode,
     wire: Bytes,
     header_len: usize,
 }
 
 impl Frame {
+    /// What the frame carries.
+    pub fn opcode(&self) -> Opcode {
+        self.opcode
+    }
+
     /// The frame as it is written to a connection: header and payload.
     pub fn wire(&self) -> &Bytes {
         &self.wire
@@ -98,6 +117,7 @@ impl FrameBuilder {
         self.buffer[unused..HEADER_ROOM].copy_from_slice(&header[..header_len]);
         self.buffer.advance(unused);
         Frame {
+            opcode,
             wire: self.buffer.freeze(),
             header_len,
         }
@@ -145,6 +165,64 @@ pub fn pong_frame(payload: &[u8]) -> Result<Frame, ControlTooLong> {
     builder.payload().put_slice(payload);
     Ok(builder.finish(Opcode::Pong))
 }
+
+/// The bytes are no whole frames as this module writes them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("not a whole frame of a server's")]
+pub struct NotAFrame;
+
+/// Reads back the frames in `chunk`, one or several, each whole. They share its bytes.
+pub fn frames(chunk: Bytes) -> Frames {
+    Frames { unread: chunk }
+}
+
+/// Iterator over the frames of a chunk. After an error there is nothing more.
+#[derive(Debug, Clone)]
+pub struct Frames {
+    unread: Bytes,
+}
+
+impl Frames {
+    /// What has not been read yet.
+    pub fn unread(&self) -> &Bytes {
+        &self.unread
+    }
+
+    fn split_frame(&mut self) -> Option<Frame> {
+        let (&[first, short], more) = self.unread.split_first_chunk()?;
+        let opcode = Opcode::of_first_byte(first)?;
+        let (payload_len, header_len) = match short {
+            0..=125 => (u64::from(short), 2),
+            126 => (u64::from(u16::from_be_bytes(*more.first_chunk()?)), 4),
+            127 => (u64::from_be_bytes(*more.first_chunk()?), HEADER_ROOM),
+            // The mask bit: a client's frame.
+            128.. => return None,
+        };
+        let end = usize::try_from(payload_len).ok()?.checked_add(header_len)?;
+        (end <= self.unread.len()).then(|| Frame {
+            opcode,
+            wire: self.unread.split_to(end),
+            header_len,
+        })
+    }
+}
+
+impl Iterator for Frames {
+    type Item = Result<Frame, NotAFrame>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.unread.is_empty() {
+            return None;
+        }
+        let frame = self.split_frame();
+        if frame.is_none() {
+            self.unread.clear();
+        }
+        Some(frame.ok_or(NotAFrame))
+    }
+}
+
+impl std::iter::FusedIterator for Frames {}
 
 /// The header of an unmasked frame that is a whole message, and how many of the bytes it takes.
 ///

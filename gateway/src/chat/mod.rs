@@ -115,6 +115,16 @@ impl Chat {
         }
     }
 
+    /// Whether a user may have one more session here. Sockets of a session that has some already are no more sessions.
+    fn has_room_for(&self, user: UserId, link: &Link) -> Result<(), ConnectError> {
+        let most = self.node.config.limits.sessions_per_user as usize;
+        let others = self.node.hub.users().sessions(user, link.queue());
+        if most > 0 && others >= most {
+            return Err(refused("Too many sessions", ErrorCode::RateLimited));
+        }
+        Ok(())
+    }
+
     /// A socket that counts as connected, with its user's own channel listened to.
     async fn welcome(
         &self,
@@ -233,6 +243,7 @@ impl Application for Chat {
         };
         let connecting = async {
             let user = self.authenticate(&token).await?;
+            self.has_room_for(user, link)?;
             if let Some(pid) = pid {
                 let back = self
                     .readmit(user, namespace, pid, offset.as_deref(), link)

@@ -1,9 +1,12 @@
 //! Accepts connections: a permit before each, back-off on errors, time-outs, and a graceful end.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -11,27 +14,55 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
 use prometheus::IntGauge;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::transport::connection::tend;
 use crate::transport::endpoint::ConnectionGuard;
+
+/// How much of one peer's request may be under way over HTTP/2, and of all its requests together.
+const PEER_WINDOWS: (u32, u32) = (1 << 20, 16 << 20);
+/// The most requests of one peer at a time: every poll that waits is one.
+const PEER_STREAMS: u32 = 100_000;
+/// How many requests a peer may abort before they were looked at. Clients that leave abort their polls; that is no attack, and to
+/// end the connection for it would abort all others.
+const PEER_RESETS: usize = PEER_STREAMS as usize;
 
 /// How a listener treats its connections.
 #[derive(Debug, Clone)]
 pub struct AcceptConfig {
+    /// What is spoken on them.
+    pub protocols: Protocols,
     /// The most connections at a time; further ones wait in the kernel's backlog.
     pub max_connections: usize,
-    /// How long a request's head may take.
+    /// How long a new connection may take for its first request's head.
     pub header_timeout: Duration,
+    /// How long a later request's head may take: so long a connection may be idle, too. One that takes all of it for its head costs
+    /// no more than one that is idle.
+    pub idle_timeout: Duration,
+    /// How long the peer may leave unacknowledged what it was sent, or keep silent to probes.
+    pub peer_timeout: Duration,
+}
+
+/// What is spoken on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocols {
+    /// HTTP/1.1, as clients do.
+    Http1,
+    /// HTTP/1.1 or HTTP/2 in the clear, as peers do; limits are a peer's, not a client's.
+    Http1AndHttp2,
 }
 
 /// A connection's permit and its place in the gauge, given back when whoever serves it is done.
 struct Guard {
     gauge: Option<IntGauge>,
+    /// Whether a request has come.
+    begun: AtomicBool,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -78,13 +109,14 @@ pub async fn serve<S, F>(
                 }
                 let guard = Arc::new(Guard {
                     gauge: gauge.clone(),
+                    begun: AtomicBool::new(false),
                     _permit: permit,
                 });
                 tasks.spawn(connection(
                     stream,
                     remote,
                     guard,
-                    config.header_timeout,
+                    config.clone(),
                     respond.clone(),
                     stop.clone(),
                 ));
@@ -102,38 +134,82 @@ pub async fn serve<S, F>(
 async fn connection<S, F>(
     stream: TcpStream,
     remote: SocketAddr,
-    guard: ConnectionGuard,
-    header_timeout: Duration,
+    guard: Arc<Guard>,
+    config: AcceptConfig,
     respond: S,
     stop: CancellationToken,
 ) where
     S: Fn(Request<Incoming>, SocketAddr, ConnectionGuard) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
-    // Small frames are the whole point: without this they wait for each other's acknowledgements.
-    if let Err(error) = stream.set_nodelay(true) {
+    // Small frames are the whole point: without TCP_NODELAY they wait for each other's acknowledgements.
+    if let Err(error) = tend(&stream, config.peer_timeout) {
         tracing::debug!(%error, "a client left at once");
         return;
     }
+    let served = guard.clone();
     let service = service_fn(move |request| {
-        let answer = respond(request, remote, guard.clone());
+        served.begun.store(true, Ordering::Relaxed);
+        let answer = respond(request, remote, served.clone());
         async move { Ok::<_, Infallible>(answer.await) }
     });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout)
-        .max_buf_size(64 * 1024)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.as_mut().await
+    let never_began = async {
+        tokio::time::sleep(config.header_timeout).await;
+        if guard.begun.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    };
+    let stream = TokioIo::new(stream);
+    // The two builders make connections of two types, which end the same way.
+    macro_rules! until_ended {
+        ($connection:expr) => {{
+            let mut connection = pin!($connection);
+            tokio::select! {
+                ended = connection.as_mut() => ended.map_err(Into::into),
+                () = never_began => Ok(()),
+                () = stop.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.as_mut().await.map_err(Into::into)
+                }
+            }
+        }};
+    }
+    let ended: Result<(), Box<dyn Error + Send + Sync>> = match config.protocols {
+        Protocols::Http1 => {
+            let mut builder = http1::Builder::new();
+            builder
+                .timer(TokioTimer::new())
+                .header_read_timeout(config.idle_timeout)
+                .max_buf_size(64 * 1024);
+            until_ended!(builder.serve_connection(stream, service).with_upgrades())
+        }
+        Protocols::Http1AndHttp2 => {
+            let builder = peer_builder(&config);
+            until_ended!(builder.serve_connection_with_upgrades(stream, service))
         }
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended");
     }
+}
+
+/// For connections from peers, which carry many sessions' requests each.
+fn peer_builder(config: &AcceptConfig) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(config.idle_timeout)
+        .max_buf_size(64 * 1024);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(PEER_WINDOWS.0)
+        .initial_connection_window_size(PEER_WINDOWS.1)
+        .max_concurrent_streams(PEER_STREAMS)
+        .max_pending_accept_reset_streams(PEER_RESETS)
+        .max_local_error_reset_streams(PEER_RESETS)
+        .keep_alive_interval(config.peer_timeout / 2)
+        .keep_alive_timeout(config.peer_timeout / 2);
+    builder
 }

@@ -10,7 +10,7 @@ pub mod room;
 pub mod send_queue;
 pub mod socket;
 #[cfg(test)]
-pub mod test_bench;
+pub(crate) mod test_bench;
 pub mod users;
 
 use std::sync::Arc;

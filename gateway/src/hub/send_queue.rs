@@ -122,10 +122,17 @@ impl SendQueue {
         if !state.chunks.is_empty() || state.closing.is_some() {
             return Poll::Ready(());
         }
-        match &state.writer {
-            Some(writer) if writer.will_wake(cx.waker()) => {}
-            _ => state.writer = Some(cx.waker().clone()),
+        state.wake_later(cx);
+        Poll::Pending
+    }
+
+    /// Waits until the session is to end, however much is queued.
+    pub fn poll_closing(&self, cx: &mut Context<'_>) -> Poll<DisconnectReason> {
+        let mut state = self.state.lock();
+        if let Some(reason) = state.closing {
+            return Poll::Ready(reason);
         }
+        state.wake_later(cx);
         Poll::Pending
     }
 
@@ -146,9 +153,30 @@ impl SendQueue {
             into.append(&mut state.chunks);
         }
     }
+
+    /// Gives back what was taken and did not fit where it was to go: it stays the first to leave.
+    pub fn put_back(&self, mut rest: VecDeque<Bytes>) {
+        let mut state = self.state.lock();
+        if state.closing == Some(DisconnectReason::SlowConsumer) {
+            return;
+        }
+        let bytes: usize = rest.iter().map(Bytes::len).sum();
+        state.bytes += bytes;
+        QUEUED_BYTES.fetch_add(bytes as u64, Ordering::Relaxed);
+        rest.append(&mut state.chunks);
+        state.chunks = rest;
+    }
 }
 
 impl State {
+    /// There is one writer; whoever asked last is woken.
+    fn wake_later(&mut self, cx: &Context<'_>) {
+        match &self.writer {
+            Some(writer) if writer.will_wake(cx.waker()) => {}
+            _ => self.writer = Some(cx.waker().clone()),
+        }
+    }
+
     /// Whether so many bytes more may wait. The clock is looked at only where the limit is passed.
     fn fits(&mut self, more: usize, limit: usize) -> bool {
         let bytes = self.bytes + more;
@@ -195,6 +223,21 @@ mod tests {
         assert!(!queue.push(Bytes::from_static(b"i")));
         assert_eq!(queue.closing(), Some(DisconnectReason::SlowConsumer));
         assert!(taken(&queue).is_empty(), "an overrun queue keeps nothing");
+    }
+
+    #[test]
+    fn what_is_put_back_is_the_first_to_leave() {
+        let queue = SendQueue::new(16);
+        for chunk in ["a", "b", "c"] {
+            queue.push(Bytes::from_static(chunk.as_bytes()));
+        }
+        let mut rest = VecDeque::new();
+        queue.take(&mut rest);
+        rest.pop_front();
+        queue.push(Bytes::from_static(b"d"));
+        queue.put_back(rest);
+        assert_eq!(queue.state.lock().bytes, 3);
+        assert_eq!(taken(&queue), ["b", "c", "d"]);
     }
 
     #[test]

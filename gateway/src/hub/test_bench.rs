@@ -7,13 +7,13 @@ use confab_shared::model::event::Event;
 use confab_shared::model::position::Position;
 
 use super::order::Order;
-pub use super::room::Wish;
+pub(crate) use super::room::Wish;
 use super::room::{Room, Stage};
 use super::socket::SocketRef;
 use super::users::Users;
 
 /// A node's rooms.
-pub struct Bench {
+pub(crate) struct Bench {
     rooms: HashMap<ConversationId, Room>,
     users: Users,
     order: Order,
@@ -21,7 +21,7 @@ pub struct Bench {
 }
 
 impl Bench {
-    pub fn new(max_held: usize) -> Self {
+    pub(crate) fn new(max_held: usize) -> Self {
         Self {
             rooms: HashMap::new(),
             users: Users::default(),
@@ -47,15 +47,15 @@ impl Bench {
         act(room, &mut stage)
     }
 
-    pub fn open(&mut self, room: ConversationId, seq: Seq) {
+    pub(crate) fn open(&mut self, room: ConversationId, seq: Seq) {
         self.with(room, |room, stage| room.opened(seq, stage));
     }
 
-    pub fn join(&mut self, room: ConversationId, socket: SocketRef, as_of: Seq) {
+    pub(crate) fn join(&mut self, room: ConversationId, socket: SocketRef, as_of: Seq) {
         self.with(room, |room, _| room.join(socket, as_of));
     }
 
-    pub fn published(
+    pub(crate) fn published(
         &mut self,
         room: ConversationId,
         at: Position,
@@ -64,7 +64,7 @@ impl Bench {
         self.with(room, |room, stage| room.receive(at, events, stage))
     }
 
-    pub fn repaired(
+    pub(crate) fn repaired(
         &mut self,
         room: ConversationId,
         events: Vec<Event>,
@@ -75,19 +75,19 @@ impl Bench {
         })
     }
 
-    pub fn checked(&mut self, room: ConversationId, seq: Seq) -> Option<Wish> {
+    pub(crate) fn checked(&mut self, room: ConversationId, seq: Seq) -> Option<Wish> {
         self.with(room, |room, stage| room.checked(seq, stage.order))
     }
 
-    pub fn arrived(&mut self, position: Position) {
+    pub(crate) fn arrived(&mut self, position: Position) {
         self.order.advance(position);
     }
 
-    pub fn doubt(&mut self, number: u64) {
+    pub(crate) fn doubt(&mut self, number: u64) {
         self.order.doubt(number);
     }
 
-    pub fn certain(&mut self, number: u64) {
+    pub(crate) fn certain(&mut self, number: u64) {
         self.order.settle_doubt(number);
     }
 }

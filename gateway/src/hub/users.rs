@@ -2,12 +2,14 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use confab_shared::id::{ConversationId, Seq, UserId};
 use confab_shared::model::timestamp::Timestamp;
 use parking_lot::Mutex;
 
+use super::send_queue::SendQueue;
 use super::socket::SocketRef;
 
 /// For how long notices are remembered, so that a repeated one is not shown twice: longer than any sweep looks back.
@@ -86,6 +88,21 @@ impl Users {
             .get(&user)
             .map(|entry| entry.sockets.clone())
             .unwrap_or_default()
+    }
+
+    /// How many sessions a user has on this node, apart from this one.
+    pub fn sessions(&self, user: UserId, apart_from: &Arc<SendQueue>) -> usize {
+        let shard = self.shard(user).lock();
+        let mut queues: Vec<*const SendQueue> = shard
+            .get(&user)
+            .into_iter()
+            .flat_map(|entry| &entry.sockets)
+            .map(|socket| Arc::as_ptr(socket.queue()))
+            .filter(|queue| *queue != Arc::as_ptr(apart_from))
+            .collect();
+        queues.sort_unstable();
+        queues.dedup();
+        queues.len()
     }
 
     /// Whether a user has a socket on this node.

@@ -1,40 +1,83 @@
-//! The Engine.IO endpoint: checks a handshake, and starts a session or says why not.
+//! The Engine.IO endpoint: says what a request is, and hands it to the session that it names or starts one, or says why not.
 
-use std::net::SocketAddr;
+mod elsewhere;
+mod refusal;
+
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use bytes::Bytes;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use confab_gateway_protocol::engineio::{HandshakeError, PROTOCOL_VERSION};
-use http::header::{
-    CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION,
-    UPGRADE,
-};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http::header::ORIGIN;
+use http::request::Parts;
+use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
-use sha1::{Digest, Sha1};
-use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use self::refusal::Refusal;
+use super::admission::{Admission, Admitted, TrustedProxies};
+use super::answer::{self, Answer};
 use super::application::{EngineHandler, Handshake, query};
+use super::engine::open_frame;
 use super::origin::AllowedOrigins;
-use super::sessions::Sessions;
-use super::websocket;
+use super::peers::{Hop, Peers};
+use super::polling::{self, Connection, Mailbox, Unanswered};
+use super::sessions::{Found, Registration, Sessions};
+use super::sid::{SessionKey, Sid, SidAuthority};
+use super::{upgrade, websocket};
 use crate::config::EngineConfig;
 use crate::hub::send_queue::SendQueue;
 use crate::metrics::Metrics;
+use crate::session::DisconnectReason;
 
-/// What joins a client's key to make the server's answer (RFC 6455, 1.3).
-const WEBSOCKET_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+/// What an endpoint is made of.
+pub struct EndpointParts<H> {
+    /// What is done with the messages.
+    pub handler: H,
+    /// Timings and limits of a session.
+    pub config: EngineConfig,
+    /// Which web pages may talk to it.
+    pub origins: AllowedOrigins,
+    /// Whose word about a client's address is taken.
+    pub proxies: TrustedProxies,
+    /// Limits per address.
+    pub admission: Admission,
+    /// Names its sessions.
+    pub sids: SidAuthority,
+    /// Where they are entered.
+    pub sessions: Sessions,
+    /// The way to other nodes' sessions.
+    pub peers: Peers,
+    /// What its sessions run as.
+    pub tasks: TaskTracker,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+impl<H> EndpointParts<H> {
+    /// The same parts around another handler: another path's endpoint on the same node.
+    pub fn with<O>(&self, handler: O) -> EndpointParts<O> {
+        EndpointParts {
+            handler,
+            config: self.config.clone(),
+            origins: self.origins.clone(),
+            proxies: self.proxies.clone(),
+            admission: self.admission.clone(),
+            sids: self.sids.clone(),
+            sessions: self.sessions.clone(),
+            peers: self.peers.clone(),
+            tasks: self.tasks.clone(),
+            metrics: self.metrics.clone(),
+        }
+    }
+}
 
 /// Engine.IO v4 in front of a handler.
 pub struct Endpoint<H> {
-    inner: Arc<Inner<H>>,
+    inner: Arc<EndpointParts<H>>,
 }
 
 impl<H> Clone for Endpoint<H> {
@@ -45,191 +88,307 @@ impl<H> Clone for Endpoint<H> {
     }
 }
 
-struct Inner<H> {
-    handler: H,
-    config: EngineConfig,
-    origins: AllowedOrigins,
-    sessions: Sessions,
-    tasks: TaskTracker,
-    metrics: Arc<Metrics>,
-}
-
 /// What a connection holds while it is open; it goes with the session that takes the connection over.
 pub type ConnectionGuard = Arc<dyn Send + Sync>;
 
+/// Who sent a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sender {
+    /// A client.
+    Client {
+        /// Its address, as far as that is known.
+        address: SocketAddr,
+    },
+    /// Another node, because the session lives here. What it sends is never passed on again.
+    Peer,
+}
+
+/// What the query names as the transport.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Transport {
+    Polling,
+    WebSocket,
+}
+
 impl<H: EngineHandler> Endpoint<H> {
-    /// An endpoint. Its sessions are entered in `sessions` and run as `tasks`.
-    pub fn new(
-        handler: H,
-        config: EngineConfig,
-        origins: AllowedOrigins,
-        sessions: Sessions,
-        tasks: TaskTracker,
-        metrics: Arc<Metrics>,
-    ) -> Self {
+    /// An endpoint.
+    pub fn new(parts: EndpointParts<H>) -> Self {
         Self {
-            inner: Arc::new(Inner {
-                handler,
-                config,
-                origins,
-                sessions,
-                tasks,
-                metrics,
-            }),
+            inner: Arc::new(parts),
         }
     }
 
-    /// Answers a request to the endpoint.
-    pub fn respond(
+    /// Answers a client's request. A poll's answer may take its time; dropping this meanwhile ends the poll's session.
+    pub async fn respond(
         &self,
         request: Request<Incoming>,
         remote: SocketAddr,
         guard: ConnectionGuard,
-    ) -> Response<Full<Bytes>> {
-        match self.upgrade(request, remote, guard) {
-            Ok(response) => response,
-            Err(error) => refusal(error),
-        }
-    }
-
-    fn upgrade(
-        &self,
-        mut request: Request<Incoming>,
-        remote: SocketAddr,
-        guard: ConnectionGuard,
-    ) -> Result<Response<Full<Bytes>>, HandshakeError> {
+    ) -> Answer {
         if !self.inner.origins.permits(request.headers()) {
-            return Err(HandshakeError::Forbidden);
+            return answer::refused(HandshakeError::Forbidden);
         }
-        let uri = request.uri();
-        // The reference server's order of checks: transport, then session, then method, then version.
-        if query(uri, "transport").as_deref() != Some("websocket") {
-            return Err(HandshakeError::TransportUnknown);
-        }
-        if query(uri, "sid").is_some() {
-            return Err(HandshakeError::SessionUnknown);
-        }
-        if request.method() != Method::GET {
-            return Err(HandshakeError::BadHandshakeMethod);
-        }
-        let accept = websocket_accept(request.headers()).ok_or(HandshakeError::BadRequest)?;
-        if query(uri, "EIO").as_deref() != Some(PROTOCOL_VERSION) {
-            return Err(HandshakeError::UnsupportedProtocolVersion);
-        }
-        let upgraded = hyper::upgrade::on(&mut request);
-        let (head, _) = request.into_parts();
-        let handshake = Arc::new(Handshake {
-            uri: head.uri,
-            headers: head.headers,
-            remote,
-        });
-        let endpoint = self.clone();
-        self.inner
-            .tasks
-            .spawn(async move { endpoint.session(upgraded, handshake, guard).await });
-        let mut response = Response::new(Full::default());
-        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-        let headers = response.headers_mut();
-        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-        headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
-        Ok(response)
+        let client = self.inner.proxies.client(remote, request.headers());
+        let sender = Sender::Client {
+            address: SocketAddr::new(client, remote.port()),
+        };
+        let page = request.headers().get(ORIGIN).cloned();
+        let mut answer = self
+            .dispatch(request, sender, guard)
+            .await
+            .unwrap_or_else(Refusal::into_answer);
+        answer::share(&mut answer, page);
+        answer
     }
 
-    async fn session(self, upgraded: OnUpgrade, handshake: Arc<Handshake>, guard: ConnectionGuard) {
-        let connection = match upgraded.await {
-            Ok(upgraded) => upgraded,
-            Err(error) => {
-                tracing::debug!(%error, "a client left during its upgrade");
-                return;
+    /// Answers a request on the internal listener: what another node passes on, and nothing else. The other node has looked after
+    /// whatever is between it and the client, web pages' rights included.
+    pub async fn respond_to_peer(
+        &self,
+        request: Request<Incoming>,
+        guard: ConnectionGuard,
+    ) -> Answer {
+        match Hop::read(request.headers()) {
+            Some(Hop::Passed { .. }) => self
+                .dispatch(request, Sender::Peer, guard)
+                .await
+                .unwrap_or_else(Refusal::into_answer),
+            Some(Hop::Release) => {
+                let sid = query(request.uri(), "sid").and_then(|sid| self.inner.sids.open(&sid));
+                if let Some(Sid { key, .. }) = sid.filter(|sid| self.is_ours(*sid)) {
+                    self.inner.sessions.release_poll(key);
+                }
+                answer::failed(StatusCode::NO_CONTENT)
+            }
+            None => answer::refused(HandshakeError::Forbidden),
+        }
+    }
+
+    fn is_ours(&self, sid: Sid) -> bool {
+        sid.node == self.inner.sids.node()
+    }
+
+    async fn dispatch(
+        &self,
+        request: Request<Incoming>,
+        sender: Sender,
+        guard: ConnectionGuard,
+    ) -> Result<Answer, Refusal> {
+        if request.method() == Method::OPTIONS {
+            return Ok(answer::preflight(request.headers()));
+        }
+        // The reference server's order of checks: transport, then session, then method, then version.
+        let transport = match query(request.uri(), "transport").as_deref() {
+            Some("polling") => Transport::Polling,
+            Some("websocket") => Transport::WebSocket,
+            _ => return Err(HandshakeError::TransportUnknown.into()),
+        };
+        let Some(sid) = query(request.uri(), "sid") else {
+            return match sender {
+                Sender::Client { address } => self.begin(transport, request, address, guard),
+                // A session begins where its client's request arrives.
+                Sender::Peer => Err(HandshakeError::Forbidden.into()),
+            };
+        };
+        let sid = self
+            .inner
+            .sids
+            .open(&sid)
+            .ok_or(HandshakeError::SessionUnknown)?;
+        if !self.is_ours(sid) {
+            return match sender {
+                Sender::Client { address } => {
+                    self.elsewhere(sid, transport, request, address.ip(), guard)
+                        .await
+                }
+                Sender::Peer => Err(HandshakeError::SessionUnknown.into()),
+            };
+        }
+        match (self.inner.sessions.find(sid.key), transport) {
+            (Found::Polling(mailbox), Transport::Polling) => {
+                self.polling(request, sid.key, &mailbox).await
+            }
+            (Found::Polling(mailbox), Transport::WebSocket) => self
+                .upgrade(request, &mailbox, guard)
+                .map_err(Refusal::from),
+            // One WebSocket is all that a session has, and it is left alone.
+            (Found::WebSocket, _) => Err(HandshakeError::BadRequest.into()),
+            (Found::Nothing, _) => Err(HandshakeError::SessionUnknown.into()),
+        }
+    }
+
+    /// A request without a session: it wants one.
+    fn begin(
+        &self,
+        transport: Transport,
+        mut request: Request<Incoming>,
+        client: SocketAddr,
+        guard: ConnectionGuard,
+    ) -> Result<Answer, Refusal> {
+        if request.method() != Method::GET {
+            return Err(HandshakeError::BadHandshakeMethod.into());
+        }
+        let accept = match transport {
+            Transport::Polling => None,
+            Transport::WebSocket => {
+                Some(upgrade::accept_key(request.headers()).ok_or(HandshakeError::BadRequest)?)
             }
         };
-        let Ok(parts) = connection.downcast::<TokioIo<TcpStream>>() else {
-            tracing::error!("an upgraded connection is not the TCP stream it began as");
+        if query(request.uri(), "EIO").as_deref() != Some(PROTOCOL_VERSION) {
+            return Err(HandshakeError::UnsupportedProtocolVersion.into());
+        }
+        let admitted = self.admit(client.ip())?;
+        let upgraded = accept.is_some().then(|| hyper::upgrade::on(&mut request));
+        let (head, _) = request.into_parts();
+        let handshake = handshake(head, client);
+        let endpoint = self.clone();
+        Ok(match (accept, upgraded) {
+            (Some(accept), Some(upgraded)) => {
+                self.inner.tasks.spawn(async move {
+                    endpoint.over_websocket(upgraded, handshake, guard).await;
+                    drop(admitted);
+                });
+                upgrade::switching(accept)
+            }
+            _ => self.begin_polling(handshake, admitted),
+        })
+    }
+
+    fn admit(&self, client: IpAddr) -> Result<Admitted, Refusal> {
+        self.inner.admission.admit(client).map_err(|refused| {
+            self.inner
+                .metrics
+                .not_admitted
+                .with_label_values(&[refused.limit])
+                .inc();
+            Refusal::NotAdmitted(refused)
+        })
+    }
+
+    fn begin_polling(&self, handshake: Arc<Handshake>, admitted: Admitted) -> Answer {
+        let (key, sid) = self.inner.sids.mint();
+        let open = open_frame(&sid, &["websocket"], &self.inner.config).payload();
+        let queue = Arc::new(SendQueue::new(self.inner.config.send_queue_bytes));
+        let mailbox = Arc::new(Mailbox::new(queue.clone()));
+        let registration = self
+            .inner
+            .sessions
+            .register(key, &queue, Some(mailbox.clone()));
+        let endpoint = self.clone();
+        self.inner.tasks.spawn(async move {
+            let EndpointParts {
+                handler, config, ..
+            } = &*endpoint.inner;
+            let reason = polling::serve(handshake, handler, config, &mailbox, &registration).await;
+            endpoint.ended(reason, registration);
+            drop(admitted);
+        });
+        answer::packets(open, 0, false)
+    }
+
+    async fn over_websocket(
+        self,
+        upgraded: OnUpgrade,
+        handshake: Arc<Handshake>,
+        guard: ConnectionGuard,
+    ) {
+        let Some((stream, prefix)) = upgrade::connection(upgraded).await else {
             return;
         };
+        let (key, sid) = self.inner.sids.mint();
         let queue = Arc::new(SendQueue::new(self.inner.config.send_queue_bytes));
-        let registration = self.inner.sessions.register(&queue);
+        let registration = self.inner.sessions.register(key, &queue, None);
         let reason = websocket::serve(
-            parts.io.into_inner(),
-            parts.read_buf,
+            stream,
+            prefix,
             handshake,
             &self.inner.handler,
             &self.inner.config,
             queue,
-            &random_id(),
+            &sid,
         )
         .await;
+        self.ended(reason, registration);
+        drop(guard);
+    }
+
+    fn ended(&self, reason: DisconnectReason, registration: Registration) {
         self.inner
             .metrics
             .sessions_closed
             .with_label_values(&[reason.as_str()])
             .inc();
         tracing::debug!(%reason, "session closed");
-        drop((registration, guard));
+        drop(registration);
+    }
+
+    /// A request of a session that polling carries.
+    async fn polling(
+        &self,
+        request: Request<Incoming>,
+        key: SessionKey,
+        mailbox: &Arc<Mailbox>,
+    ) -> Result<Answer, Refusal> {
+        let config = &self.inner.config;
+        let answered = match *request.method() {
+            Method::GET => {
+                let accepts_gzip = answer::accepts_gzip(request.headers());
+                // What the request brought is of no use while it waits.
+                drop(request);
+                polling::get(mailbox)
+                    .await
+                    .map(|body| answer::packets(body, config.compress_above, accepts_gzip))
+            }
+            Method::POST => polling::post(mailbox, request.into_body(), config, &self.inner.tasks)
+                .await
+                .map(|()| answer::processed()),
+            _ => return Err(HandshakeError::BadRequest.into()),
+        };
+        answered.map_err(|why| match (why, self.inner.sessions.find(key)) {
+            (Unanswered::Gone, Found::WebSocket) => HandshakeError::BadRequest.into(),
+            (why, _) => why.into(),
+        })
+    }
+
+    /// A WebSocket that wants to carry a session which polling carries.
+    fn upgrade(
+        &self,
+        mut request: Request<Incoming>,
+        mailbox: &Arc<Mailbox>,
+        guard: ConnectionGuard,
+    ) -> Result<Answer, HandshakeError> {
+        let accept = upgrade::accept_key(request.headers())
+            .filter(|_| request.method() == Method::GET)
+            .ok_or(HandshakeError::BadRequest)?;
+        // One at a time: a second one is refused and the first is left alone.
+        let ticket = mailbox
+            .claim_upgrade()
+            .map_err(|_| HandshakeError::BadRequest)?;
+        let upgraded = hyper::upgrade::on(&mut request);
+        let limit = self.inner.config.upgrade_timeout();
+        self.inner.tasks.spawn(async move {
+            let made = tokio::time::timeout(limit, upgrade::connection(upgraded)).await;
+            if let Ok(Some((stream, prefix))) = made {
+                ticket.deliver(Connection {
+                    stream,
+                    prefix,
+                    guard,
+                });
+            }
+        });
+        Ok(upgrade::switching(accept))
     }
 }
 
-/// The answer to a refused handshake.
-fn refusal(error: HandshakeError) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(error.body()));
-    *response.status_mut() =
-        StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
+fn handshake(head: Parts, remote: SocketAddr) -> Arc<Handshake> {
+    Arc::new(Handshake {
+        uri: head.uri,
+        headers: head.headers,
+        remote,
+    })
 }
 
-/// The server's answer to a WebSocket handshake, if it is one (RFC 6455, 4.2.1).
-fn websocket_accept(headers: &HeaderMap) -> Option<HeaderValue> {
-    let has = |name, token: &str| {
-        headers
-            .get_all(name)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .any(|part| part.trim().eq_ignore_ascii_case(token))
-    };
-    let version = headers.get(SEC_WEBSOCKET_VERSION)?;
-    if !has(UPGRADE, "websocket") || !has(CONNECTION, "upgrade") || version != "13" {
-        return None;
-    }
-    let key = headers.get(SEC_WEBSOCKET_KEY)?.as_bytes();
-    STANDARD
-        .decode(key)
-        .ok()
-        .filter(|nonce| nonce.len() == 16)?;
-    let mut hash = Sha1::new();
-    hash.update(key);
-    hash.update(WEBSOCKET_GUID);
-    HeaderValue::try_from(STANDARD.encode(hash.finalize())).ok()
-}
-
-/// A random id of 20 characters, as session and socket ids are.
+/// A random id of 20 characters, as socket ids are.
 pub fn random_id() -> String {
     URL_SAFE_NO_PAD.encode(&Uuid::new_v4().as_bytes()[..15])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_answer_is_that_of_the_rfc() {
-        let mut headers = HeaderMap::new();
-        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        headers.insert(CONNECTION, HeaderValue::from_static("keep-alive, Upgrade"));
-        headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-        headers.insert(
-            SEC_WEBSOCKET_KEY,
-            HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ=="),
-        );
-        assert_eq!(
-            websocket_accept(&headers).unwrap(),
-            "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-        );
-        headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("8"));
-        assert!(websocket_accept(&headers).is_none());
-    }
 }

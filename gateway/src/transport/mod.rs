@@ -3,9 +3,17 @@
 //! Nothing here knows chat: what happens in a namespace is an [`application::Application`]'s, what happens to raw Engine.IO messages
 //! is an [`application::EngineHandler`]'s.
 
+pub mod admission;
+mod answer;
 pub mod application;
+pub mod connection;
 pub mod endpoint;
+mod engine;
 pub mod origin;
+pub mod peers;
+mod polling;
 pub mod sessions;
+pub mod sid;
 pub mod socketio;
+mod upgrade;
 mod websocket;

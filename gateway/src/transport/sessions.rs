@@ -1,14 +1,19 @@
-//! The sessions of this node, for when all of them are to end.
+//! The sessions of this node: by key, for the requests that name one, and all of them, for when they are to end.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::polling::Mailbox;
+use super::sid::SessionKey;
 use crate::hub::send_queue::SendQueue;
 use crate::session::DisconnectReason;
+
+/// How long a drain waits, after it has told the last session, until all have left.
+const LAST_LEAVE: Duration = Duration::from_secs(5);
 
 /// The node's open sessions. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -18,30 +23,76 @@ pub struct Sessions {
 
 #[derive(Debug, Default)]
 struct Inner {
-    next: AtomicU64,
     draining: AtomicBool,
-    open: Mutex<HashMap<u64, Weak<SendQueue>>>,
+    open: Mutex<HashMap<SessionKey, Entry>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    queue: Weak<SendQueue>,
+    /// Where requests for it go, while it is carried by polling.
+    mailbox: Option<Arc<Mailbox>>,
+}
+
+/// What a key names.
+#[derive(Debug, Clone)]
+pub(super) enum Found {
+    /// A session over HTTP polling.
+    Polling(Arc<Mailbox>),
+    /// A session over a WebSocket. No other request may touch it.
+    WebSocket,
+    /// Nothing.
+    Nothing,
 }
 
 /// A session's entry; it leaves when this is dropped.
 #[derive(Debug)]
 pub struct Registration {
     inner: Arc<Inner>,
-    key: u64,
+    key: SessionKey,
 }
 
 impl Sessions {
-    /// Enters a session.
-    pub fn register(&self, queue: &Arc<SendQueue>) -> Registration {
-        let key = self.inner.next.fetch_add(1, Ordering::Relaxed);
-        self.inner.open.lock().insert(key, Arc::downgrade(queue));
+    /// Enters a session, with its mailbox if it is carried by polling.
+    pub(super) fn register(
+        &self,
+        key: SessionKey,
+        queue: &Arc<SendQueue>,
+        mailbox: Option<Arc<Mailbox>>,
+    ) -> Registration {
+        let entry = Entry {
+            queue: Arc::downgrade(queue),
+            mailbox,
+        };
+        self.inner.open.lock().insert(key, entry);
         if self.inner.draining.load(Ordering::SeqCst) {
-            // Its upgrade was under way when the others were told.
+            // Its handshake was under way when the others were told.
             queue.close(DisconnectReason::Draining);
         }
         Registration {
             inner: self.inner.clone(),
             key,
+        }
+    }
+
+    /// What a key names.
+    pub(super) fn find(&self, key: SessionKey) -> Found {
+        match self.inner.open.lock().get(&key) {
+            Some(Entry {
+                mailbox: Some(mailbox),
+                ..
+            }) => Found::Polling(mailbox.clone()),
+            Some(_) => Found::WebSocket,
+            None => Found::Nothing,
+        }
+    }
+
+    /// Lets a waiting poll of a session go with a packet that says nothing, so that the client asks again, perhaps elsewhere.
+    /// False if none waits.
+    pub fn release_poll(&self, key: SessionKey) -> bool {
+        match self.find(key) {
+            Found::Polling(mailbox) => mailbox.release(),
+            Found::WebSocket | Found::Nothing => false,
         }
     }
 
@@ -55,11 +106,18 @@ impl Sessions {
         self.len() == 0
     }
 
-    /// Closes all of them, evenly over a time, so that their clients do not all reconnect at once.
+    /// Closes all of them, evenly over a time, so that their clients do not all reconnect at once, and waits until they have
+    /// left, within a bound.
     pub async fn drain(&self, over: Duration) {
         const STEP: Duration = Duration::from_millis(50);
         self.inner.draining.store(true, Ordering::SeqCst);
-        let mut queues: Vec<_> = self.inner.open.lock().values().cloned().collect();
+        let mut queues: Vec<_> = self
+            .inner
+            .open
+            .lock()
+            .values()
+            .map(|entry| entry.queue.clone())
+            .collect();
         let steps = (over.as_millis() / STEP.as_millis()).max(1);
         let per_step = queues
             .len()
@@ -76,11 +134,33 @@ impl Sessions {
                 tokio::time::sleep(STEP).await;
             }
         }
+        let left = async {
+            while !self.is_empty() {
+                tokio::time::sleep(STEP).await;
+            }
+        };
+        if tokio::time::timeout(LAST_LEAVE, left).await.is_err() {
+            tracing::warn!(sessions = self.len(), "sessions stay though they were told");
+        }
+    }
+}
+
+impl Registration {
+    /// The session is carried by a WebSocket from now on.
+    pub(super) fn upgraded(&self) {
+        if let Some(entry) = self.inner.open.lock().get_mut(&self.key) {
+            entry.mailbox = None;
+        }
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.inner.open.lock().remove(&self.key);
+        let mut open = self.inner.open.lock();
+        open.remove(&self.key);
+        // The room of a crowd that has left is given back; a table that breathes keeps its own.
+        if open.capacity() > 1_024 && open.len() < open.capacity() / 8 {
+            open.shrink_to_fit();
+        }
     }
 }

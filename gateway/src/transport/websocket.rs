@@ -1,4 +1,4 @@
-//! A session over a WebSocket: one task, one connection.
+//! Carrying a session over a WebSocket: one task, one connection. The session may have begun here, or over polling.
 //!
 //! Reading is fastwebsockets'; its `read_frame` may not be dropped half way, so it lives in a loop of its own that ends only with
 //! the session. Writing is ours: server frames are unmasked, so what is queued is written as it is.
@@ -6,22 +6,20 @@
 use std::collections::VecDeque;
 use std::io::{self, Cursor, IoSlice};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use confab_gateway_protocol::engineio::{OpenPacket, Packet};
+use confab_gateway_protocol::engineio::Packet;
 use confab_gateway_protocol::websocket;
 use fastwebsockets::{Frame, OpCode, Role, WebSocketError, WebSocketRead, after_handshake_split};
-use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Chain};
 use tokio::net::TcpStream;
-use tokio::net::tcp::WriteHalf;
 
 use super::application::{EngineHandler, Handshake, Link};
+use super::engine::{Engine, open_frame};
 use crate::config::EngineConfig;
 use crate::hub::send_queue::SendQueue;
 use crate::session::DisconnectReason;
-use crate::session::heartbeat::{Beat, Heartbeat};
 
 /// How many chunks one write takes.
 const MAX_SLICES: usize = 64;
@@ -39,17 +37,27 @@ pub(super) async fn serve<H: EngineHandler>(
     sid: &str,
 ) -> DisconnectReason {
     let link = Link::new(queue.clone());
-    link.push(open_packet(sid, config));
+    // There is nothing to upgrade to.
+    link.push(open_frame(sid, &[], config).into_wire());
     let mut session = handler.open(handshake, link);
-    let heartbeat = Mutex::new(Heartbeat::new(
-        config.ping_interval(),
-        config.ping_timeout(),
-        Instant::now(),
-    ));
+    let engine = Engine::new(handler, config, &queue);
+    let (read_half, mut writer) = stream.split();
+    let reader = reader(read_half, prefix, config);
+    let reason = tokio::select! {
+        reason = carry(reader, &mut writer, &engine, &mut session) => reason,
+        reason = engine.watch() => reason,
+    };
+    conclude(&engine, session, &mut writer, reason).await
+}
 
-    let (read_half, mut write_half) = stream.split();
+/// What reads a client's frames. `prefix` comes before what the stream has.
+pub(super) fn reader<R: AsyncRead + Unpin>(
+    stream: R,
+    prefix: Bytes,
+    config: &EngineConfig,
+) -> WebSocketRead<Chain<Cursor<Bytes>, R>> {
     let (mut reader, _) = after_handshake_split(
-        AsyncReadExt::chain(Cursor::new(prefix), read_half),
+        AsyncReadExt::chain(Cursor::new(prefix), stream),
         tokio::io::sink(),
         Role::Server,
     );
@@ -57,141 +65,116 @@ pub(super) async fn serve<H: EngineHandler>(
     reader.set_auto_pong(false);
     // The limit itself is still allowed.
     reader.set_max_message_size(config.max_payload.saturating_add(1));
+    reader
+}
 
-    let began = Mutex::new(false);
-    let reason = {
-        let read = read_loop(
-            reader,
-            &mut session,
-            handler,
-            config,
-            &queue,
-            &heartbeat,
-            &began,
-        );
-        let write = write_loop(&mut write_half, &queue);
-        let beat = beat_loop(&heartbeat, &queue);
-        let late = async {
-            tokio::time::sleep(config.connect_timeout()).await;
-            if *began.lock() {
-                std::future::pending().await
-            } else {
-                DisconnectReason::ConnectTimeout
-            }
-        };
-        tokio::select! {
-            reason = read => reason,
-            reason = write => reason,
-            reason = beat => reason,
-            reason = late => reason,
-        }
-    };
-    queue.close(reason);
-    let reason = queue.closing().unwrap_or(reason);
-    handler.closed(session, reason).await;
-    farewell(&mut write_half, &queue, reason).await;
+/// Carries a session both ways until it is over.
+pub(super) async fn carry<H: EngineHandler, R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+    reader: WebSocketRead<R>,
+    writer: &mut W,
+    engine: &Engine<'_, H>,
+    session: &mut H::Session,
+) -> DisconnectReason {
+    tokio::select! {
+        reason = read_loop(reader, session, engine) => reason,
+        reason = write_loop(writer, engine.queue) => reason,
+    }
+}
+
+/// Ends a session that a WebSocket carries. Returns the reason that stands.
+pub(super) async fn conclude<H: EngineHandler, W: AsyncWrite + Unpin>(
+    engine: &Engine<'_, H>,
+    session: H::Session,
+    writer: &mut W,
+    reason: DisconnectReason,
+) -> DisconnectReason {
+    engine.queue.close(reason);
+    let reason = engine.queue.closing().unwrap_or(reason);
+    engine.handler.closed(session, reason).await;
+    farewell(writer, engine.queue, reason).await;
     reason
 }
 
-/// The first packet: what the client has to know. Over WebSocket there is nothing to upgrade to.
-fn open_packet(sid: &str, config: &EngineConfig) -> Bytes {
-    let open = OpenPacket {
-        sid: sid.into(),
-        upgrades: Vec::new(),
-        ping_interval: config.ping_interval_ms,
-        ping_timeout: config.ping_timeout_ms,
-        max_payload: config.max_payload as u64,
-    };
-    websocket::text_frame(|out| {
-        Packet::Open(open).encode(out);
+/// A client's frame, unmasked.
+pub(super) struct Received {
+    pub(super) opcode: OpCode,
+    pub(super) fin: bool,
+    pub(super) payload: Bytes,
+}
+
+/// The next frame. Never dropped half way but with the connection.
+pub(super) async fn next_frame<R: AsyncRead + Unpin>(
+    reader: &mut WebSocketRead<R>,
+) -> Result<Received, DisconnectReason> {
+    let mut frame = reader
+        .read_frame(&mut |_| std::future::ready(io::Result::Ok(())))
+        .await
+        .map_err(|error| read_failure(&error))?;
+    if !is_masked(&mut frame) {
+        return Err(DisconnectReason::ProtocolViolation);
+    }
+    Ok(Received {
+        opcode: frame.opcode,
+        fin: frame.fin,
+        payload: match frame.payload {
+            fastwebsockets::Payload::Bytes(bytes) => bytes.freeze(),
+            other => Bytes::copy_from_slice(&other),
+        },
     })
-    .into_wire()
 }
 
 /// Reads until the session is over. Never dropped but with the session.
 async fn read_loop<H: EngineHandler, R: AsyncRead + Unpin>(
     mut reader: WebSocketRead<R>,
     session: &mut H::Session,
-    handler: &H,
-    config: &EngineConfig,
-    queue: &SendQueue,
-    heartbeat: &Mutex<Heartbeat>,
-    began: &Mutex<bool>,
+    engine: &Engine<'_, H>,
 ) -> DisconnectReason {
     let mut fragments = Fragments {
         opcode: None,
         bytes: BytesMut::new(),
-        max: config.max_payload,
+        max: engine.config.max_payload,
     };
     loop {
-        let mut frame = match reader
-            .read_frame(&mut |_| std::future::ready(io::Result::Ok(())))
-            .await
-        {
-            Ok(frame) => frame,
-            Err(error) => return read_failure(&error),
-        };
-        if !is_masked(&mut frame) {
-            return DisconnectReason::ProtocolViolation;
-        }
-        let payload = match frame.payload {
-            fastwebsockets::Payload::Bytes(bytes) => bytes.freeze(),
-            other => Bytes::copy_from_slice(&other),
-        };
-        let taken = match frame.opcode {
-            OpCode::Close => return DisconnectReason::TransportClosed,
-            OpCode::Pong => Ok(()),
-            OpCode::Ping => match websocket::pong_frame(&payload) {
-                Ok(pong) => {
-                    queue.push(pong.into_wire());
-                    Ok(())
-                }
-                Err(_) => Err(DisconnectReason::ProtocolViolation),
-            },
-            OpCode::Text | OpCode::Binary | OpCode::Continuation => {
-                match fragments.add(frame.opcode, frame.fin, payload) {
-                    Ok(Some((OpCode::Binary, bytes))) => handler.binary(session, bytes).await,
-                    Ok(Some((_, bytes))) => text(session, handler, &bytes, heartbeat, queue).await,
-                    Ok(None) => Ok(()),
-                    Err(reason) => Err(reason),
-                }
-            }
+        let taken = match next_frame(&mut reader).await {
+            Ok(frame) => take(frame, &mut fragments, session, engine).await,
+            Err(reason) => Err(reason),
         };
         if let Err(reason) = taken {
             return reason;
         }
-        if !*began.lock() && handler.has_begun(session) {
-            *began.lock() = true;
-        }
     }
 }
 
-async fn text<H: EngineHandler>(
+async fn take<H: EngineHandler>(
+    frame: Received,
+    fragments: &mut Fragments,
     session: &mut H::Session,
-    handler: &H,
-    bytes: &[u8],
-    heartbeat: &Mutex<Heartbeat>,
-    queue: &SendQueue,
+    engine: &Engine<'_, H>,
 ) -> Result<(), DisconnectReason> {
-    match Packet::decode_utf8(bytes) {
-        Ok(Packet::Message(text)) => handler.text(session, text).await,
-        Ok(Packet::Pong(_)) => {
-            heartbeat.lock().pong(Instant::now());
-            queue.ponged();
-            Ok(())
-        }
-        Ok(Packet::Close) => Err(DisconnectReason::ClientClosed),
-        // An upgrade's packets have no meaning on a session that began here, and do no harm.
-        Ok(Packet::Upgrade | Packet::Noop) => Ok(()),
-        // Only servers ping and open.
-        Ok(Packet::Ping(_) | Packet::Open(_) | Packet::Binary(_)) | Err(_) => {
-            Err(DisconnectReason::ProtocolViolation)
+    match frame.opcode {
+        OpCode::Close => Err(DisconnectReason::TransportClosed),
+        OpCode::Pong => Ok(()),
+        OpCode::Ping => match websocket::pong_frame(&frame.payload) {
+            Ok(pong) => {
+                engine.queue.push(pong.into_wire());
+                Ok(())
+            }
+            Err(_) => Err(DisconnectReason::ProtocolViolation),
+        },
+        OpCode::Text | OpCode::Binary | OpCode::Continuation => {
+            match fragments.add(frame.opcode, frame.fin, frame.payload)? {
+                Some((OpCode::Binary, bytes)) => {
+                    engine.packet(session, Packet::Binary(bytes)).await
+                }
+                Some((_, bytes)) => engine.text(session, &bytes).await,
+                None => Ok(()),
+            }
         }
     }
 }
 
 /// Writes what is queued, until the session is to end and all of it is written, or the connection breaks.
-async fn write_loop(stream: &mut WriteHalf<'_>, queue: &SendQueue) -> DisconnectReason {
+async fn write_loop<W: AsyncWrite + Unpin>(stream: &mut W, queue: &SendQueue) -> DisconnectReason {
     let mut chunks = VecDeque::new();
     loop {
         std::future::poll_fn(|cx| queue.poll_ready(cx)).await;
@@ -227,7 +210,10 @@ async fn overrun(queue: &SendQueue) {
     }
 }
 
-async fn write_all(stream: &mut WriteHalf<'_>, chunks: &mut VecDeque<Bytes>) -> io::Result<()> {
+async fn write_all<W: AsyncWrite + Unpin>(
+    stream: &mut W,
+    chunks: &mut VecDeque<Bytes>,
+) -> io::Result<()> {
     while let Some(first) = chunks.front() {
         let mut written = if chunks.len() == 1 {
             stream.write(first).await?
@@ -254,29 +240,12 @@ async fn write_all(stream: &mut WriteHalf<'_>, chunks: &mut VecDeque<Bytes>) -> 
     Ok(())
 }
 
-/// Pings, and ends the session when a pong does not come in time.
-async fn beat_loop(heartbeat: &Mutex<Heartbeat>, queue: &SendQueue) -> DisconnectReason {
-    let ping = websocket::text_frame(|out| {
-        Packet::Ping("").encode(out);
-    })
-    .into_wire();
-    loop {
-        // A pong brings the next ping nearer than the pong's own deadline was, but never nearer than one interval from now.
-        let next = heartbeat.lock().next_look(Instant::now());
-        tokio::time::sleep_until(next.into()).await;
-        let beat = heartbeat.lock().expire(Instant::now());
-        match beat {
-            Some(Beat::Ping) => {
-                queue.ping(ping.clone());
-            }
-            Some(Beat::Dead) => return DisconnectReason::PingTimeout,
-            None => {}
-        }
-    }
-}
-
 /// Says goodbye as far as the client still listens, then ends the connection.
-async fn farewell(stream: &mut WriteHalf<'_>, queue: &SendQueue, reason: DisconnectReason) {
+async fn farewell<W: AsyncWrite + Unpin>(
+    stream: &mut W,
+    queue: &SendQueue,
+    reason: DisconnectReason,
+) {
     if matches!(
         reason,
         DisconnectReason::SlowConsumer | DisconnectReason::TransportError

@@ -7,7 +7,17 @@
     reason = "a test stops at the first surprise, in its helpers as well"
 )]
 
+mod abandoned;
+mod browsers;
+mod connections;
 mod engineio;
+mod http;
+mod nodes;
+mod peers;
+mod polling;
+mod posts;
 mod raw;
+mod registry;
 mod socketio;
+mod upgrade;
 mod websocket;

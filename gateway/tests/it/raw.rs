@@ -6,12 +6,15 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use crate::http::Request;
+use crate::nodes::free_port;
+
 /// What a step may take on a slow machine before the test fails.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The echo example, on a port of its own.
 pub(crate) struct Echo {
-    child: Child,
+    pub child: Child,
     pub address: SocketAddr,
 }
 
@@ -44,6 +47,33 @@ impl Echo {
         Self { child, address }
     }
 
+    /// Nodes that know each other, with the addresses of their internal listeners.
+    pub(crate) fn nodes(count: usize, flags: &[&str]) -> Vec<(Self, SocketAddr)> {
+        let ports: Vec<u16> = (0..count).map(|_| free_port()).collect();
+        let peers: Vec<String> = (0..count)
+            .map(|node| format!("{node}=127.0.0.1:{}", ports[node]))
+            .collect();
+        let peers = peers.join(",");
+        (0..count)
+            .map(|node| {
+                let (number, port) = (node.to_string(), ports[node].to_string());
+                let mut all = vec![
+                    "--node",
+                    &number,
+                    "--internal-port",
+                    &port,
+                    "--peers",
+                    &peers,
+                ];
+                all.extend(flags);
+                (
+                    Self::with(&all),
+                    SocketAddr::from(([127, 0, 0, 1], ports[node])),
+                )
+            })
+            .collect()
+    }
+
     /// An Engine.IO session at this path, its open packet read.
     pub(crate) fn session(&self, path: &str) -> Raw {
         let mut raw = Raw::upgrade(self.address, &format!("{path}?EIO=4&transport=websocket"));
@@ -63,10 +93,9 @@ impl Echo {
 
     /// Sends a request as it is and returns the status line and body of the answer.
     pub(crate) fn request(&self, text: &str) -> (String, String) {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.write_all(text.as_bytes()).unwrap();
-        read_response(&mut stream)
+        let mut request = Request::raw(self.address, text.as_bytes());
+        let answer = request.answer();
+        (answer.status.to_string(), answer.text().to_owned())
     }
 }
 
@@ -75,30 +104,6 @@ impl Drop for Echo {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
-}
-
-fn read_response(stream: &mut TcpStream) -> (String, String) {
-    let mut bytes = Vec::new();
-    let mut byte = [0];
-    while !bytes.ends_with(b"\r\n\r\n") {
-        stream.read_exact(&mut byte).unwrap();
-        bytes.push(byte[0]);
-    }
-    let head = String::from_utf8(bytes).unwrap();
-    let length = head
-        .lines()
-        .find_map(|line| {
-            line.to_ascii_lowercase()
-                .strip_prefix("content-length:")
-                .map(|n| n.trim().parse().unwrap())
-        })
-        .unwrap_or(0_usize);
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body).unwrap();
-    (
-        head.lines().next().unwrap().to_owned(),
-        String::from_utf8(body).unwrap(),
-    )
 }
 
 /// A frame as it came: opcode and payload.
@@ -115,16 +120,16 @@ pub(crate) struct Raw {
 
 impl Raw {
     pub(crate) fn upgrade(address: SocketAddr, target: &str) -> Self {
-        let mut stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let request = format!(
             "GET {target} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         );
-        stream.write_all(request.as_bytes()).unwrap();
-        let (status, body) = read_response(&mut stream);
-        assert!(status.contains("101"), "{status} {body}");
-        Self { stream }
+        let mut request = Request::raw(address, request.as_bytes());
+        let answer = request.answer();
+        assert_eq!(answer.status, 101, "{answer:?}");
+        Self {
+            stream: request.into_stream(),
+        }
     }
 
     /// Bytes as they are.

@@ -9,6 +9,8 @@ use crate::id::{ConversationId, NodeId, Partition, UserId};
 pub const WORKERS: &str = "workers";
 /// The one field of an ingress entry: a [`CommandEnvelope`](crate::model::command::CommandEnvelope) as JSON.
 pub const COMMAND_FIELD: &str = "c";
+/// The field of a node's lease that says where its peers reach it, as `host:port`.
+pub const ADDRESS_FIELD: &str = "address";
 /// The field of a history entry: a [`RoomBatch`](crate::model::event::RoomBatch) as JSON.
 pub const BATCH_FIELD: &str = "b";
 /// The field that marks a history entry before which others were thrown away.
@@ -109,6 +111,11 @@ impl Keyspace {
     /// Channel, worker → one gateway: replies to its commands.
     pub fn node(node: NodeId) -> String {
         format!("confab:node:{node}")
+    }
+
+    /// Hash with a time to live, gateway → gateways: that a node lives, and where its peers reach it.
+    pub fn node_lease(node: NodeId) -> String {
+        format!("confab:node:{node}:lease")
     }
 
     /// Sorted set: the live workers, scored by when their registration lapses (Unix milliseconds).

@@ -131,9 +131,8 @@ export async function startProxy(upstreams, { port = 0, upgradeDelayMs = 0 } = {
     socket.once('close', () => clients.delete(socket));
   });
   server.on('upgrade', (request, socket, head) => {
-    setTimeout(() => {
-      if (!socket.destroyed) tunnel(request, socket, head);
-    }, upgradeDelayMs);
+    const held = setTimeout(() => tunnel(request, socket, head), upgradeDelayMs);
+    socket.once('close', () => clearTimeout(held));
   });
   await new Promise((resolve, reject) => {
     server.once('error', reject);

@@ -1,0 +1,107 @@
+//! A node's lease in Redis, and the directory made of all leases.
+
+use std::time::Duration;
+
+use confab_shared::id::NodeId;
+use confab_shared::lifecycle::spawn_vital;
+use confab_shared::redis::keyspace::{ADDRESS_FIELD, Keyspace};
+use fred::clients::Client;
+use fred::interfaces::{HashesInterface, KeysInterface, TransactionInterface};
+use futures_util::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+
+use super::{Address, Directory, DirectoryUnavailable};
+
+/// How long a lease is good for unless it is renewed.
+const TERM: Duration = Duration::from_secs(3);
+/// How often it is renewed: it is also how long Redis may not know the node after it lost its memory.
+const RENEWAL: Duration = Duration::from_secs(1);
+
+/// How long a client's request waits for the registry. Its session may be reached by another way meanwhile.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A node's word that it lives and where, renewed for as long as it does.
+///
+/// It outlasts the drain: peers must reach a draining node until its last session has left. Then it is [released](Self::release).
+/// A node that is killed is forgotten within three seconds; its address refuses connections before that.
+pub struct NodeLease {
+    redis: Client,
+    node: NodeId,
+    ended: CancellationToken,
+}
+
+impl NodeLease {
+    /// Announces `node` at `address`, now and from now on.
+    pub async fn announce(
+        redis: Client,
+        node: NodeId,
+        address: Address,
+    ) -> Result<Self, fred::error::Error> {
+        renew(&redis, node, &address).await?;
+        let ended = CancellationToken::new();
+        let renewing = keep(redis.clone(), node, address);
+        spawn_vital("node lease", &ended, renewing);
+        Ok(Self { redis, node, ended })
+    }
+
+    /// Takes the node out of the registry.
+    pub async fn release(self) {
+        self.ended.cancel();
+        // A renewal that is under way was sent on the same connection, so it comes before this.
+        let key = Keyspace::node_lease(self.node);
+        if let Err(error) = self.redis.del::<(), _>(key).await {
+            // It lapses by itself.
+            tracing::warn!(%error, "node lease not released");
+        }
+    }
+}
+
+async fn keep(redis: Client, node: NodeId, address: Address) {
+    let mut ticks = tokio::time::interval(RENEWAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        // One that takes longer than its turn is late already: the next one says the same.
+        match tokio::time::timeout(RENEWAL, renew(&redis, node, &address)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "node lease not renewed"),
+            Err(_) => tracing::warn!("node lease not renewed in time"),
+        }
+    }
+}
+
+/// Writes the whole lease, so that one that Redis forgot is there again; at once, so that none is ever without its end.
+async fn renew(redis: &Client, node: NodeId, address: &str) -> Result<(), fred::error::Error> {
+    let key = Keyspace::node_lease(node);
+    let term = i64::try_from(TERM.as_millis()).unwrap_or(i64::MAX);
+    let both = redis.multi();
+    both.hset::<(), _, _>(&key, (ADDRESS_FIELD, address))
+        .await?;
+    both.pexpire::<(), _>(&key, term, None).await?;
+    both.exec(true).await
+}
+
+/// The nodes that have a lease.
+pub struct LeasedDirectory {
+    redis: Client,
+}
+
+impl LeasedDirectory {
+    /// The directory of the deployment that this Redis serves.
+    pub fn new(redis: Client) -> Self {
+        Self { redis }
+    }
+}
+
+impl Directory for LeasedDirectory {
+    fn find(&self, node: NodeId) -> BoxFuture<'_, Result<Option<Address>, DirectoryUnavailable>> {
+        Box::pin(async move {
+            let key = Keyspace::node_lease(node);
+            let asked = self.redis.hget::<Option<String>, _, _>(key, ADDRESS_FIELD);
+            let found = tokio::time::timeout(PATIENCE, asked)
+                .await
+                .map_err(|_| DirectoryUnavailable::Silent)??;
+            Ok(found.map(Address::from))
+        })
+    }
+}

@@ -1,0 +1,177 @@
+//! Passes a polling request on and its answer back.
+//!
+//! Whole bodies only, both ways. With HTTP/2 all of a pair of nodes' requests share one connection, so a vanished host is noticed
+//! once for all of them, and a waiting poll costs a stream instead of a connection at both ends.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, Method, Request, Response, Uri, header, response};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use super::{CONNECT, Hop, PassOnError, PeersConfig, SILENCE};
+use crate::config::PeerProtocol;
+
+/// How much of one answer may be under way: the largest one by default.
+const STREAM_WINDOW: u32 = 1 << 20;
+/// And of all answers of one peer.
+const CONNECTION_WINDOW: u32 = 16 << 20;
+/// How many requests may be under way before a peer has said how many it takes.
+const FIRST_STREAMS: usize = 1_024;
+/// How many aborted requests are remembered until the peer has heard of it: a proxy that restarts aborts all of its at once.
+const RESET_STREAMS: usize = 4_096;
+/// How long an unused connection is kept. The internal listener keeps them longer, so that none is used as it closes.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// One request to another node.
+pub(super) struct Exchange {
+    request: Request<Full<Bytes>>,
+}
+
+impl Exchange {
+    pub(super) fn new(owner: &Authority, head: Parts, body: Bytes, client: IpAddr) -> Self {
+        let headers = Hop::of_request(client, head.headers);
+        let path = head.uri.into_parts().path_and_query;
+        Self {
+            request: request(head.method, uri(owner, path), headers, body),
+        }
+    }
+
+    fn may_wait(&self) -> bool {
+        self.request.method() == Method::GET
+    }
+}
+
+/// The connections to other nodes that polling requests take.
+pub(super) struct Forwarder {
+    client: Client<HttpConnector, Full<Bytes>>,
+    max_answer: usize,
+    patience: Duration,
+}
+
+impl Forwarder {
+    pub(super) fn new(config: &PeersConfig) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(CONNECT));
+        connector.set_tcp_user_timeout(Some(SILENCE));
+        connector.set_keepalive(Some(SILENCE / 2));
+        connector.set_keepalive_interval(Some(Duration::from_secs(1)));
+        connector.set_keepalive_retries(Some(2));
+        let mut client = Client::builder(TokioExecutor::new());
+        client
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            // Not even a request that was never written: its session is better off with an answer at once.
+            .retry_canceled_requests(false);
+        match config.protocol {
+            PeerProtocol::H2c => client
+                .http2_only(true)
+                .http2_initial_stream_window_size(STREAM_WINDOW)
+                .http2_initial_connection_window_size(CONNECTION_WINDOW)
+                .http2_initial_max_send_streams(FIRST_STREAMS)
+                .http2_max_concurrent_reset_streams(RESET_STREAMS)
+                .http2_keep_alive_interval(SILENCE / 2)
+                .http2_keep_alive_timeout(SILENCE / 2),
+            PeerProtocol::H1 => client.http1_max_buf_size(64 * 1024),
+        };
+        Self {
+            client: client.build(connector),
+            max_answer: config.max_answer,
+            patience: config.patience,
+        }
+    }
+
+    /// Runs an exchange to its end. Once `leaving` resolves, a poll that waits is not waited for any longer: its session's owner
+    /// is asked to answer it. To abort it would close the session.
+    pub(super) async fn run(
+        &self,
+        exchange: Exchange,
+        leaving: impl Future<Output = ()>,
+    ) -> Result<Response<Full<Bytes>>, PassOnError> {
+        if !exchange.may_wait() {
+            return self.answer(exchange.request).await;
+        }
+        let poll = exchange.request.uri().clone();
+        let mut answer = pin!(self.answer(exchange.request));
+        tokio::select! {
+            answered = &mut answer => return answered,
+            () = leaving => {}
+        }
+        let release = self.answer(request(Method::POST, poll, Hop::of_release(), Bytes::new()));
+        let (answered, released) = tokio::join!(answer, release);
+        if let Err(error) = released {
+            tracing::debug!(%error, "a poll was not released");
+        }
+        answered
+    }
+
+    async fn answer(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Full<Bytes>>, PassOnError> {
+        let exchange = async {
+            let response = self
+                .client
+                .request(request)
+                .await
+                .map_err(|error| silent(&error))?;
+            let (head, body) = response.into_parts();
+            let body = Limited::new(body, self.max_answer)
+                .collect()
+                .await
+                .map_err(|error| {
+                    tracing::warn!(error, "a peer's answer broke off");
+                    PassOnError::OwnerSilent
+                })?
+                .to_bytes();
+            Ok(whole(head, body))
+        };
+        tokio::time::timeout(self.patience, exchange)
+            .await
+            .unwrap_or(Err(PassOnError::OwnerSilent))
+    }
+}
+
+fn silent(error: &hyper_util::client::legacy::Error) -> PassOnError {
+    // A node that was killed is no news for every one of its polls.
+    tracing::debug!(connect = error.is_connect(), error = ?error, "a peer does not answer");
+    PassOnError::OwnerSilent
+}
+
+/// An owner's answer, for its client.
+pub(super) fn whole(mut head: response::Parts, body: Bytes) -> Response<Full<Bytes>> {
+    // What was said about the connection between the nodes is not for the client's.
+    for name in [header::CONNECTION, header::TRANSFER_ENCODING, header::DATE] {
+        head.headers.remove(name);
+    }
+    head.version = http::Version::HTTP_11;
+    Response::from_parts(head, Full::new(body))
+}
+
+/// A request's target on the owner: the same path and query.
+pub(super) fn uri(owner: &Authority, path: Option<PathAndQuery>) -> Uri {
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = Some(Scheme::HTTP);
+    parts.authority = Some(owner.clone());
+    parts.path_and_query = path.or_else(|| Some(PathAndQuery::from_static("/")));
+    // All three parts are there, which is all that is asked of them.
+    Uri::from_parts(parts).unwrap_or_default()
+}
+
+fn request(method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Request<Full<Bytes>> {
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers;
+    request
+}

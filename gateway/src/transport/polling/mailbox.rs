@@ -1,0 +1,377 @@
+//! What the HTTP requests of a polling session hand to its task: at most one poll, one POST and one upgrade at a time.
+//!
+//! The slots are the bound: a request that finds its slot taken breaks the protocol. It must never know what is in a body.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, oneshot};
+
+use crate::hub::send_queue::SendQueue;
+use crate::session::DisconnectReason;
+use crate::transport::endpoint::ConnectionGuard;
+
+/// The body of an answer that says nothing: it makes the client ask again.
+pub(super) const NOOP: Bytes = Bytes::from_static(b"6");
+
+/// Where a polling session's requests meet its task.
+pub(crate) struct Mailbox {
+    queue: Arc<SendQueue>,
+    slots: Mutex<Slots>,
+    polled: Notify,
+    posted: Notify,
+    connected: Notify,
+}
+
+#[derive(Default)]
+struct Slots {
+    stage: Stage,
+    poll: Option<oneshot::Sender<Bytes>>,
+    post: PostSlot,
+    upgrade: UpgradeSlot,
+}
+
+/// What is still taken in.
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Everything.
+    #[default]
+    Open,
+    /// One more poll, to be told that the session is over.
+    Farewell,
+    /// Nothing.
+    Closed,
+}
+
+#[derive(Default)]
+enum PostSlot {
+    #[default]
+    Free,
+    /// Its body is being read.
+    Reading,
+    Ready(Post),
+    /// Its packets are being processed.
+    Processing,
+}
+
+#[derive(Default)]
+enum UpgradeSlot {
+    #[default]
+    Free,
+    /// A connection is being made, or probed.
+    Claimed,
+    Ready(Connection),
+}
+
+/// The body of a POST that was read to its end.
+pub(super) struct Post {
+    /// Its packets.
+    pub(super) body: Bytes,
+    /// Whoever waits for them to be processed hears whether they were in order.
+    pub(super) done: oneshot::Sender<bool>,
+}
+
+/// A WebSocket connection that wants to carry the session.
+pub(crate) struct Connection {
+    pub(crate) stream: TcpStream,
+    /// What the client sent behind its handshake.
+    pub(crate) prefix: Bytes,
+    /// What the connection holds while it is open.
+    pub(crate) guard: ConnectionGuard,
+}
+
+/// Why a request is not taken in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// There is one of its kind already.
+    Overlap,
+    /// The session is over, or carried by a WebSocket.
+    Closed,
+}
+
+impl Mailbox {
+    pub(crate) fn new(queue: Arc<SendQueue>) -> Self {
+        Self {
+            queue,
+            slots: Mutex::default(),
+            polled: Notify::new(),
+            posted: Notify::new(),
+            connected: Notify::new(),
+        }
+    }
+
+    pub(crate) fn queue(&self) -> &Arc<SendQueue> {
+        &self.queue
+    }
+
+    /// A GET came.
+    pub(super) fn poll(self: &Arc<Self>) -> Result<WaitingPoll, Refused> {
+        let mut slots = self.slots.lock();
+        if slots.stage == Stage::Closed {
+            return Err(Refused::Closed);
+        }
+        if slots.poll.is_some() {
+            return Err(Refused::Overlap);
+        }
+        let (sender, answer) = oneshot::channel();
+        slots.poll = Some(sender);
+        drop(slots);
+        self.polled.notify_one();
+        Ok(WaitingPoll {
+            mailbox: self.clone(),
+            answer,
+            is_settled: false,
+        })
+    }
+
+    /// A POST came.
+    pub(super) fn begin_post(self: &Arc<Self>) -> Result<PostTicket, Refused> {
+        let mut slots = self.slots.lock();
+        match (slots.stage, &slots.post) {
+            (Stage::Open, PostSlot::Free) => {}
+            (Stage::Open, _) => return Err(Refused::Overlap),
+            _ => return Err(Refused::Closed),
+        }
+        slots.post = PostSlot::Reading;
+        Ok(PostTicket {
+            mailbox: self.clone(),
+            is_settled: false,
+        })
+    }
+
+    /// A WebSocket handshake came.
+    pub(crate) fn claim_upgrade(self: &Arc<Self>) -> Result<UpgradeTicket, Refused> {
+        let mut slots = self.slots.lock();
+        match (slots.stage, &slots.upgrade) {
+            (Stage::Open, UpgradeSlot::Free) => {}
+            (Stage::Open, _) => return Err(Refused::Overlap),
+            _ => return Err(Refused::Closed),
+        }
+        slots.upgrade = UpgradeSlot::Claimed;
+        Ok(UpgradeTicket {
+            mailbox: self.clone(),
+            is_settled: false,
+        })
+    }
+
+    /// Lets a waiting poll go with nothing. False if none waits.
+    pub(crate) fn release(&self) -> bool {
+        self.answer(NOOP)
+    }
+
+    /// Resolves when a poll waits.
+    pub(super) async fn poll_waits(&self) {
+        loop {
+            let polled = self.polled.notified();
+            if self.slots.lock().poll.is_some() {
+                return;
+            }
+            polled.await;
+        }
+    }
+
+    /// Whether a poll waits.
+    pub(super) fn has_poll(&self) -> bool {
+        self.slots.lock().poll.is_some()
+    }
+
+    /// Answers the waiting poll. False if there is none, or it has gone.
+    pub(super) fn answer(&self, body: Bytes) -> bool {
+        let poll = self.slots.lock().poll.take();
+        poll.is_some_and(|poll| poll.send(body).is_ok())
+    }
+
+    /// The next POST that was read to its end.
+    pub(super) async fn next_post(&self) -> Post {
+        loop {
+            let posted = self.posted.notified();
+            if let Some(post) = self.take_post() {
+                return post;
+            }
+            posted.await;
+        }
+    }
+
+    fn take_post(&self) -> Option<Post> {
+        let mut slots = self.slots.lock();
+        match std::mem::replace(&mut slots.post, PostSlot::Processing) {
+            PostSlot::Ready(post) => Some(post),
+            other => {
+                slots.post = other;
+                None
+            }
+        }
+    }
+
+    /// The POST's packets are processed; the next one may come.
+    pub(super) fn post_done(&self) {
+        self.slots.lock().post = PostSlot::Free;
+    }
+
+    /// The next connection that wants to carry the session.
+    pub(super) async fn next_connection(&self) -> Connection {
+        loop {
+            let connected = self.connected.notified();
+            if let Some(connection) = self.take_connection() {
+                return connection;
+            }
+            connected.await;
+        }
+    }
+
+    fn take_connection(&self) -> Option<Connection> {
+        let mut slots = self.slots.lock();
+        match std::mem::replace(&mut slots.upgrade, UpgradeSlot::Claimed) {
+            UpgradeSlot::Ready(connection) => Some(connection),
+            other => {
+                slots.upgrade = other;
+                None
+            }
+        }
+    }
+
+    /// The upgrade came to nothing; another may be tried.
+    pub(super) fn upgrade_failed(&self) {
+        self.slots.lock().upgrade = UpgradeSlot::Free;
+    }
+
+    /// Takes nothing in any more, but one poll to be told so.
+    pub(super) fn close_but_for_farewell(&self) {
+        let refused = {
+            let mut slots = self.slots.lock();
+            slots.stage = Stage::Farewell;
+            (
+                std::mem::take(&mut slots.post),
+                std::mem::take(&mut slots.upgrade),
+            )
+        };
+        drop(refused);
+    }
+
+    /// Takes nothing in any more: a WebSocket carries the session. A POST that was read to its end may still be taken out.
+    pub(super) fn close_but_for_post(&self) {
+        let refused = {
+            let mut slots = self.slots.lock();
+            slots.stage = Stage::Closed;
+            (slots.poll.take(), std::mem::take(&mut slots.upgrade))
+        };
+        drop(refused);
+    }
+
+    /// A request's client has gone before it was answered: that ends the session, unless a WebSocket carries it by now.
+    fn abandoned(&self) {
+        let is_open = self.slots.lock().stage == Stage::Open;
+        if is_open {
+            self.queue.close(DisconnectReason::TransportClosed);
+        }
+    }
+
+    /// Takes nothing in any more. Whoever waits hears nothing else.
+    pub(super) fn close(&self) {
+        let refused = {
+            let mut slots = self.slots.lock();
+            let waiting = std::mem::take(&mut *slots);
+            slots.stage = Stage::Closed;
+            waiting
+        };
+        drop(refused);
+    }
+}
+
+impl fmt::Debug for Mailbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mailbox").finish_non_exhaustive()
+    }
+}
+
+/// A GET that waits for its answer. The server drops it when its client goes away: that ends the session.
+pub(super) struct WaitingPoll {
+    mailbox: Arc<Mailbox>,
+    answer: oneshot::Receiver<Bytes>,
+    is_settled: bool,
+}
+
+impl WaitingPoll {
+    /// The answer; none if the session ended, or moved to a WebSocket, without a word for it.
+    pub(super) async fn answered(mut self) -> Option<Bytes> {
+        let answer = (&mut self.answer).await;
+        self.is_settled = true;
+        answer.ok()
+    }
+}
+
+impl Drop for WaitingPoll {
+    fn drop(&mut self) {
+        if !self.is_settled {
+            self.mailbox.abandoned();
+        }
+    }
+}
+
+/// A POST whose body is being read. Dropped before it is delivered or withdrawn, its body did not come: that ends
+/// the session.
+pub(super) struct PostTicket {
+    mailbox: Arc<Mailbox>,
+    is_settled: bool,
+}
+
+impl PostTicket {
+    /// The body was read to its end. What comes out says whether its packets were in order, unless the session ended first.
+    pub(super) fn deliver(mut self, body: Bytes) -> oneshot::Receiver<bool> {
+        let (done, processed) = oneshot::channel();
+        {
+            let mut slots = self.mailbox.slots.lock();
+            if slots.stage == Stage::Open {
+                slots.post = PostSlot::Ready(Post { body, done });
+            }
+        }
+        self.is_settled = true;
+        self.mailbox.posted.notify_one();
+        processed
+    }
+
+    /// The request was refused; the session goes on.
+    pub(super) fn withdraw(mut self) {
+        self.is_settled = true;
+        self.mailbox.post_done();
+    }
+}
+
+impl Drop for PostTicket {
+    fn drop(&mut self) {
+        if !self.is_settled {
+            self.mailbox.abandoned();
+        }
+    }
+}
+
+/// A WebSocket connection in the making. Dropped before it is delivered, it has come to nothing, and the session goes on.
+pub(crate) struct UpgradeTicket {
+    mailbox: Arc<Mailbox>,
+    is_settled: bool,
+}
+
+impl UpgradeTicket {
+    /// The connection is made.
+    pub(crate) fn deliver(mut self, connection: Connection) {
+        {
+            let mut slots = self.mailbox.slots.lock();
+            if slots.stage == Stage::Open {
+                slots.upgrade = UpgradeSlot::Ready(connection);
+            }
+        }
+        self.is_settled = true;
+        self.mailbox.connected.notify_one();
+    }
+}
+
+impl Drop for UpgradeTicket {
+    fn drop(&mut self) {
+        if !self.is_settled {
+            self.mailbox.upgrade_failed();
+        }
+    }
+}

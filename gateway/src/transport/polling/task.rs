@@ -1,0 +1,348 @@
+//! A session that began over polling: one task, whatever carries it.
+//!
+//! Its inputs: polls, POSTs and WebSocket connections out of the [`Mailbox`], the session's clocks, and the closing of its send
+//! queue. First it answers polls and processes POSTs side by side; when a WebSocket has been probed, the same state goes on over that.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use confab_gateway_protocol::engineio::{Packet, PayloadLimits, decode_payload};
+use tokio::sync::{Notify, oneshot};
+
+use super::body;
+use super::mailbox::{Mailbox, NOOP, Post};
+use super::probe::{self, Releases, Upgraded};
+use crate::config::EngineConfig;
+use crate::session::DisconnectReason;
+use crate::transport::application::{EngineHandler, Handshake, Link};
+use crate::transport::engine::Engine;
+use crate::transport::sessions::Registration;
+use crate::transport::websocket;
+
+/// How long the packets of a POST may still take when the session is over or moves.
+const LAST_POST: Duration = Duration::from_secs(5);
+/// How long a client that closes its session has for the poll that its own close may have overtaken.
+const OVERTAKEN: Duration = Duration::from_millis(50);
+/// How long a session that the server ends waits for a poll to say so.
+const LINGER: Duration = Duration::from_secs(3);
+/// After how many packets of one body others get their turn.
+const TURN: usize = 64;
+
+/// How a session over polling goes on.
+enum Next {
+    Over(Ended),
+    WebSocket(Box<Upgraded>),
+}
+
+/// Why it is over, and what is still owed.
+struct Ended {
+    reason: DisconnectReason,
+    /// The POST that ended it, and whether it was in order.
+    post: Option<(oneshot::Sender<bool>, bool)>,
+    /// The client itself said so.
+    is_by_client: bool,
+    /// A poll was answered with the news already.
+    is_told: bool,
+}
+
+impl From<DisconnectReason> for Ended {
+    fn from(reason: DisconnectReason) -> Self {
+        Self {
+            reason,
+            post: None,
+            is_by_client: false,
+            is_told: false,
+        }
+    }
+}
+
+/// Serves one session from its handshake to its end.
+pub(crate) async fn serve<H: EngineHandler>(
+    handshake: Arc<Handshake>,
+    handler: &H,
+    config: &EngineConfig,
+    mailbox: &Mailbox,
+    registration: &Registration,
+) -> DisconnectReason {
+    let queue = mailbox.queue();
+    let mut session = handler.open(handshake, Link::new(queue.clone()));
+    let engine = Engine::new(handler, config, queue);
+    let watch = engine.watch();
+    tokio::pin!(watch);
+    match over_polling(&engine, mailbox, registration, &mut session, watch.as_mut()).await {
+        Next::Over(ended) => {
+            let reason = queue.closing().unwrap_or(ended.reason);
+            let lingers = part(mailbox, ended, reason).await;
+            handler.closed(session, reason).await;
+            if lingers {
+                linger(mailbox).await;
+            }
+            reason
+        }
+        Next::WebSocket(upgraded) => {
+            let Upgraded {
+                reader,
+                mut writer,
+                guard,
+            } = *upgraded;
+            let reason = tokio::select! {
+                reason = websocket::carry(reader, &mut writer, &engine, &mut session) => reason,
+                reason = watch => reason,
+            };
+            let reason = websocket::conclude(&engine, session, &mut writer, reason).await;
+            drop(guard);
+            reason
+        }
+    }
+}
+
+/// Carries the session by polling until it is over or moves to a WebSocket.
+async fn over_polling<H: EngineHandler>(
+    engine: &Engine<'_, H>,
+    mailbox: &Mailbox,
+    registration: &Registration,
+    session: &mut H::Session,
+    watch: Pin<&mut impl Future<Output = DisconnectReason>>,
+) -> Next {
+    let enough = Notify::new();
+    let posts = take_posts(engine, mailbox, session, &enough);
+    tokio::pin!(posts);
+    let mut next = tokio::select! {
+        ended = &mut posts => {
+            // Nobody has said that it is enough, so one of them ended the session.
+            return Next::Over(ended.unwrap_or_else(|| DisconnectReason::TransportError.into()));
+        }
+        carried = give(engine, mailbox) => match carried {
+            Ok(upgraded) => Next::WebSocket(Box::new(upgraded)),
+            Err(reason) => Next::Over(reason.into()),
+        },
+        reason = watch => Next::Over(reason.into()),
+    };
+    match &mut next {
+        Next::Over(ended) => {
+            engine.queue.close(ended.reason);
+            ended.is_told = mailbox.has_poll() && mailbox.answer(body::take_last(engine.queue));
+        }
+        Next::WebSocket(_) => {
+            registration.upgraded();
+            mailbox.close_but_for_post();
+        }
+    }
+    // A POST that was read to its end is processed to its end, even if its client has gone.
+    enough.notify_one();
+    match tokio::time::timeout(LAST_POST, posts).await {
+        Ok(Some(last)) => match next {
+            Next::Over(ended) => {
+                return Next::Over(Ended {
+                    post: last.post,
+                    ..ended
+                });
+            }
+            Next::WebSocket(_) => return Next::Over(last),
+        },
+        Ok(None) => {}
+        Err(_) => tracing::debug!("a session's last packets took too long"),
+    }
+    next
+}
+
+/// Processes POSTs until one of them ends the session, or until it is enough and none is left half way.
+async fn take_posts<H: EngineHandler>(
+    engine: &Engine<'_, H>,
+    mailbox: &Mailbox,
+    session: &mut H::Session,
+    enough: &Notify,
+) -> Option<Ended> {
+    loop {
+        let Post { body, done } = tokio::select! {
+            biased;
+            post = mailbox.next_post() => post,
+            () = enough.notified() => return None,
+        };
+        match take_packets(engine, session, &body).await {
+            Ok(()) => {
+                mailbox.post_done();
+                // Nobody listens if the client has gone.
+                let _gone = done.send(true);
+            }
+            Err(Stop::ByClient) => {
+                return Some(Ended {
+                    reason: DisconnectReason::TransportClosed,
+                    post: Some((done, true)),
+                    is_by_client: true,
+                    is_told: false,
+                });
+            }
+            Err(Stop::Because(reason)) => {
+                let in_order = !matches!(
+                    reason,
+                    DisconnectReason::ProtocolViolation | DisconnectReason::PayloadTooLarge
+                );
+                return Some(Ended {
+                    reason,
+                    post: Some((done, in_order)),
+                    is_by_client: false,
+                    is_told: false,
+                });
+            }
+        }
+    }
+}
+
+/// Why no more packets are taken.
+enum Stop {
+    ByClient,
+    Because(DisconnectReason),
+}
+
+async fn take_packets<H: EngineHandler>(
+    engine: &Engine<'_, H>,
+    session: &mut H::Session,
+    body: &[u8],
+) -> Result<(), Stop> {
+    let violation = |error: &dyn std::error::Error| {
+        tracing::debug!(%error, "session closed");
+        Stop::Because(DisconnectReason::ProtocolViolation)
+    };
+    // The bytes bound the packets: each takes at least one, and a separator.
+    let limits = PayloadLimits {
+        max_bytes: engine.config.max_payload,
+        max_packets: engine.config.max_payload,
+    };
+    let packets = decode_payload(body, limits).map_err(|error| violation(&error))?;
+    for (index, packet) in packets.enumerate() {
+        if index % TURN == TURN - 1 {
+            tokio::task::yield_now().await;
+        }
+        match packet.map_err(|error| violation(&error))? {
+            Packet::Close => return Err(Stop::ByClient),
+            packet => engine
+                .packet(session, packet)
+                .await
+                .map_err(Stop::Because)?,
+        }
+    }
+    Ok(())
+}
+
+/// Answers polls until the session is to end, or a WebSocket takes over.
+async fn give<H>(engine: &Engine<'_, H>, mailbox: &Mailbox) -> Result<Upgraded, DisconnectReason> {
+    loop {
+        let connection = tokio::select! {
+            reason = answer_polls(engine, mailbox, None) => return Err(reason),
+            connection = mailbox.next_connection() => connection,
+        };
+        let releases = Releases::default();
+        let probe = tokio::time::timeout(
+            engine.config.upgrade_timeout(),
+            probe::run(connection, engine.config, &releases),
+        );
+        tokio::select! {
+            // A poll that is let go in the moment of the upgrade would only be refused when it comes again.
+            biased;
+            probed = probe => match probed {
+                Ok(Ok(upgraded)) => return Ok(upgraded),
+                Ok(Err(reason)) => tracing::debug!(%reason, "an upgrade came to nothing"),
+                Err(_) => tracing::debug!("an upgrade took too long"),
+            },
+            reason = answer_polls(engine, mailbox, Some(&releases)) => return Err(reason),
+        }
+        mailbox.upgrade_failed();
+    }
+}
+
+/// Answers each poll as soon as there is something to say, or when it is to be let go. May be dropped at any time.
+async fn answer_polls<H>(
+    engine: &Engine<'_, H>,
+    mailbox: &Mailbox,
+    releases: Option<&Releases>,
+) -> DisconnectReason {
+    let queue = engine.queue;
+    loop {
+        tokio::select! {
+            () = mailbox.poll_waits() => {}
+            reason = std::future::poll_fn(|cx| queue.poll_closing(cx)) => return reason,
+        }
+        let let_go = async {
+            match releases {
+                Some(releases) => releases.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = std::future::poll_fn(|cx| queue.poll_ready(cx)) => {}
+            () = let_go => {
+                mailbox.release();
+                continue;
+            }
+        }
+        if let Some(reason) = queue.closing() {
+            return reason;
+        }
+        // One turn for whoever else has something for this session: several events then share an answer.
+        tokio::task::yield_now().await;
+        if !mailbox.has_poll() {
+            continue;
+        }
+        let body = body::take(queue, engine.config.max_payload);
+        if !body.is_empty() {
+            mailbox.answer(body);
+        }
+    }
+}
+
+/// Tells the client that the session is over, if it waits for a word. True if it is worth waiting for it to ask.
+async fn part(mailbox: &Mailbox, ended: Ended, reason: DisconnectReason) -> bool {
+    let queue = mailbox.queue();
+    queue.close(reason);
+    let is_told = if ended.is_told {
+        true
+    } else if ended.is_by_client {
+        // It knows, and only wants its poll back; which may come a moment later than the POST that it was sent before.
+        let waits = tokio::time::timeout(OVERTAKEN, mailbox.poll_waits()).await;
+        waits.is_ok() && mailbox.answer(NOOP)
+    } else {
+        mailbox.has_poll() && mailbox.answer(body::take_last(queue))
+    };
+    let lingers = !is_told && is_news(reason);
+    if lingers {
+        mailbox.close_but_for_farewell();
+    } else {
+        mailbox.close();
+    }
+    if let Some((done, in_order)) = ended.post {
+        // Nobody listens if the client has gone.
+        let _gone = done.send(in_order);
+    }
+    lingers
+}
+
+async fn linger(mailbox: &Mailbox) {
+    if tokio::time::timeout(LINGER, mailbox.poll_waits())
+        .await
+        .is_ok()
+    {
+        mailbox.answer(body::take_last(mailbox.queue()));
+    }
+    mailbox.close();
+}
+
+/// Whether the client may be there, without a poll just now, and does not know why its session ends.
+fn is_news(reason: DisconnectReason) -> bool {
+    match reason {
+        DisconnectReason::SlowConsumer
+        | DisconnectReason::Draining
+        | DisconnectReason::Unavailable
+        | DisconnectReason::Unauthenticated => true,
+        DisconnectReason::ClientClosed
+        | DisconnectReason::Superseded
+        | DisconnectReason::TransportClosed
+        | DisconnectReason::TransportError
+        | DisconnectReason::PingTimeout
+        | DisconnectReason::ConnectTimeout
+        | DisconnectReason::ProtocolViolation
+        | DisconnectReason::PayloadTooLarge => false,
+    }
+}

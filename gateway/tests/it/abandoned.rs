@@ -1,0 +1,91 @@
+//! Sessions that nobody comes back to leave nothing behind.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use crate::raw::{Echo, PATIENCE};
+
+const SESSIONS: usize = 10_000;
+
+impl Echo {
+    /// Resident memory, in KiB.
+    fn resident(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    fn open_sessions(&self) -> usize {
+        self.get("/sessions", "").answer().text().parse().unwrap()
+    }
+
+    /// Handshakes over polling, pipelined on one connection.
+    fn abandon(&self, path: &str, count: usize) {
+        const BATCH: usize = 50;
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let request =
+            format!("GET {path}?EIO=4&transport=polling HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        for _ in 0..count / BATCH {
+            stream.write_all(request.repeat(BATCH).as_bytes()).unwrap();
+            let mut answers = String::new();
+            while answers.matches("maxPayload").count() < BATCH || !answers.ends_with('}') {
+                let mut bytes = [0; 16_384];
+                let read = stream.read(&mut bytes).unwrap();
+                assert!(read > 0, "the connection ended");
+                answers.push_str(std::str::from_utf8(&bytes[..read]).unwrap());
+            }
+        }
+    }
+}
+
+#[test]
+fn ten_thousand_abandoned_sessions_leave_nothing_behind() {
+    let echo = Echo::with(&["--ping-interval-ms", "4000", "--ping-timeout-ms", "1000"]);
+    // The first crowd shows what the allocator keeps once it has seen one; a leak would show in the second.
+    let fresh = echo.resident();
+    let mut after = Vec::new();
+    let mut most = 0;
+    for _ in 0..2 {
+        echo.abandon("/engine.io/", SESSIONS);
+        let open = echo.open_sessions();
+        assert!(open > SESSIONS / 2, "{open} sessions are open at once");
+        most = most.max(echo.resident());
+        let begun = Instant::now();
+        while echo.open_sessions() > 0 {
+            assert!(
+                begun.elapsed() < Duration::from_secs(8),
+                "{} stay",
+                echo.open_sessions()
+            );
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        after.push(echo.resident());
+    }
+    #[expect(clippy::print_stdout, reason = "the figure is the point")]
+    {
+        println!("resident KiB: {fresh} fresh, {most} at most, {after:?} after each crowd");
+    }
+    assert!(
+        after[1] < after[0] + (most - fresh) / 4,
+        "{fresh} {most} {after:?}"
+    );
+}
+
+#[test]
+fn abandoned_socket_io_sessions_leave_at_the_connect_timeout() {
+    let echo = Echo::with(&["--connect-timeout-ms", "600", "--ping-interval-ms", "60000"]);
+    let begun = Instant::now();
+    echo.abandon("/socket.io/", 500);
+    assert_eq!(echo.open_sessions(), 500);
+    while echo.open_sessions() > 0 {
+        assert!(begun.elapsed() < Duration::from_secs(5));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(begun.elapsed() >= Duration::from_millis(590));
+}

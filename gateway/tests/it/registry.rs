@@ -1,0 +1,88 @@
+//! Node leases in a Redis of the test's own, because it is made to lose its memory.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use confab_gateway::registry::{Address, Directory, LeasedDirectory, NodeLease};
+use confab_shared::id::NodeId;
+use confab_shared::redis::keyspace::Keyspace;
+use confab_shared::redis::{self, RedisConfig, Retries};
+use fred::clients::Client;
+use fred::interfaces::{ClientLike, KeysInterface};
+
+/// A Redis that keeps nothing.
+struct Redis {
+    child: Child,
+}
+
+impl Redis {
+    async fn start() -> (Self, Client) {
+        let port = {
+            let free = TcpListener::bind("127.0.0.1:0").unwrap();
+            free.local_addr().unwrap().port()
+        };
+        let child = Command::new("redis-server")
+            .args(["--bind", "127.0.0.1", "--save", "", "--port"])
+            .arg(port.to_string())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("redis-server is installed");
+        let config = RedisConfig {
+            url: format!("redis://127.0.0.1:{port}"),
+            command_timeout_ms: 5_000,
+            connect_timeout_ms: 5_000,
+        };
+        let redis = Self { child };
+        let client = redis::connect(&config, Retries::Idempotent).await.unwrap();
+        (redis, client)
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+async fn left(redis: &Client, node: NodeId) -> i64 {
+    redis.pttl(Keyspace::node_lease(node)).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_lease_lasts_as_long_as_its_node_and_survives_a_loss_of_memory() {
+    let (_server, redis) = Redis::start().await;
+    let directory = LeasedDirectory::new(redis.clone());
+    let (node, address) = (NodeId::generate(), Address::from("127.0.0.1:9"));
+    assert_eq!(directory.find(node).await.unwrap(), None);
+    let lease = NodeLease::announce(redis.clone(), node, address.clone())
+        .await
+        .unwrap();
+    assert_eq!(directory.find(node).await.unwrap(), Some(address.clone()));
+    // Longer than a lease is good for without being renewed.
+    tokio::time::sleep(Duration::from_millis(3_300)).await;
+    assert!((1_500..=3_000).contains(&left(&redis, node).await));
+
+    redis.flushall::<()>(false).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    assert_eq!(directory.find(node).await.unwrap(), Some(address));
+    assert!(
+        left(&redis, node).await > 0,
+        "what is written again ends, too"
+    );
+
+    lease.release().await;
+    assert_eq!(directory.find(node).await.unwrap(), None);
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    assert_eq!(directory.find(node).await.unwrap(), None, "and it stays so");
+}
+
+#[tokio::test]
+async fn a_directory_that_cannot_be_read_says_so() {
+    let (server, redis) = Redis::start().await;
+    drop(server);
+    let directory = LeasedDirectory::new(redis.clone());
+    assert!(directory.find(NodeId::generate()).await.is_err());
+    redis.quit().await.unwrap();
+}
