@@ -278,7 +278,7 @@ fn peers_are_believed_on_the_internal_listener_only() {
 
 #[test]
 fn sessions_per_address_are_limited_and_the_address_is_the_clients() {
-    let echo = Echo::with(&[
+    let echo = Echo::alone(&[
         "--ping-interval-ms",
         "60000",
         "--sessions-per-ip",
@@ -317,7 +317,7 @@ fn sessions_per_address_are_limited_and_the_address_is_the_clients() {
 
 #[test]
 fn handshakes_per_address_are_limited() {
-    let echo = Echo::with(&["--handshakes-per-ip", "5"]);
+    let echo = Echo::alone(&["--handshakes-per-ip", "5"]);
     let statuses: Vec<u16> = (0..12)
         .map(|_| {
             let handshake = echo.get("/engine.io/?EIO=4&transport=polling", "");

@@ -120,7 +120,8 @@ fn a_poll_that_follows_the_upgrade_at_once_is_refused() {
 
 #[test]
 fn a_poll_that_waits_at_the_upgrade_harms_nobody() {
-    let echo = Echo::with(&CALM);
+    // By way of another node the poll's end may come before the upgrade, and then it ends the session.
+    let echo = Echo::alone(&CALM);
     let session = echo.polling("/engine.io/");
     let mut raw = probed(&session);
     session.poll().is(200, "6");
