@@ -2,7 +2,8 @@
 //!
 //! Engine.IO at `/engine.io/` echoes text and binary messages. Socket.IO at `/socket.io/`: on `/` and `/custom` emits `auth` with
 //! the handshake's credentials; on `/` answers `message` with `message-back` and the same arguments, and acknowledges
-//! `message-with-ack` with them. `/sessions` says how many sessions are open.
+//! `message-with-ack` with them. `/sessions` says how many sessions are open, `/metrics` how others
+//! ended. SIGTERM closes them all, as a gateway does, and ends the process when they have left.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use confab_gateway_protocol::json::{Args, Json};
 use confab_gateway_protocol::{engineio, socketio, websocket};
 use confab_shared::id::NodeId;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -228,7 +230,7 @@ async fn main() -> anyhow::Result<()> {
         sids,
         sessions.clone(),
         tasks.clone(),
-        metrics,
+        metrics.clone(),
     );
     let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], flags.port))).await?;
     // With port 0 the system chose one: whoever started us reads it here.
@@ -240,8 +242,10 @@ async fn main() -> anyhow::Result<()> {
         max_connections: 1_000,
         header_timeout: Duration::from_secs(5),
     };
+    let open = sessions.clone();
     let respond = move |request: http::Request<hyper::body::Incoming>, remote, guard| {
-        let (engine, socket, sessions) = (engine.clone(), socket.clone(), sessions.clone());
+        let (engine, socket) = (engine.clone(), socket.clone());
+        let (sessions, metrics) = (open.clone(), metrics.clone());
         async move {
             let path = request.uri().path();
             let origin = Origin::Public { remote };
@@ -251,6 +255,8 @@ async fn main() -> anyhow::Result<()> {
                 socket.respond(request, origin, guard).await.map(Body::new)
             } else if path == "/sessions" {
                 http::Response::new(Body::from(sessions.len().to_string()))
+            } else if path == "/metrics" {
+                http::Response::new(Body::from(metrics.scrape().unwrap_or_default()))
             } else {
                 let mut response = http::Response::new(Body::empty());
                 *response.status_mut() = http::StatusCode::NOT_FOUND;
@@ -258,14 +264,16 @@ async fn main() -> anyhow::Result<()> {
             }
         }
     };
-    accept::serve(
-        listener,
-        accept,
-        None,
-        respond,
-        CancellationToken::new(),
-        tasks,
-    )
-    .await;
+    let stop = CancellationToken::new();
+    let mut terminated = signal(SignalKind::terminate())?;
+    let served = accept::serve(listener, accept, None, respond, stop.clone(), tasks.clone());
+    let drained = async {
+        terminated.recv().await;
+        stop.cancel();
+        sessions.drain(Duration::from_millis(100)).await;
+    };
+    tokio::join!(served, drained);
+    tasks.close();
+    tasks.wait().await;
     Ok(())
 }

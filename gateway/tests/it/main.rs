@@ -9,6 +9,7 @@
 
 mod abandoned;
 mod browsers;
+mod draining;
 mod engineio;
 mod http;
 mod polling;
