@@ -32,9 +32,15 @@ use confab_shared::id::NodeId;
 use confab_shared::redis::{self, RedisConfig, Retries};
 use ipnet::IpNet;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
+
+/// Over how long sessions are closed when the server is told to stop.
+const DRAIN: Duration = Duration::from_millis(100);
+/// How long connections may take to end after that.
+const LAST_LEAVE: Duration = Duration::from_secs(5);
 
 /// An echo server for protocol suites.
 #[derive(Debug, Parser)]
@@ -279,23 +285,24 @@ fn not_found() -> http::Response<Body> {
     response
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let flags = Flags::parse();
-    let config = engine_config(&flags);
-    let internal =
-        TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], flags.internal_port))).await?;
-    let node = flags.node.map_or_else(NodeId::generate, node);
-    let (directory, _lease) = directory(&flags, node, internal.local_addr()?).await?;
+type Endpoints = (Endpoint<EngineEcho>, Endpoint<SocketIo<SocketEcho>>);
+
+/// Both endpoints on one node.
+fn endpoints(
+    flags: &Flags,
+    node: NodeId,
+    directory: Arc<dyn Directory>,
+    draining: &CancellationToken,
+) -> anyhow::Result<(Endpoints, EndpointParts<()>)> {
+    let config = engine_config(flags);
     let (tasks, metrics) = (TaskTracker::new(), Arc::new(Metrics::new()?));
     let limits = LimitsConfig {
         sessions_per_ip: flags.sessions_per_ip,
         handshakes_per_ip: flags.handshakes_per_ip,
         sessions_per_user: 0,
     };
-    let shared = EndpointParts {
-        handler: EngineEcho,
-        config: config.clone(),
+    let parts = EndpointParts {
+        handler: (),
         origins: AllowedOrigins::parse(&flags.cors_origin),
         proxies: TrustedProxies::new(flags.trusted_proxies.into_iter().collect()),
         admission: Admission::new(&limits),
@@ -303,18 +310,32 @@ async fn main() -> anyhow::Result<()> {
         sessions: Sessions::default(),
         peers: Peers::new(
             directory,
-            &PeersConfig::new(&config, flags.peer_protocol, Duration::from_secs(1)),
-            CancellationToken::new(),
+            &PeersConfig::new(&config, flags.peer_protocol, DRAIN),
+            draining.clone(),
             tasks.clone(),
             metrics.clone(),
         ),
-        tasks: tasks.clone(),
+        config,
+        tasks,
         metrics,
     };
-    let sessions = shared.sessions.clone();
-    let socket = Endpoint::new(shared.with(SocketIo::new(SocketEcho, &config)));
-    let engine = Endpoint::new(shared);
-    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], flags.port))).await?;
+    let engine = Endpoint::new(parts.with(EngineEcho));
+    let socket = Endpoint::new(parts.with(SocketIo::new(SocketEcho, &parts.config)));
+    Ok(((engine, socket), parts))
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let flags = Flags::parse();
+    let listen = |port| TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], port)));
+    let internal = listen(flags.internal_port).await?;
+    let node = flags.node.map_or_else(NodeId::generate, node);
+    let (directory, lease) = directory(&flags, node, internal.local_addr()?).await?;
+    let draining = CancellationToken::new();
+    let ((engine, socket), parts) = endpoints(&flags, node, directory, &draining)?;
+    let (sessions, tasks) = (parts.sessions.clone(), parts.tasks.clone());
+    let listener = listen(flags.port).await?;
+    let mut terminated = signal(SignalKind::terminate())?;
     // With port 0 the system chose one: whoever started us reads it here.
     #[expect(clippy::print_stdout, reason = "the one line this example says")]
     {
@@ -327,9 +348,13 @@ async fn main() -> anyhow::Result<()> {
         idle_timeout: Duration::from_secs(75),
         peer_timeout: Duration::from_secs(30),
     };
-    let for_peers = (engine.clone(), socket.clone());
+    let for_peers = AcceptConfig {
+        protocols: Protocols::Http1AndHttp2,
+        ..accept.clone()
+    };
+    let endpoints = (engine.clone(), socket.clone());
     let respond = move |request: http::Request<hyper::body::Incoming>, _, guard| {
-        let (engine, socket) = for_peers.clone();
+        let (engine, socket) = endpoints.clone();
         async move {
             let path = request.uri().path();
             if path.starts_with("/engine.io/") {
@@ -341,19 +366,14 @@ async fn main() -> anyhow::Result<()> {
             }
         }
     };
+    // Peers are served to the last: this node's sessions may be theirs to reach.
+    let (never, apart) = (CancellationToken::new(), TaskTracker::new());
     tokio::spawn(accept::serve(
-        internal,
-        AcceptConfig {
-            protocols: Protocols::Http1AndHttp2,
-            ..accept.clone()
-        },
-        None,
-        respond,
-        CancellationToken::new(),
-        tasks.clone(),
+        internal, for_peers, None, respond, never, apart,
     ));
     let respond = move |request: http::Request<hyper::body::Incoming>, remote, guard| {
-        let (engine, socket, sessions) = (engine.clone(), socket.clone(), sessions.clone());
+        let (engine, socket) = (engine.clone(), socket.clone());
+        let (sessions, metrics) = (parts.sessions.clone(), parts.metrics.clone());
         async move {
             let path = request.uri().path();
             if path.starts_with("/engine.io/") {
@@ -362,19 +382,31 @@ async fn main() -> anyhow::Result<()> {
                 socket.respond(request, remote, guard).await.map(Body::new)
             } else if path == "/sessions" {
                 http::Response::new(Body::from(sessions.len().to_string()))
+            } else if path == "/metrics" {
+                http::Response::new(Body::from(metrics.scrape().unwrap_or_default()))
             } else {
                 not_found()
             }
         }
     };
-    accept::serve(
+    let served = accept::serve(
         listener,
         accept,
         None,
         respond,
-        CancellationToken::new(),
-        tasks,
-    )
-    .await;
-    Ok(())
+        draining.clone(),
+        tasks.clone(),
+    );
+    let drained = async {
+        terminated.recv().await;
+        draining.cancel();
+        sessions.drain(DRAIN).await;
+        if let Some(lease) = lease {
+            lease.release().await;
+        }
+        tasks.close();
+        tokio::time::timeout(LAST_LEAVE, tasks.wait()).await
+    };
+    let ((), drained) = tokio::join!(served, drained);
+    Ok(drained?)
 }

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -150,8 +151,18 @@ async fn connection<S, F>(
     let served = guard.clone();
     let service = service_fn(move |request| {
         served.begun.store(true, Ordering::Relaxed);
-        let answer = respond(request, remote, served.clone());
-        async move { Ok::<_, Infallible>(answer.await) }
+        let mut answer = Box::pin(respond(request, remote, served.clone()));
+        // A request whose client closes the connection behind it is dropped before anybody has looked at it. One look is what it
+        // takes for a POST to be read and processed all the same.
+        let first = answer
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()));
+        async move {
+            Ok::<_, Infallible>(match first {
+                Poll::Ready(answer) => answer,
+                Poll::Pending => answer.await,
+            })
+        }
     });
     let never_began = async {
         tokio::time::sleep(config.header_timeout).await;

@@ -50,7 +50,8 @@ impl Heartbeat {
             return Some(Beat::Dead);
         }
         self.awaits_pong = true;
-        self.deadline = now + self.timeout;
+        // A ping that goes out a little late does not put off the session's end; one that is much later leaves the client its time.
+        self.deadline = (self.deadline + self.timeout).max(now + self.timeout / 4 * 3);
         Some(Beat::Ping)
     }
 
@@ -93,6 +94,19 @@ mod tests {
             None
         );
         assert_eq!(beat.expire(start + INTERVAL + TIMEOUT), Some(Beat::Dead));
+    }
+
+    #[test]
+    fn a_late_ping_leaves_the_client_most_of_its_time() {
+        let start = Instant::now();
+        let late = |by| {
+            let mut beat = Heartbeat::new(INTERVAL, TIMEOUT, start);
+            assert_eq!(beat.expire(start + INTERVAL + by), Some(Beat::Ping));
+            beat.deadline()
+        };
+        let end = start + INTERVAL + TIMEOUT;
+        assert_eq!(late(TIMEOUT / 10), end);
+        assert_eq!(late(TIMEOUT), end + TIMEOUT / 4 * 3);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use bytes::Bytes;
 use confab_gateway_protocol::engineio::{OpenPacket, Packet};
 use confab_gateway_protocol::websocket;
 use parking_lot::Mutex;
@@ -40,14 +41,19 @@ impl<'a, H: EngineHandler> Engine<'a, H> {
         }
     }
 
-    /// A text packet came in a message of its own.
+    /// A text packet came in a message of its own. An error ends the session.
     pub(super) async fn text(
         &self,
         session: &mut H::Session,
         bytes: &[u8],
     ) -> Result<(), DisconnectReason> {
         match Packet::decode_utf8(bytes) {
-            Ok(packet) => self.packet(session, packet).await,
+            Ok(Packet::Message(text)) => {
+                self.handler.text(session, text).await?;
+                self.begin(session);
+                Ok(())
+            }
+            Ok(other) => self.control(&other),
             Err(error) => {
                 tracing::debug!(%error, "session closed");
                 Err(DisconnectReason::ProtocolViolation)
@@ -55,7 +61,18 @@ impl<'a, H: EngineHandler> Engine<'a, H> {
         }
     }
 
-    /// A packet came. An error ends the session.
+    /// A binary message came. An error ends the session.
+    pub(super) async fn binary(
+        &self,
+        session: &mut H::Session,
+        bytes: Bytes,
+    ) -> Result<(), DisconnectReason> {
+        self.handler.binary(session, bytes).await?;
+        self.begin(session);
+        Ok(())
+    }
+
+    /// A packet came, among others. An error ends the session.
     pub(super) async fn packet(
         &self,
         session: &mut H::Session,
@@ -63,22 +80,42 @@ impl<'a, H: EngineHandler> Engine<'a, H> {
     ) -> Result<(), DisconnectReason> {
         match packet {
             Packet::Message(text) => self.handler.text(session, text).await?,
-            Packet::Binary(bytes) => self.handler.binary(session, bytes).await?,
+            Packet::Binary(bytes) => return self.binary(session, bytes).await,
+            other => return self.control(&other),
+        }
+        self.begin(session);
+        Ok(())
+    }
+
+    /// A packet of the link itself.
+    fn control(&self, packet: &Packet<'_>) -> Result<(), DisconnectReason> {
+        match packet {
             Packet::Pong(_) => {
                 self.heartbeat.lock().pong(Instant::now());
                 self.queue.ponged();
+                Ok(())
             }
             // Only the link is given up: a client that means its sockets says so with Socket.IO's own packet.
-            Packet::Close => return Err(DisconnectReason::TransportClosed),
+            Packet::Close => Err(DisconnectReason::TransportClosed),
             // An upgrade's packets have no meaning here, and do no harm.
-            Packet::Upgrade | Packet::Noop => {}
-            // Only servers ping and open.
-            Packet::Ping(_) | Packet::Open(_) => return Err(DisconnectReason::ProtocolViolation),
+            Packet::Upgrade | Packet::Noop => Ok(()),
+            // Only servers ping and open; a message is none of the link's.
+            Packet::Ping(_) | Packet::Open(_) | Packet::Message(_) | Packet::Binary(_) => {
+                Err(DisconnectReason::ProtocolViolation)
+            }
         }
+    }
+
+    /// Looks whether the session has begun. Only messages, and its opening, can make it.
+    pub(super) fn begin(&self, session: &H::Session) {
         if !self.begun.load(Ordering::Relaxed) && self.handler.has_begun(session) {
             self.begun.store(true, Ordering::Relaxed);
         }
-        Ok(())
+    }
+
+    /// When the heartbeat's next step is due.
+    pub(super) fn deadline(&self) -> Instant {
+        self.heartbeat.lock().deadline()
     }
 
     /// Pings, and resolves when a pong does not come in time or the session does not begin in time.

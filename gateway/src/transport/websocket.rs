@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use confab_gateway_protocol::engineio::Packet;
 use confab_gateway_protocol::websocket;
 use fastwebsockets::{Frame, OpCode, Role, WebSocketError, WebSocketRead, after_handshake_split};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Chain};
@@ -41,6 +40,7 @@ pub(super) async fn serve<H: EngineHandler>(
     link.push(open_frame(sid, &[], config).into_wire());
     let mut session = handler.open(handshake, link);
     let engine = Engine::new(handler, config, &queue);
+    engine.begin(&session);
     let (read_half, mut writer) = stream.split();
     let reader = reader(read_half, prefix, config);
     let reason = tokio::select! {
@@ -135,40 +135,31 @@ async fn read_loop<H: EngineHandler, R: AsyncRead + Unpin>(
         max: engine.config.max_payload,
     };
     loop {
-        let taken = match next_frame(&mut reader).await {
-            Ok(frame) => take(frame, &mut fragments, session, engine).await,
-            Err(reason) => Err(reason),
+        let frame = match next_frame(&mut reader).await {
+            Ok(frame) => frame,
+            Err(reason) => return reason,
+        };
+        let taken = match frame.opcode {
+            OpCode::Close => return DisconnectReason::TransportClosed,
+            OpCode::Pong => Ok(()),
+            OpCode::Ping => match websocket::pong_frame(&frame.payload) {
+                Ok(pong) => {
+                    engine.queue.push(pong.into_wire());
+                    Ok(())
+                }
+                Err(_) => Err(DisconnectReason::ProtocolViolation),
+            },
+            OpCode::Text | OpCode::Binary | OpCode::Continuation => {
+                match fragments.add(frame.opcode, frame.fin, frame.payload) {
+                    Ok(Some((OpCode::Binary, bytes))) => engine.binary(session, bytes).await,
+                    Ok(Some((_, bytes))) => engine.text(session, &bytes).await,
+                    Ok(None) => Ok(()),
+                    Err(reason) => Err(reason),
+                }
+            }
         };
         if let Err(reason) = taken {
             return reason;
-        }
-    }
-}
-
-async fn take<H: EngineHandler>(
-    frame: Received,
-    fragments: &mut Fragments,
-    session: &mut H::Session,
-    engine: &Engine<'_, H>,
-) -> Result<(), DisconnectReason> {
-    match frame.opcode {
-        OpCode::Close => Err(DisconnectReason::TransportClosed),
-        OpCode::Pong => Ok(()),
-        OpCode::Ping => match websocket::pong_frame(&frame.payload) {
-            Ok(pong) => {
-                engine.queue.push(pong.into_wire());
-                Ok(())
-            }
-            Err(_) => Err(DisconnectReason::ProtocolViolation),
-        },
-        OpCode::Text | OpCode::Binary | OpCode::Continuation => {
-            match fragments.add(frame.opcode, frame.fin, frame.payload)? {
-                Some((OpCode::Binary, bytes)) => {
-                    engine.packet(session, Packet::Binary(bytes)).await
-                }
-                Some((_, bytes)) => engine.text(session, &bytes).await,
-                None => Ok(()),
-            }
         }
     }
 }

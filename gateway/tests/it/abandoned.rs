@@ -46,7 +46,7 @@ impl Echo {
 
 #[test]
 fn ten_thousand_abandoned_sessions_leave_nothing_behind() {
-    let echo = Echo::with(&["--ping-interval-ms", "4000", "--ping-timeout-ms", "1000"]);
+    let echo = Echo::alone(&["--ping-interval-ms", "4000", "--ping-timeout-ms", "1000"]);
     // The first crowd shows what the allocator keeps once it has seen one; a leak would show in the second.
     let fresh = echo.resident();
     let mut after = Vec::new();
@@ -79,7 +79,7 @@ fn ten_thousand_abandoned_sessions_leave_nothing_behind() {
 
 #[test]
 fn abandoned_socket_io_sessions_leave_at_the_connect_timeout() {
-    let echo = Echo::with(&["--connect-timeout-ms", "600", "--ping-interval-ms", "60000"]);
+    let echo = Echo::alone(&["--connect-timeout-ms", "600", "--ping-interval-ms", "60000"]);
     let begun = Instant::now();
     echo.abandon("/socket.io/", 500);
     assert_eq!(echo.open_sessions(), 500);

@@ -10,6 +10,7 @@
 mod abandoned;
 mod browsers;
 mod connections;
+mod draining;
 mod engineio;
 mod http;
 mod nodes;

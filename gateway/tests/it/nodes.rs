@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::http::{Answer, Polling, Request};
 use crate::raw::{Echo, Raw};
+use crate::registry::Redis;
 
 const CALM: [&str; 2] = ["--ping-interval-ms", "60000"];
 
@@ -241,6 +242,72 @@ fn a_websocket_through_a_node_that_dies_is_over_and_so_is_its_session() {
 }
 
 #[test]
+fn a_draining_node_lets_other_nodes_sessions_go_unharmed() {
+    let mut pair = Pair::start();
+    let (polled, upgraded) = (pair.session(), pair.session());
+    let mut raw = Raw::upgrade(pair.edge.address, &upgraded.upgrade_target());
+    raw.send_text("2probe");
+    assert_eq!(raw.text(), "3probe");
+    raw.send_text("5");
+    let mut waiting = polled.waiting_poll();
+    let target = polled.target.clone();
+    signal(&pair.edge, "-TERM");
+    waiting.answer().is(200, "6");
+    assert_eq!(raw.closed(), Some(1000));
+    // The session that polls goes on, wherever its client asks next; the other one's client reconnects and recovers.
+    pair.owner_has(1);
+    let elsewhere = Polling {
+        echo: &pair.owner,
+        target,
+        sid: String::new(),
+    };
+    elsewhere.post("4unharmed").is(200, "ok");
+    elsewhere.poll().is(200, "4unharmed");
+    leaves(&mut pair.edge);
+}
+
+#[test]
+fn a_draining_owner_is_reached_until_its_last_session_has_left() {
+    let mut pair = Pair::start();
+    let (session, upgraded) = (pair.session(), pair.session());
+    let mut raw = Raw::upgrade(pair.edge.address, &upgraded.upgrade_target());
+    raw.send_text("2probe");
+    assert_eq!(raw.text(), "3probe");
+    raw.send_text("5");
+    raw.send_text("4moved");
+    assert_eq!(raw.text(), "4moved");
+    let mut waiting = session.waiting_poll();
+    let later = pair.session();
+    let target = later.target.clone();
+    signal(&pair.owner, "-TERM");
+    waiting.answer().is(200, "1");
+    assert_eq!(raw.closed(), Some(1012));
+    pair.edge.get(&target, "").answer().is(200, "1");
+    leaves(&mut pair.owner);
+    pair.edge.get(&target, "").answer().is_refused(1);
+}
+
+#[tokio::test]
+async fn nodes_find_each_other_in_a_registry() {
+    let redis = Redis::start().await.0;
+    let flags = ["--redis", &redis.url, "--ping-interval-ms", "60000"];
+    let (owner, edge) = (Echo::alone(&flags), Echo::alone(&flags));
+    let opened = owner.polling("/engine.io/");
+    let session = Polling {
+        echo: &edge,
+        ..opened
+    };
+    session.post("4hello").is(200, "ok");
+    session.poll().is(200, "4hello");
+    signal(&owner, "-TERM");
+    let until = Instant::now() + Duration::from_secs(8);
+    while session.poll().status == 200 {
+        assert!(Instant::now() < until, "it never left");
+    }
+    session.poll().is_refused(1);
+}
+
+#[test]
 fn peers_are_believed_on_the_internal_listener_only() {
     let pair = Pair::start();
     let session = pair.session();
@@ -278,7 +345,7 @@ fn peers_are_believed_on_the_internal_listener_only() {
 
 #[test]
 fn sessions_per_address_are_limited_and_the_address_is_the_clients() {
-    let echo = Echo::with(&[
+    let echo = Echo::alone(&[
         "--ping-interval-ms",
         "60000",
         "--sessions-per-ip",
@@ -317,7 +384,7 @@ fn sessions_per_address_are_limited_and_the_address_is_the_clients() {
 
 #[test]
 fn handshakes_per_address_are_limited() {
-    let echo = Echo::with(&["--handshakes-per-ip", "5"]);
+    let echo = Echo::alone(&["--handshakes-per-ip", "5"]);
     let statuses: Vec<u16> = (0..12)
         .map(|_| {
             let handshake = echo.get("/engine.io/?EIO=4&transport=polling", "");
@@ -338,6 +405,14 @@ fn refused_upgrade(echo: &Echo, target: &str) {
     );
     let answer = Request::raw(echo.address, head.as_bytes()).answer();
     assert_eq!(answer.status, 400, "{answer:?}");
+}
+
+fn leaves(echo: &mut Echo) {
+    let until = Instant::now() + Duration::from_secs(8);
+    while echo.child.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < until, "the process stays");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 fn signal(echo: &Echo, signal: &str) {

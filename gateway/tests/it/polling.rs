@@ -135,7 +135,7 @@ fn a_polling_session_without_pong_is_gone_at_interval_plus_timeout() {
     poll.answer().is(200, "1");
     let lived = opened.elapsed();
     assert!(lived >= Duration::from_millis(495), "{lived:?}");
-    assert!(lived < Duration::from_millis(700), "{lived:?}");
+    assert!(lived < Duration::from_millis(990), "{lived:?}");
     polled.poll().is_refused(1);
     silent.poll().is_refused(1);
     silent.post("3").is_refused(1);
@@ -175,6 +175,20 @@ fn the_clients_close_may_overtake_its_poll() {
     let session = echo.polling("/engine.io/");
     session.post("1").is(200, "ok");
     session.poll().is_refused(1);
+}
+
+#[test]
+fn the_clients_close_gives_up_the_link_and_not_its_sockets() {
+    let echo = Echo::with(&CALM);
+    let session = echo.polling("/engine.io/");
+    session.post("1").is(200, "ok");
+    session.poll().is_refused(1);
+    let mut raw = echo.session("/engine.io/");
+    raw.send_text("1");
+    raw.closed();
+    let metrics = echo.get("/metrics", "").answer();
+    let ended = "confab_gateway_sessions_closed_total{reason=\"transport_closed\"} 2\n";
+    assert!(metrics.text().contains(ended), "{}", metrics.text());
 }
 
 #[test]

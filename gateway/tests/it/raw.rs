@@ -1,7 +1,7 @@
 //! A client that sends exactly the bytes it is told to, and the echo server it talks to.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -12,10 +12,11 @@ use crate::nodes::free_port;
 /// What a step may take on a slow machine before the test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The echo example, on a port of its own.
+/// The echo example, on a port of its own; or several of it behind one address, where `CONFAB_TEST_NODES` says how many.
 pub(crate) struct Echo {
     pub child: Child,
     pub address: SocketAddr,
+    others: Vec<Self>,
 }
 
 impl Echo {
@@ -25,6 +26,21 @@ impl Echo {
     }
 
     pub(crate) fn with(flags: &[&str]) -> Self {
+        let count = std::env::var("CONFAB_TEST_NODES").map_or(1, |count| count.parse().unwrap());
+        if count == 1 {
+            return Self::alone(flags);
+        }
+        let nodes = Self::nodes(count, flags).into_iter().map(|(node, _)| node);
+        let mut others: Vec<Self> = nodes.collect();
+        let address = take_turns(others.iter().map(|node| node.address).collect());
+        let mut first = others.remove(0);
+        first.address = address;
+        first.others = others;
+        first
+    }
+
+    /// One node, whatever the environment says: for what is true of one only.
+    pub(crate) fn alone(flags: &[&str]) -> Self {
         // target/debug/deps/it-… → target/debug/examples/echo, which cargo builds together with this test.
         let test = std::env::current_exe().unwrap();
         let program: PathBuf = test
@@ -44,7 +60,11 @@ impl Echo {
             .read_line(&mut line)
             .unwrap();
         let address = line.trim().rsplit(' ').next().unwrap().parse().unwrap();
-        Self { child, address }
+        Self {
+            child,
+            address,
+            others: Vec::new(),
+        }
     }
 
     /// Nodes that know each other, with the addresses of their internal listeners.
@@ -67,7 +87,7 @@ impl Echo {
                 ];
                 all.extend(flags);
                 (
-                    Self::with(&all),
+                    Self::alone(&all),
                     SocketAddr::from(([127, 0, 0, 1], ports[node])),
                 )
             })
@@ -104,6 +124,28 @@ impl Drop for Echo {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
+}
+
+/// A load balancer without affinity: each connection, and tests make one for each request, goes to the next node.
+fn take_turns(nodes: Vec<SocketAddr>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for (client, node) in listener.incoming().zip(nodes.iter().cycle()) {
+            let (client, node) = (client.unwrap(), TcpStream::connect(node).unwrap());
+            for (mut from, mut to) in [
+                (client.try_clone().unwrap(), node.try_clone().unwrap()),
+                (node, client),
+            ] {
+                std::thread::spawn(move || {
+                    // Whoever breaks off has ended, too. The end of one direction is not yet that of the other.
+                    let _ = std::io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(Shutdown::Write);
+                });
+            }
+        }
+    });
+    address
 }
 
 /// A frame as it came: opcode and payload.

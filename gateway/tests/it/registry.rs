@@ -12,12 +12,13 @@ use fred::clients::Client;
 use fred::interfaces::{ClientLike, KeysInterface};
 
 /// A Redis that keeps nothing.
-struct Redis {
+pub(crate) struct Redis {
     child: Child,
+    pub(crate) url: String,
 }
 
 impl Redis {
-    async fn start() -> (Self, Client) {
+    pub(crate) async fn start() -> (Self, Client) {
         let port = {
             let free = TcpListener::bind("127.0.0.1:0").unwrap();
             free.local_addr().unwrap().port()
@@ -28,12 +29,13 @@ impl Redis {
             .stdout(Stdio::null())
             .spawn()
             .expect("redis-server is installed");
+        let url = format!("redis://127.0.0.1:{port}");
         let config = RedisConfig {
-            url: format!("redis://127.0.0.1:{port}"),
+            url: url.clone(),
             command_timeout_ms: 5_000,
             connect_timeout_ms: 5_000,
         };
-        let redis = Self { child };
+        let redis = Self { child, url };
         let client = redis::connect(&config, Retries::Idempotent).await.unwrap();
         (redis, client)
     }

@@ -120,7 +120,8 @@ fn a_poll_that_follows_the_upgrade_at_once_is_refused() {
 
 #[test]
 fn a_poll_that_waits_at_the_upgrade_harms_nobody() {
-    let echo = Echo::with(&CALM);
+    // By way of another node the poll's end may come before the upgrade, and then it ends the session.
+    let echo = Echo::alone(&CALM);
     let session = echo.polling("/engine.io/");
     let mut raw = probed(&session);
     session.poll().is(200, "6");
@@ -256,22 +257,16 @@ fn namespaces_and_the_heartbeat_go_on_after_the_upgrade() {
 
 #[test]
 fn the_heartbeat_of_a_session_that_upgrades_is_not_begun_anew() {
-    let echo = Echo::start();
+    let echo = Echo::with(&["--ping-interval-ms", "1500", "--ping-timeout-ms", "500"]);
     let opened = Instant::now();
     let session = echo.polling("/engine.io/");
-    std::thread::sleep(Duration::from_millis(200));
+    std::thread::sleep(Duration::from_millis(1_000));
     let mut raw = probed(&session);
     raw.send_text("5");
     assert_eq!(raw.frame().unwrap().payload, b"2");
-    assert!(
-        opened.elapsed() < Duration::from_millis(450),
-        "{:?}",
-        opened.elapsed()
-    );
+    let pinged = opened.elapsed();
+    assert!(pinged < Duration::from_millis(2_400), "{pinged:?}");
     raw.closed();
-    assert!(
-        opened.elapsed() < Duration::from_millis(700),
-        "{:?}",
-        opened.elapsed()
-    );
+    let lived = opened.elapsed();
+    assert!(lived < Duration::from_millis(2_900), "{lived:?}");
 }

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -29,7 +30,8 @@ pub(crate) struct Mailbox {
 #[derive(Default)]
 struct Slots {
     stage: Stage,
-    poll: Option<oneshot::Sender<Bytes>>,
+    /// Since when it waits, and for whom.
+    poll: Option<(Instant, oneshot::Sender<Bytes>)>,
     post: PostSlot,
     upgrade: UpgradeSlot,
 }
@@ -117,7 +119,7 @@ impl Mailbox {
             return Err(Refused::Overlap);
         }
         let (sender, answer) = oneshot::channel();
-        slots.poll = Some(sender);
+        slots.poll = Some((Instant::now(), sender));
         drop(slots);
         self.polled.notify_one();
         Ok(WaitingPoll {
@@ -178,10 +180,15 @@ impl Mailbox {
         self.slots.lock().poll.is_some()
     }
 
+    /// Whether a poll waits that came before this moment.
+    pub(super) fn has_poll_of_before(&self, moment: Instant) -> bool {
+        matches!(self.slots.lock().poll, Some((since, _)) if since < moment)
+    }
+
     /// Answers the waiting poll. False if there is none, or it has gone.
     pub(super) fn answer(&self, body: Bytes) -> bool {
         let poll = self.slots.lock().poll.take();
-        poll.is_some_and(|poll| poll.send(body).is_ok())
+        poll.is_some_and(|(_, poll)| poll.send(body).is_ok())
     }
 
     /// The next POST that was read to its end.

@@ -68,6 +68,7 @@ pub(crate) async fn serve<H: EngineHandler>(
     let queue = mailbox.queue();
     let mut session = handler.open(handshake, Link::new(queue.clone()));
     let engine = Engine::new(handler, config, queue);
+    engine.begin(&session);
     let watch = engine.watch();
     tokio::pin!(watch);
     match over_polling(&engine, mailbox, registration, &mut session, watch.as_mut()).await {
@@ -122,7 +123,15 @@ async fn over_polling<H: EngineHandler>(
     match &mut next {
         Next::Over(ended) => {
             engine.queue.close(ended.reason);
-            ended.is_told = mailbox.has_poll() && mailbox.answer(body::take_last(engine.queue));
+            // A poll that comes when the time is up is one too late, even if we have noticed the time a little later than it.
+            let waits = match ended.reason {
+                DisconnectReason::PingTimeout => mailbox.has_poll_of_before(engine.deadline()),
+                _ => mailbox.has_poll(),
+            };
+            ended.is_told = waits && mailbox.answer(body::take_last(engine.queue));
+            if ended.is_told || !is_news(ended.reason) {
+                mailbox.close_but_for_post();
+            }
         }
         Next::WebSocket(_) => {
             registration.upgraded();

@@ -1,0 +1,36 @@
+//! A server that is told to stop tells its sessions, however they are carried, and waits for them.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::http::Request;
+use crate::raw::Echo;
+
+#[test]
+fn a_drain_ends_every_session_with_a_word() {
+    let mut echo = Echo::alone(&["--ping-interval-ms", "60000"]);
+    let mut raw = echo.session("/engine.io/");
+    let (polled, told_later) = (echo.polling("/engine.io/"), echo.polling("/engine.io/"));
+    let mut poll = polled.waiting_poll();
+    // The connection stands already when the server stops to accept, as one from another node would; its request comes later.
+    let head = format!("GET {} HTTP/1.1\r\nHost: localhost\r\n", told_later.target);
+    let mut late = Request::raw(echo.address, head.as_bytes());
+    let pid = echo.child.id().to_string();
+    let told = Instant::now();
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+    poll.answer().is(200, "1");
+    assert_eq!(raw.closed(), Some(1012));
+    late.more(b"\r\n");
+    late.answer().is(200, "1");
+    drop((polled, told_later));
+    while echo.child.try_wait().unwrap().is_none() {
+        assert!(told.elapsed() < Duration::from_secs(8), "the process stays");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
