@@ -174,7 +174,13 @@ test('a network that breaks every moment loses nothing and repeats nothing', lim
   })();
   for (let round = 0; round < 10; round += 1) {
     const back = next(b, 'connect');
-    sever();
+    const gone = next(b, 'disconnect');
+    // Between two polls there is no connection to break.
+    while (b.connected) {
+      sever();
+      await Promise.race([gone, quiet(20)]);
+    }
+    await gone;
     await back;
     await quiet(20 * round);
   }
