@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { beginsAnew, cut, heardAll, next, recovers, returns, stays, until } from './support/away.js';
+import { beginsAnew, broken, cut, heardAll, next, recovers, returns, stays, until } from './support/away.js';
 import { barrier, group, join, say, stream } from './support/chat.js';
 import { entryUrl, gatewayUrl, state } from './support/cluster.js';
 import { people, unique } from './support/people.js';
@@ -174,13 +174,7 @@ test('a network that breaks every moment loses nothing and repeats nothing', lim
   })();
   for (let round = 0; round < 10; round += 1) {
     const back = next(b, 'connect');
-    const gone = next(b, 'disconnect');
-    // Between two polls there is no connection to break.
-    while (b.connected) {
-      sever();
-      await Promise.race([gone, quiet(20)]);
-    }
-    await gone;
+    await broken(b, sever);
     await back;
     await quiet(20 * round);
   }
@@ -197,10 +191,8 @@ test('the connection that was left behind, alive as far as the server knows, is 
   const { id } = b;
   await say(a, conversationId);
   for (let round = 0; round < 3; round += 1) {
-    const gone = next(b, 'disconnect');
     const back = next(b, 'connect');
-    const closed = abandon();
-    await gone;
+    const closed = Promise.all(await broken(b, abandon));
     // Some of these are written to the dead connection before the client is back: it must get them all the same.
     await stream(a, Array.from({ length: 10 }, () => ({ conversationId, content: unique('into the void') })));
     await back;

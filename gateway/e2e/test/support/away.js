@@ -33,6 +33,21 @@ export async function cut(socket) {
   await gone;
 }
 
+/**
+ * Breaks connections with `act` until `socket` has noticed: between two polls there is none to break. Hands back what `act`
+ * answered each time.
+ */
+export async function broken(socket, act) {
+  const gone = next(socket, 'disconnect');
+  const answers = [];
+  while (socket.connected) {
+    answers.push(act());
+    await Promise.race([gone, quiet(20)]);
+  }
+  await gone;
+  return answers;
+}
+
 /** Opens a cut `socket` again, at `url` if one is given, and says whether it was recovered. */
 export async function comeBack(socket, url) {
   if (url !== undefined) socket.io.uri = url;
