@@ -14,6 +14,7 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::process::Command;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,8 @@ const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const CLIENTS: usize = 64;
 const PACE: Duration = Duration::from_millis(50);
 const IDLE: usize = 2_000;
+/// Says that this process is one for the memory of one case.
+const IDLE_CASE: &str = "CONFAB_BENCH_IDLE";
 
 /// How long each figure is taken.
 static FOR: LazyLock<Duration> = LazyLock::new(|| {
@@ -53,6 +56,9 @@ async fn main() {
         ("over h2c", edge(owner, PeerProtocol::H2c).await),
         ("over h1", edge(owner, PeerProtocol::H1).await),
     ];
+    if let Ok(case) = std::env::var(IDLE_CASE) {
+        return idle(&case, ways).await;
+    }
     for (what, path, batch) in [
         ("POST of 100 bytes", "/post", 1),
         ("poll that waits 20 ms", "/poll", 1),
@@ -73,19 +79,48 @@ async fn main() {
     for (name, address) in [("direct", owner), ("tunnel", tunnelled)] {
         println!("  {name:9} {}", round_trips(address).await);
     }
-    println!("idle:");
-    for (name, address) in [("direct", owner), ("tunnel", tunnelled)] {
-        let before = resident();
-        let mut streams = Vec::new();
-        for _ in 0..IDLE {
-            let mut stream = upgraded(address).await;
+    println!("idle, {IDLE} of each, clients included:");
+    for (what, name) in [
+        ("poll", "direct"),
+        ("poll", "over h2c"),
+        ("poll", "over h1"),
+        ("WebSocket", "direct"),
+        ("WebSocket", "tunnel"),
+    ] {
+        // Each in a process of its own, which has not grown for the others.
+        let program = std::env::current_exe().unwrap();
+        let case = Command::new(program)
+            .env(IDLE_CASE, format!("{what}/{name}"))
+            .output();
+        print!("  {}", String::from_utf8_lossy(&case.unwrap().stdout));
+    }
+}
+
+/// What a waiting poll, or a WebSocket that says nothing, takes in memory.
+async fn idle(case: &str, ways: [(&str, SocketAddr); 3]) {
+    let (what, name) = case.split_once('/').unwrap();
+    let way = ways
+        .iter()
+        .find(|way| way.0 == name)
+        .map_or(ways[1].1, |way| way.1);
+    let before = resident();
+    let mut streams = Vec::new();
+    for _ in 0..IDLE {
+        if what == "poll" {
+            let mut stream = TcpStream::connect(way).await.unwrap();
+            let request = b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n";
+            stream.write_all(request).await.unwrap();
+            streams.push(stream);
+        } else {
+            let mut stream = upgraded(way).await;
             stream.write_all(&[b'x'; 100]).await.unwrap();
             stream.read_exact(&mut [0; 100]).await.unwrap();
             streams.push(stream);
         }
-        let each = (resident() - before) / IDLE as f64;
-        println!("  {name:9} {each:.1} KB each, client included");
     }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let each = (resident() - before) / IDLE as f64;
+    println!("{what:9} {name:9} {each:.1} KB each");
 }
 
 async fn answer(mut request: Request<Incoming>) -> Response<Body> {
@@ -108,8 +143,10 @@ async fn answer(mut request: Request<Incoming>) -> Response<Body> {
             response
         }
         path => {
-            if path == "/poll" {
-                tokio::time::sleep(Duration::from_millis(20)).await;
+            match path {
+                "/poll" => tokio::time::sleep(Duration::from_millis(20)).await,
+                "/wait" => std::future::pending().await,
+                _ => {}
             }
             request.into_body().collect().await.unwrap();
             Response::new(Body::from("ok"))

@@ -81,9 +81,6 @@ struct Flags {
     /// Where the nodes find each other, instead of --peers: redis://127.0.0.1:6379.
     #[arg(long)]
     redis: Option<String>,
-    /// What the nodes speak to each other: h2c or h1.
-    #[arg(long, default_value = "h2c", value_parser = peer_protocol)]
-    peer_protocol: PeerProtocol,
     /// The most sessions per client address; 0 for no limit.
     #[arg(long, default_value_t = 0)]
     sessions_per_ip: u32,
@@ -251,14 +248,6 @@ fn peer(text: &str) -> Result<(NodeId, Address), String> {
     Ok((node(number), address.into()))
 }
 
-fn peer_protocol(text: &str) -> Result<PeerProtocol, String> {
-    match text {
-        "h2c" => Ok(PeerProtocol::H2c),
-        "h1" => Ok(PeerProtocol::H1),
-        _ => Err("expected h2c or h1".into()),
-    }
-}
-
 /// Where this node finds the others. With a registry it announces itself there, for as long as the lease is kept.
 async fn directory(
     flags: &Flags,
@@ -310,7 +299,7 @@ fn endpoints(
         sessions: Sessions::default(),
         peers: Peers::new(
             directory,
-            &PeersConfig::new(&config, flags.peer_protocol, DRAIN),
+            &PeersConfig::new(&config, PeerProtocol::H2c, DRAIN),
             draining.clone(),
             tasks.clone(),
             metrics.clone(),
@@ -336,8 +325,10 @@ async fn main() -> anyhow::Result<()> {
     let (sessions, tasks) = (parts.sessions.clone(), parts.tasks.clone());
     let listener = listen(flags.port).await?;
     let mut terminated = signal(SignalKind::terminate())?;
-    // With port 0 the system chose one: whoever started us reads it here.
-    #[expect(clippy::print_stdout, reason = "the one line this example says")]
+    #[expect(
+        clippy::print_stdout,
+        reason = "with port 0, whoever started us reads it here"
+    )]
     {
         println!("listening on {}", listener.local_addr()?);
     }

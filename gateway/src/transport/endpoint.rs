@@ -148,20 +148,22 @@ impl<H: EngineHandler> Endpoint<H> {
         request: Request<Incoming>,
         guard: ConnectionGuard,
     ) -> Answer {
-        match Hop::read(request.headers()) {
-            Some(Hop::Passed { .. }) => self
-                .dispatch(request, Sender::Peer, guard)
-                .await
-                .unwrap_or_else(Refusal::into_answer),
-            Some(Hop::Release) => {
-                let sid = query(request.uri(), "sid").and_then(|sid| self.inner.sids.open(&sid));
-                if let Some(Sid { key, .. }) = sid.filter(|sid| self.is_ours(*sid)) {
-                    self.inner.sessions.release_poll(key);
-                }
-                answer::failed(StatusCode::NO_CONTENT)
+        let Some(hop) = Hop::read(request.headers()) else {
+            return answer::refused(HandshakeError::Forbidden);
+        };
+        let sid = query(request.uri(), "sid").and_then(|sid| self.inner.sids.open(&sid));
+        match (hop, sid.filter(|sid| self.is_ours(*sid))) {
+            (Hop::Passed { .. }, _) => {
+                return self
+                    .dispatch(request, Sender::Peer, guard)
+                    .await
+                    .unwrap_or_else(Refusal::into_answer);
             }
-            None => answer::refused(HandshakeError::Forbidden),
+            (Hop::Release, Some(sid)) => _ = self.inner.sessions.release_poll(sid.key),
+            (Hop::Broken, Some(sid)) => self.inner.sessions.break_off(sid.key),
+            (Hop::Release | Hop::Broken, None) => {}
         }
+        answer::failed(StatusCode::NO_CONTENT)
     }
 
     fn is_ours(&self, sid: Sid) -> bool {

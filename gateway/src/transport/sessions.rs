@@ -96,6 +96,13 @@ impl Sessions {
         }
     }
 
+    /// Ends a session whose client broke off in the middle of a polling request.
+    pub(super) fn break_off(&self, key: SessionKey) {
+        if let Found::Polling(mailbox) = self.find(key) {
+            mailbox.queue().close(DisconnectReason::TransportError);
+        }
+    }
+
     /// How many are open.
     pub fn len(&self) -> usize {
         self.inner.open.lock().len()

@@ -15,6 +15,8 @@ fn a_drain_ends_every_session_with_a_word() {
     // The connection stands already when the server stops to accept, as one from another node would; its request comes later.
     let head = format!("GET {} HTTP/1.1\r\nHost: localhost\r\n", told_later.target);
     let mut late = Request::raw(echo.address, head.as_bytes());
+    // Time to be accepted.
+    std::thread::sleep(Duration::from_millis(100));
     let pid = echo.child.id().to_string();
     let told = Instant::now();
     assert!(

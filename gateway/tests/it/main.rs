@@ -8,6 +8,7 @@
 )]
 
 mod abandoned;
+mod admission;
 mod browsers;
 mod connections;
 mod draining;
@@ -20,5 +21,6 @@ mod posts;
 mod raw;
 mod registry;
 mod socketio;
+mod tunnel;
 mod upgrade;
 mod websocket;

@@ -19,15 +19,14 @@ use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, COOKIE};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 const BOTH: [PeerProtocol; 2] = [PeerProtocol::H2c, PeerProtocol::H1];
-const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
+pub(crate) const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
 
-fn accept_config(protocols: Protocols) -> AcceptConfig {
+pub(crate) fn accept_config(protocols: Protocols) -> AcceptConfig {
     AcceptConfig {
         protocols,
         max_connections: 5_000,
@@ -57,7 +56,7 @@ where
 }
 
 /// A node that owns sessions.
-async fn owner<S, F>(respond: S) -> SocketAddr
+pub(crate) async fn owner<S, F>(respond: S) -> SocketAddr
 where
     S: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
@@ -66,15 +65,15 @@ where
 }
 
 /// A node that passes on, to an owner at an address.
-struct Edge {
-    peers: Peers,
-    sid: Sid,
-    draining: CancellationToken,
-    tasks: TaskTracker,
+pub(crate) struct Edge {
+    pub(crate) peers: Peers,
+    pub(crate) sid: Sid,
+    pub(crate) draining: CancellationToken,
+    pub(crate) tasks: TaskTracker,
 }
 
 impl Edge {
-    fn new(owner: SocketAddr, protocol: PeerProtocol) -> Self {
+    pub(crate) fn new(owner: SocketAddr, protocol: PeerProtocol) -> Self {
         let sids = SidAuthority::new(NodeId::generate(), b"secret");
         let sid = sids.open(&sids.mint().1).unwrap();
         let directory: StaticDirectory = [(sid.node, Address::from(owner.to_string()))]
@@ -128,7 +127,7 @@ async fn text(response: Response<Full<Bytes>>) -> String {
     String::from_utf8(body.to_vec()).unwrap()
 }
 
-async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let until = Instant::now() + Duration::from_secs(10);
     while !holds() {
         assert!(Instant::now() < until, "never: {what}");
@@ -137,10 +136,10 @@ async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// Counts how many of it there are.
-struct Alive(Arc<AtomicUsize>);
+pub(crate) struct Alive(Arc<AtomicUsize>);
 
 impl Alive {
-    fn new(count: &Arc<AtomicUsize>) -> Self {
+    pub(crate) fn new(count: &Arc<AtomicUsize>) -> Self {
         count.fetch_add(1, Ordering::SeqCst);
         Self(count.clone())
     }
@@ -311,143 +310,4 @@ async fn a_draining_node_asks_the_owner_to_release_the_polls_it_passes_on() {
     assert!(!poll.is_finished());
     edge.draining.cancel();
     assert_eq!(poll.await.unwrap(), "6");
-}
-
-/// An owner that gives back, on upgraded connections, what it gets; and a node with a public listener that tunnels to it.
-async fn tunnel() -> (SocketAddr, Arc<Edge>, Arc<AtomicUsize>) {
-    let open = Arc::<AtomicUsize>::default();
-    let at_owner = {
-        let open = open.clone();
-        owner(move |mut request| {
-            assert_eq!(
-                Hop::read(request.headers()),
-                Some(Hop::Passed { client: CLIENT })
-            );
-            let alive = Alive::new(&open);
-            async move {
-                if request.uri().query() == Some("refuse") {
-                    let mut refusal = Response::new(Body::from("no"));
-                    *refusal.status_mut() = StatusCode::BAD_REQUEST;
-                    return refusal;
-                }
-                let upgrade = hyper::upgrade::on(&mut request);
-                tokio::spawn(async move {
-                    let upgraded = upgrade.await.unwrap();
-                    let (mut stream, early) =
-                        confab_gateway::transport::connection::take_over(upgraded).unwrap();
-                    let (mut from, mut to) = stream.split();
-                    to.write_all(&early).await.unwrap();
-                    // An error is an end, too.
-                    let _ = tokio::io::copy(&mut from, &mut to).await;
-                    let _ = to.write_all(b"bye").await;
-                    drop(alive);
-                });
-                Response::builder()
-                    .status(StatusCode::SWITCHING_PROTOCOLS)
-                    .header("connection", "upgrade")
-                    .header("upgrade", "websocket")
-                    .header(
-                        "sec-websocket-accept",
-                        request.headers()["sec-websocket-key"].clone(),
-                    )
-                    .body(Body::empty())
-                    .unwrap()
-            }
-        })
-        .await
-    };
-    let edge = Arc::new(Edge::new(at_owner, PeerProtocol::H2c));
-    let public = {
-        let edge = edge.clone();
-        serve(accept_config(Protocols::Http1), move |request| {
-            let edge = edge.clone();
-            async move {
-                let opened = edge.peers.tunnel(edge.sid, request, CLIENT, Arc::new(()));
-                opened.await.unwrap().map(Body::new)
-            }
-        })
-        .await
-    };
-    (public, edge, open)
-}
-
-/// Asks for an upgrade; the answer's head and what came behind it.
-async fn upgrade(public: SocketAddr, query: &str, early: &str) -> (TcpStream, String) {
-    let mut stream = TcpStream::connect(public).await.unwrap();
-    let request = format!(
-        "GET /engine.io/?{query} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: a-key\r\n\r\n{early}"
-    );
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(stream.read_u8().await.unwrap());
-    }
-    (stream, String::from_utf8(head).unwrap())
-}
-
-#[tokio::test]
-async fn a_tunnel_carries_bytes_both_ways_until_a_side_ends() {
-    let (public, edge, open) = tunnel().await;
-    // A part of what is sent comes with the request, before anybody has consented.
-    let (mut stream, head) = upgrade(public, "x", "early").await;
-    assert!(
-        head.starts_with("HTTP/1.1 101") && head.contains("a-key"),
-        "{head}"
-    );
-    let mut bytes = [0; 5];
-    stream.read_exact(&mut bytes).await.unwrap();
-    assert_eq!(&bytes, b"early");
-    let sent: Vec<u8> = (0..3_000_000_u32).map(|n| n.to_le_bytes()[0]).collect();
-    let (mut from, mut to) = stream.split();
-    let mut received = vec![0; sent.len()];
-    let (written, read) = tokio::join!(to.write_all(&sent), from.read_exact(&mut received));
-    written.unwrap();
-    read.unwrap();
-    assert!(sent == received);
-    assert_eq!(
-        edge.tasks.len(),
-        1,
-        "what made the connections is gone, the tunnel runs"
-    );
-    stream.shutdown().await.unwrap();
-    let mut last = String::new();
-    stream.read_to_string(&mut last).await.unwrap();
-    assert_eq!(last, "bye", "the owner's last word passes");
-    eventually("nothing is left", || {
-        open.load(Ordering::SeqCst) == 0 && edge.tasks.is_empty()
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_refused_upgrade_and_a_client_that_breaks_off_leave_nothing() {
-    let (public, edge, open) = tunnel().await;
-    let (mut stream, head) = upgrade(public, "refuse", "").await;
-    assert!(head.starts_with("HTTP/1.1 400"), "{head}");
-    let mut body = [0; 2];
-    stream.read_exact(&mut body).await.unwrap();
-    assert_eq!(&body, b"no");
-    for _ in 0..20 {
-        let (stream, _) = upgrade(public, "x", "some").await;
-        drop(stream);
-    }
-    eventually("nothing is left", || {
-        open.load(Ordering::SeqCst) == 0 && edge.tasks.is_empty()
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_draining_node_closes_its_tunnels() {
-    let (public, edge, open) = tunnel().await;
-    let (mut stream, _) = upgrade(public, "x", "").await;
-    edge.draining.cancel();
-    let mut last = String::new();
-    stream.read_to_string(&mut last).await.unwrap();
-    assert_eq!(last, "bye");
-    eventually("nothing is left", || {
-        open.load(Ordering::SeqCst) == 0 && edge.tasks.is_empty()
-    })
-    .await;
 }

@@ -179,7 +179,7 @@ fn the_clients_close_may_overtake_its_poll() {
 
 #[test]
 fn the_clients_close_gives_up_the_link_and_not_its_sockets() {
-    let echo = Echo::with(&CALM);
+    let echo = Echo::alone(&CALM);
     let session = echo.polling("/engine.io/");
     session.post("1").is(200, "ok");
     session.poll().is_refused(1);

@@ -11,7 +11,7 @@ use super::refusal::Refusal;
 use super::{ConnectionGuard, Endpoint, Transport};
 use crate::transport::answer::Answer;
 use crate::transport::application::EngineHandler;
-use crate::transport::polling::{self, Unanswered};
+use crate::transport::polling::{self, BodyError, Unanswered};
 use crate::transport::sid::Sid;
 use crate::transport::upgrade;
 
@@ -53,11 +53,15 @@ impl<H: EngineHandler> Endpoint<H> {
         let limit = config.ping_interval() + config.ping_timeout();
         let bringing = self.inner.tasks.spawn(async move {
             let (head, body) = request.into_parts();
-            let body = tokio::time::timeout(limit, polling::read_body(body, max_bytes))
-                .await
-                .map_err(|_| Unanswered::TimedOut)?
-                .map_err(Unanswered::from)?;
-            Ok(peers.pass_on(sid, head, body, client).await?)
+            let read = tokio::time::timeout(limit, polling::read_body(body, max_bytes)).await;
+            match read.unwrap_or(Err(BodyError::Stalled)) {
+                Ok(body) => Ok(peers.pass_on(sid, head, body, client).await?),
+                Err(BodyError::TooLarge) => Err(Unanswered::TooLarge.into()),
+                Err(error) => {
+                    peers.break_off(sid, head.uri).await?;
+                    Err(Unanswered::from(error).into())
+                }
+            }
         });
         // It ends early only with the process.
         bringing

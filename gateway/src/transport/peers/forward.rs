@@ -45,6 +45,14 @@ impl Exchange {
         }
     }
 
+    /// A word to the owner of the session that a request was for, instead of the request.
+    pub(super) fn broken(owner: &Authority, target: Uri) -> Self {
+        let target = uri(owner, target.into_parts().path_and_query);
+        Self {
+            request: request(Method::POST, target, Hop::of_broken(), Bytes::new()),
+        }
+    }
+
     fn may_wait(&self) -> bool {
         self.request.method() == Method::GET
     }

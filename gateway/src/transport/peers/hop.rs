@@ -18,6 +18,7 @@ const CLIENT: HeaderName = HeaderName::from_static("confab-client");
 
 const PASSED: HeaderValue = HeaderValue::from_static("passed");
 const RELEASE: HeaderValue = HeaderValue::from_static("release");
+const BROKEN: HeaderValue = HeaderValue::from_static("broken");
 
 /// What of a client's polling request matters to the session's owner. Which pages may talk to us is decided where they do.
 const OF_REQUESTS: [HeaderName; 2] = [ACCEPT_ENCODING, CONTENT_TYPE];
@@ -41,6 +42,8 @@ pub enum Hop {
     },
     /// Answer the poll of this session that I passed on to you, with a noop: I am draining and want to let its client go.
     Release,
+    /// End this session of yours: its client broke off in the middle of a request.
+    Broken,
 }
 
 impl Hop {
@@ -49,6 +52,9 @@ impl Hop {
         let hop = headers.get(HOP)?;
         if hop == RELEASE {
             return Some(Self::Release);
+        }
+        if hop == BROKEN {
+            return Some(Self::Broken);
         }
         let client = headers.get(CLIENT)?.to_str().ok()?.parse().ok()?;
         (hop == PASSED).then_some(Self::Passed { client })
@@ -67,6 +73,11 @@ impl Hop {
     /// The headers of a request to release a poll.
     pub(super) fn of_release() -> HeaderMap {
         HeaderMap::from_iter([(HOP, RELEASE)])
+    }
+
+    /// The headers of a word about a client that broke off.
+    pub(super) fn of_broken() -> HeaderMap {
+        HeaderMap::from_iter([(HOP, BROKEN)])
     }
 }
 
@@ -95,6 +106,7 @@ mod tests {
         let headers = Hop::of_request(client, HeaderMap::new());
         assert_eq!(Hop::read(&headers), Some(Hop::Passed { client }));
         assert_eq!(Hop::read(&Hop::of_release()), Some(Hop::Release));
+        assert_eq!(Hop::read(&Hop::of_broken()), Some(Hop::Broken));
         assert_eq!(Hop::read(&HeaderMap::new()), None);
     }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
@@ -149,6 +149,21 @@ impl Peers {
             Err(error) => Err(error),
         };
         self.settle(sid, answered)
+    }
+
+    /// Tells the owner of a session that its client broke off in the middle of a request to `target`: there is nothing to pass on.
+    pub async fn break_off(&self, sid: Sid, target: Uri) -> Result<(), PassOnError> {
+        let told = match self.inner.addresses.find(sid.node).await {
+            Ok(owner) => {
+                let exchange = Exchange::broken(&owner, target);
+                self.inner
+                    .forwarder
+                    .run(exchange, std::future::pending())
+                    .await
+            }
+            Err(error) => Err(error),
+        };
+        self.settle(sid, told).map(|_| ())
     }
 
     /// Joins a connection that wants to become a WebSocket to the node that owns its session. The answer is the owner's; if it
