@@ -33,6 +33,9 @@ use crate::hub::send_queue::SendQueue;
 use crate::metrics::Metrics;
 use crate::session::DisconnectReason;
 
+/// The longest name of a poll that is remembered; clients' have some ten characters.
+const MAX_POLL_NAME: usize = 64;
+
 /// What an endpoint is made of.
 pub struct EndpointParts<H> {
     /// What is done with the messages.
@@ -335,9 +338,10 @@ impl<H: EngineHandler> Endpoint<H> {
         let answered = match *request.method() {
             Method::GET => {
                 let accepts_gzip = answer::accepts_gzip(request.headers());
+                let name = query(request.uri(), "t").filter(|name| name.len() <= MAX_POLL_NAME);
                 // What the request brought is of no use while it waits.
                 drop(request);
-                polling::get(mailbox)
+                polling::get(mailbox, name)
                     .await
                     .map(|body| answer::packets(body, config.compress_above, accepts_gzip))
             }

@@ -153,6 +153,30 @@ fn a_second_get_closes_the_session() {
 }
 
 #[test]
+fn a_poll_that_is_repeated_gets_its_answer_again() {
+    let echo = Echo::with(&CALM);
+    let session = echo.polling("/engine.io/");
+    let poll = |name: &str| {
+        echo.get(&format!("{}&t={name}", session.target), "")
+            .answer()
+    };
+    session.post("4one").is(200, "ok");
+    poll("a").is(200, "4one");
+    session.post("4two").is(200, "ok");
+    // A proxy repeats it, because its gateway died before the answer was through.
+    poll("a").is(200, "4one");
+    poll("a").is(200, "4one");
+    poll("b").is(200, "4two");
+    session.post("4three").is(200, "ok");
+    poll("a").is(200, "4three");
+    // Polls without a name are all different.
+    session.post("4four").is(200, "ok");
+    session.poll().is(200, "4four");
+    session.post("4five").is(200, "ok");
+    session.poll().is(200, "4five");
+}
+
+#[test]
 fn the_clients_close_releases_its_poll_with_a_noop() {
     let echo = Echo::with(&CALM);
     let session = echo.polling("/engine.io/");

@@ -85,7 +85,7 @@ export async function startProxy(upstreams, { port = 0, upgradeDelayMs = 0 } = {
       if (response.destroyed) return;
       if (response.headersSent) return void response.destroy();
       // A request that may have arrived is asked again only where that is harmless and the connection was a stale one.
-      const again = !begun || (request.method === 'GET' && outgoing.reusedSocket);
+      const again = !begun;
       if (again && attempt < targets.length) return void pass(request, response, attempt + 1);
       response.writeHead(502, { 'content-type': 'text/plain' });
       response.end('no gateway');

@@ -30,10 +30,19 @@ pub(crate) struct Mailbox {
 #[derive(Default)]
 struct Slots {
     stage: Stage,
-    /// Since when it waits, and for whom.
-    poll: Option<(Instant, oneshot::Sender<Bytes>)>,
+    poll: Option<Poll>,
+    /// The answer to the last poll, until the client asks for the next one.
+    given: Option<(String, Bytes)>,
     post: PostSlot,
     upgrade: UpgradeSlot,
+}
+
+/// A poll that waits.
+struct Poll {
+    since: Instant,
+    /// What the client calls it: the query's `t`, another one for every request.
+    name: Option<String>,
+    answer: oneshot::Sender<Bytes>,
 }
 
 /// What is still taken in.
@@ -109,8 +118,11 @@ impl Mailbox {
         &self.queue
     }
 
-    /// A GET came.
-    pub(super) fn poll(self: &Arc<Self>) -> Result<WaitingPoll, Refused> {
+    /// A GET came, and this is what its client calls it.
+    ///
+    /// One that was answered already came again because its answer was lost on the way: proxies repeat a GET when the gateway that had
+    /// passed it on died under it. It gets the same answer; what was in that is nowhere else any more.
+    pub(super) fn poll(self: &Arc<Self>, name: Option<String>) -> Result<WaitingPoll, Refused> {
         let mut slots = self.slots.lock();
         if slots.stage == Stage::Closed {
             return Err(Refused::Closed);
@@ -119,9 +131,24 @@ impl Mailbox {
             return Err(Refused::Overlap);
         }
         let (sender, answer) = oneshot::channel();
-        slots.poll = Some((Instant::now(), sender));
-        drop(slots);
-        self.polled.notify_one();
+        let again = slots
+            .given
+            .as_ref()
+            .filter(|(given, _)| Some(given) == name.as_ref())
+            .map(|(_, body)| body.clone());
+        if let Some(body) = again {
+            // Whoever should receive it is the return value.
+            let _sent = sender.send(body);
+        } else {
+            slots.given = None;
+            slots.poll = Some(Poll {
+                since: Instant::now(),
+                name,
+                answer: sender,
+            });
+            drop(slots);
+            self.polled.notify_one();
+        }
         Ok(WaitingPoll {
             mailbox: self.clone(),
             answer,
@@ -182,13 +209,18 @@ impl Mailbox {
 
     /// Whether a poll waits that came before this moment.
     pub(super) fn has_poll_of_before(&self, moment: Instant) -> bool {
-        matches!(self.slots.lock().poll, Some((since, _)) if since < moment)
+        matches!(&self.slots.lock().poll, Some(poll) if poll.since < moment)
     }
 
     /// Answers the waiting poll. False if there is none, or it has gone.
     pub(super) fn answer(&self, body: Bytes) -> bool {
-        let poll = self.slots.lock().poll.take();
-        poll.is_some_and(|(_, poll)| poll.send(body).is_ok())
+        let mut slots = self.slots.lock();
+        let Some(poll) = slots.poll.take() else {
+            return false;
+        };
+        slots.given = poll.name.map(|name| (name, body.clone()));
+        drop(slots);
+        poll.answer.send(body).is_ok()
     }
 
     /// The next POST that was read to its end.

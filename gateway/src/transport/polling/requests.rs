@@ -36,9 +36,11 @@ pub(crate) enum Unanswered {
     TimedOut,
 }
 
-/// Waits for what there is to say to the client.
-pub(crate) async fn get(mailbox: &Arc<Mailbox>) -> Result<Bytes, Unanswered> {
-    let waiting = mailbox.poll().map_err(|refused| refuse(mailbox, refused))?;
+/// Waits for what there is to say to the client, which calls its request `name`.
+pub(crate) async fn get(mailbox: &Arc<Mailbox>, name: Option<String>) -> Result<Bytes, Unanswered> {
+    let waiting = mailbox
+        .poll(name)
+        .map_err(|refused| refuse(mailbox, refused))?;
     waiting.answered().await.ok_or(Unanswered::Gone)
 }
 
