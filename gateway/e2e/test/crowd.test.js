@@ -34,6 +34,8 @@ async function inBatches(items, work) {
 /** One client: its socket, its room, and its log, one part per session that was not a recovered one. */
 class Member {
   parts = [];
+  /** What happened to it, for the case that something is wrong: when, what, which message, its offset. */
+  trail = [];
   returned = 0;
   recovered = 0;
   joined = false;
@@ -42,16 +44,22 @@ class Member {
     this.kind = kind;
     this.room = room;
     this.socket = dial(t, { ...returns, transports: KINDS[kind], auth: { token: user.token } });
-    this.socket.on('newMessage', ({ message, conversationId }) => {
-      if (conversationId === this.room.id) this.parts.at(-1)?.push(message._id);
+    this.socket.on('newMessage', ({ message, conversationId }, offset) => {
+      if (conversationId !== this.room.id) return;
+      this.parts.at(-1)?.push(message._id);
+      this.note('message', message._id, offset);
     });
-    this.socket.on('disconnect', (reason) => assert.notEqual(reason, 'io server disconnect'));
+    this.socket.on('disconnect', (reason) => {
+      this.note('disconnect', reason, this.socket._lastOffset);
+      assert.notEqual(reason, 'io server disconnect');
+    });
   }
 
   async enter() {
     await opened(this.socket);
     await this.join();
     this.socket.on('connect', () => {
+      this.note('connect', this.socket.recovered, this.socket._lastOffset);
       this.returned += 1;
       if (this.socket.recovered) this.recovered += 1;
       else this.join();
@@ -77,9 +85,19 @@ class Member {
     }
   }
 
+  note(...what) {
+    this.trail.push([new Date().toISOString().slice(14), ...what]);
+  }
+
   isBack() {
     return this.socket.connected && this.joined;
   }
+}
+
+/** What happened to a client around a message, a line each. */
+function around(member, id) {
+  const at = member.trail.findLastIndex(([, , what]) => what === id);
+  return member.trail.slice(Math.max(0, at - 5), at + 3).map((line) => `\n      ${line.join(' ')}`).join('');
 }
 
 /** Where a client's log departs from what is stored, or nothing. */
@@ -89,9 +107,9 @@ function difference(member, stored) {
     for (const [index, id] of part.entries()) {
       const at = stored.indexOf(id);
       if (at < 0) return `an unknown message ${id}`;
-      if (at <= place) return `message ${at} again or late, after ${place}`;
+      if (at <= place) return `message ${at} again or late, after ${place}${around(member, id)}`;
       // Only between sessions, and before the first, may something be missing: the client knows it then.
-      if (index > 0 && at !== place + 1) return `messages ${place + 1} to ${at - 1} lost within session ${number}`;
+      if (index > 0 && at !== place + 1) return `messages ${place + 1} to ${at - 1} lost within session ${number}${around(member, id)}`;
       place = at;
     }
   }

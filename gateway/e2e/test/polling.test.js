@@ -106,6 +106,18 @@ test('long-polling, by hand', { concurrency: 8, timeout: 180_000 }, async (t) =>
     assert.deepEqual(await code(link.get().answer), [400, 1]);
   });
 
+  check('a GET that comes again under the same name gets the answer that was lost on the way', async (t) => {
+    const link = await joined(t, 1);
+    await link.send('42/chat,7["joinRoom",{"conversationId":"nope"}]');
+    const named = () => ask(link.next(), 'GET', `${link.query}&t=lost`).answer;
+    const { status, text } = await named();
+    assert.equal(status, 200);
+    assert.deepEqual((await named()).text, text);
+    await link.send('42/chat,8["joinRoom",{"conversationId":"nope"}]');
+    const next = packets((await ask(link.next(), 'GET', `${link.query}&t=next`).answer).text);
+    assert.ok(next.some((packet) => packet.startsWith('43/chat,8[') || packet.startsWith('42/chat,')), next.join(' '));
+  });
+
   check('POST 1 answers a waiting GET with 6, then 400', async (t) => {
     const link = await joined(t, 2);
     const { answer } = link.get();

@@ -67,6 +67,29 @@ test('a server that refuses the connection is passed over, body and all; none le
   assert.equal((await fetch(dead.url, { method: 'POST', body: 'body' })).status, 502);
 });
 
+test('a GET whose server dies is asked again, a POST is not', limit, async (t) => {
+  const [one, two] = await Promise.all(['a', 'b'].map((name) => server(t, name)));
+  const { url } = await front(t, one.url, two.url);
+  const arrived = one.arrival();
+  const got = fetch(`${url}/hang`);
+  got.catch(() => {});
+  await arrived;
+  const again = two.arrival();
+  one.stop();
+  await soon(again, 'the second attempt');
+  two.stop();
+
+  const posts = await server(t, 'c');
+  const other = await front(t, posts.url, one.url);
+  const posted = posts.arrival();
+  const answer = fetch(`${other.url}/hang`, { method: 'POST', body: 'once' });
+  await posted;
+  const before = one.seen.requests;
+  posts.stop();
+  assert.equal((await answer).status, 502);
+  assert.equal(one.seen.requests, before);
+});
+
 test('who hangs up is heard on the other side, in both directions', limit, async (t) => {
   const one = await server(t, 'a');
   const { url } = await front(t, one.url);
@@ -85,7 +108,7 @@ test('who hangs up is heard on the other side, in both directions', limit, async
     await again;
     const before = one.seen.requests;
     one.stop();
-    // A GET whose fresh connection broke is not asked again; it fails, however much of it had come.
+    // There is no other server to ask.
     const outcome = await answer.catch(() => 'broken');
     assert.ok(outcome === 'broken' || outcome[0] === 502, `${path}: ${outcome}`);
     assert.ok(one.seen.requests <= before + 1);

@@ -1,7 +1,7 @@
 // A load balancer without any affinity: each request, whoever sends it, goes to the next gateway in turn.
 //
-// It is as dumb as the dumbest one allowed: it knows no session, looks into no message, tries the next gateway only when a
-// connection is refused, and passes on that either side went away. Tests also use it as the network that fails.
+// It is as dumb as the dumbest one allowed: it knows no session and looks into no message. It tries the next gateway when a
+// connection is refused, and for a GET also when it breaks, and passes on that either side went away. Tests also use it as the network that fails.
 
 import http from 'node:http';
 import net from 'node:net';
@@ -84,8 +84,8 @@ export async function startProxy(upstreams, { port = 0, upgradeDelayMs = 0 } = {
       response.off('close', clientGone);
       if (response.destroyed) return;
       if (response.headersSent) return void response.destroy();
-      // A request that may have arrived is asked again only where that is harmless and the connection was a stale one.
-      const again = !begun;
+      // Common proxies ask for a GET again when its connection broke before the answer, though it may well have arrived.
+      const again = !begun || request.method === 'GET';
       if (again && attempt < targets.length) return void pass(request, response, attempt + 1);
       response.writeHead(502, { 'content-type': 'text/plain' });
       response.end('no gateway');
