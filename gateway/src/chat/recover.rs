@@ -140,6 +140,14 @@ pub(super) async fn prepare(
     for room in replay.ahead() {
         node.hub.diverged(room).await;
     }
+    let shown: Vec<(ConversationId, Seq)> = replay
+        .shown()
+        .into_iter()
+        .filter(|(room, _)| rooms.contains_key(room))
+        .collect();
+    if !node.recovery.shown(histories.cut, shown).await? {
+        return Ok(None);
+    }
     Ok(Some(CatchUp {
         steps,
         replay,

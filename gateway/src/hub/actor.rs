@@ -108,10 +108,23 @@ pub(super) enum HubInput {
     Certain(u64),
     /// A room stands where its announcements may not tell.
     Diverged(ConversationId),
+    /// Say when everything that was announced up to here is shown.
+    Await(Awaited),
     /// How far has the node come?
     Offset(oneshot::Sender<Offset>),
     /// Which rooms are open?
     Rooms(oneshot::Sender<Vec<ConversationId>>),
+}
+
+/// What somebody waits for.
+#[derive(Debug)]
+pub(super) struct Awaited {
+    /// Everything announced up to here has arrived, and its notices are shown.
+    pub(super) position: Position,
+    /// These rooms have been shown up to these changes.
+    pub(super) rooms: Vec<(ConversationId, Seq)>,
+    /// Who waits.
+    pub(super) done: oneshot::Sender<()>,
 }
 
 /// What the actor asks of those who do I/O.
@@ -131,6 +144,7 @@ pub enum HubRequest {
 pub(super) struct Actor {
     rooms: HashMap<ConversationId, RoomSlot>,
     order: Order,
+    awaited: Vec<Awaited>,
     users: Arc<Users>,
     requests: mpsc::UnboundedSender<HubRequest>,
     linger: Duration,
@@ -157,6 +171,7 @@ impl Actor {
         Self {
             rooms: HashMap::new(),
             order,
+            awaited: Vec::new(),
             users,
             requests,
             linger,
@@ -171,7 +186,12 @@ impl Actor {
             tokio::select! {
                 biased;
                 input = mailbox.recv() => match input {
-                    Some(input) => self.handle(input),
+                    Some(input) => {
+                        self.handle(input);
+                        if !self.awaited.is_empty() {
+                            self.tell_who_waits();
+                        }
+                    }
                     None => return,
                 },
                 _ = tick.tick() => self.let_idle_go(Instant::now()),
@@ -234,6 +254,7 @@ impl Actor {
                 room.diverge(stage.order);
                 None
             }),
+            HubInput::Await(awaited) => self.awaited.push(awaited),
             HubInput::Offset(answer) => {
                 let _ = answer.send(self.order.offset());
             }
@@ -407,6 +428,23 @@ impl Actor {
     fn settle(&mut self, position: Option<Position>) {
         if let Some(position) = position {
             self.order.settle_notice(position);
+        }
+    }
+
+    fn tell_who_waits(&mut self) {
+        let (rooms, order) = (&self.rooms, &self.order);
+        let is_shown = |(conversation, seq): &(ConversationId, Seq)| {
+            rooms
+                .get(conversation)
+                .is_none_or(|slot| slot.room.has_shown(*seq))
+        };
+        let ready = self.awaited.extract_if(.., |awaited| {
+            awaited.done.is_closed()
+                || order.has_shown(awaited.position) && awaited.rooms.iter().all(is_shown)
+        });
+        for awaited in ready {
+            // Whoever waited may have given up.
+            let _ = awaited.done.send(());
         }
     }
 

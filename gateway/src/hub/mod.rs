@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::HubConfig;
 pub use actor::HubRequest;
-use actor::{Actor, HubInput};
+use actor::{Actor, Awaited, HubInput};
 use offset::Offset;
 use order::Order;
 pub use room::JoinOutcome;
@@ -215,6 +215,22 @@ impl Hub {
     /// A socket was shown what a room stands at, though it may not have been announced.
     pub async fn diverged(&self, conversation: ConversationId) {
         self.send(HubInput::Diverged(conversation)).await;
+    }
+
+    /// Waits until everything announced up to `position` is shown, and these rooms are shown up to these changes.
+    pub async fn shown(
+        &self,
+        position: Position,
+        rooms: Vec<(ConversationId, Seq)>,
+    ) -> Result<(), HubClosed> {
+        let (done, shown) = oneshot::channel();
+        let awaited = Awaited {
+            position,
+            rooms,
+            done,
+        };
+        self.send(HubInput::Await(awaited)).await;
+        shown.await.map_err(|_| HubClosed)
     }
 
     /// How far the node has come: whatever was announced before is in the sockets' queues.

@@ -65,6 +65,12 @@ impl Order {
         }
     }
 
+    /// Whether everything announced up to here has arrived, and no notice of it is still to be shown.
+    pub fn has_shown(&self, position: Position) -> bool {
+        let pending = self.notices.first();
+        self.position >= position && pending.is_none_or(|first| *first > position)
+    }
+
     /// The present place.
     pub fn offset(&self) -> Offset {
         Offset {

@@ -119,6 +119,11 @@ impl Room {
         self.seq
     }
 
+    /// Whether everything up to this change has been shown.
+    pub fn has_shown(&self, seq: Seq) -> bool {
+        self.is_open() && self.seq >= seq
+    }
+
     /// Whether this room, being open, has shown this change or will.
     pub fn covers(&self, seq: Seq) -> bool {
         self.baseline < seq

@@ -32,7 +32,7 @@ pub struct Histories {
 /// An entry as it is read: its id and its fields.
 type Entry = (String, HashMap<String, String>);
 
-/// Reads histories at `now`, in microseconds of Redis's clock. None: what was announced since is not, or not surely, all there, or
+/// Reads histories up to `cut`, the present position. None: what was announced since is not, or not surely, all there, or
 /// more than `max_events`.
 pub(super) async fn read(
     redis: &Client,
@@ -40,19 +40,14 @@ pub(super) async fn read(
     rooms: &[ConversationId],
     user: UserId,
     since: &Offset,
-    now: u64,
+    cut: Position,
     max_events: usize,
 ) -> Result<Option<Histories>, fred::error::Error> {
-    let keys = vec![Keyspace::position(), Keyspace::history_window()];
-    let given: Vec<Option<u64>> = redis.mget(keys).await?;
-    let [Some(last), Some(window)] = given[..] else {
+    let window: Option<u64> = redis.get(Keyspace::history_window()).await?;
+    let Some(window) = window else {
         return Ok(None);
     };
-    let oldest = now.saturating_sub(window * 1_000);
-    let cut = Position {
-        micros: last,
-        index: u32::MAX,
-    };
+    let oldest = cut.micros.saturating_sub(window * 1_000);
     if since.position.micros < oldest || since.position > cut {
         return Ok(None);
     }

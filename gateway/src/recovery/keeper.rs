@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use confab_shared::model::position::{MalformedPosition, Position};
 use confab_shared::redis::keyspace::Keyspace;
 use fred::interfaces::{HashesInterface, KeysInterface};
 use fred::types::Value;
@@ -38,7 +39,9 @@ pub(super) async fn run(recovery: Recovery) {
             rewrite_all(&recovery).await;
             continue;
         }
-        recovery.tick().await;
+        if let Err(error) = recovery.tick().await {
+            tracing::debug!(%error, "no tick");
+        }
         let Ok(offset) = recovery.shared.hub.offset().await else {
             return;
         };
@@ -123,17 +126,18 @@ async fn rewrite_all(recovery: &Recovery) {
 }
 
 impl Recovery {
-    /// Has the node hear where the announcements are: without it, a quiet node would not know that it has missed nothing.
-    async fn tick(&self) {
+    /// Has the node hear where the announcements are, and returns that: without it, a quiet node would not know that it has missed
+    /// nothing.
+    pub(super) async fn tick(&self) -> Result<Position, fred::error::Error> {
         let (keys, channel) = (vec![Keyspace::position()], Keyspace::node(self.shared.node));
-        let ticked: Result<String, _> = self
+        let position: String = self
             .shared
             .tick
             .evalsha_with_reload(&self.shared.redis, keys, vec![channel])
-            .await;
-        if let Err(error) = ticked {
-            tracing::debug!(%error, "no tick");
-        }
+            .await?;
+        position.parse().map_err(|error: MalformedPosition| {
+            fred::error::Error::new(fred::error::ErrorKind::Parse, error.to_string())
+        })
     }
 
     /// Everything that a record holds.

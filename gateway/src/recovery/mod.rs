@@ -18,6 +18,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use confab_shared::id::{ConversationId, NodeId, Seq, UserId};
 use confab_shared::lifecycle::spawn_vital;
+use confab_shared::model::position::Position;
 use confab_shared::redis::keyspace::Keyspace;
 use confab_shared::redis::scripts;
 use fred::clients::Client;
@@ -41,6 +42,9 @@ pub use record::Record;
 
 /// How long another node may take to end what is left of a socket.
 const FENCE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long the hub may take to show what a socket was told already.
+const SHOWN_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Why nothing is known of a socket's recovery.
 #[derive(Debug, thiserror::Error)]
@@ -193,8 +197,6 @@ pub struct Adopted {
     pub record: Record,
     /// Up to where the client has seen everything.
     pub since: Offset,
-    /// The microsecond of the handing over, by Redis's clock.
-    now: u64,
 }
 
 impl Recovery {
@@ -393,7 +395,7 @@ impl Recovery {
             self.shared.node.to_string(),
             self.time_to_live().to_string(),
         ];
-        let (answer, now, fields): (String, String, Vec<String>) = self
+        let (answer, fields): (String, Vec<String>) = self
             .shared
             .adopt
             .evalsha_with_reload(&self.shared.redis, vec![Keyspace::session(pid)], arguments)
@@ -401,7 +403,7 @@ impl Recovery {
         if answer != "ok" {
             return Ok(None);
         }
-        let (Some(record), Ok(now)) = (Record::parse(&fields), now.parse()) else {
+        let Some(record) = Record::parse(&fields) else {
             return Ok(None);
         };
         self.fence(pid, record.node).await?;
@@ -409,7 +411,7 @@ impl Recovery {
             Some(offset) if offset.position >= record.seen.position => offset,
             Some(_) | None => record.seen.clone(),
         };
-        Ok((!since.doubtful).then_some(Adopted { record, since, now }))
+        Ok((!since.doubtful).then_some(Adopted { record, since }))
     }
 
     /// What was announced since, in these rooms and for this user. To be asked after the rooms were joined.
@@ -422,7 +424,23 @@ impl Recovery {
         let shared = &self.shared;
         let (since, most) = (&adopted.since, shared.config.max_events);
         let (redis, keyspace) = (&shared.redis, shared.keyspace);
-        Ok(history::read(redis, keyspace, rooms, user, since, adopted.now, most).await?)
+        // The tick is heard behind everything that was announced before it: see `shown`.
+        let cut = self.tick().await?;
+        Ok(history::read(redis, keyspace, rooms, user, since, cut, most).await?)
+    }
+
+    /// Waits until the hub has shown whatever was announced up to the cut, and these rooms up to these changes. Until then a socket
+    /// that was told all this has to be held back, or it would be shown it twice. False if that takes too long.
+    pub async fn shown(
+        &self,
+        cut: Position,
+        rooms: Vec<(ConversationId, Seq)>,
+    ) -> Result<bool, RecoveryError> {
+        let shown = self.shared.hub.shown(cut, rooms);
+        match tokio::time::timeout(SHOWN_PATIENCE, shown).await {
+            Ok(shown) => shown.map(|()| true).map_err(RecoveryError::from),
+            Err(_) => Ok(false),
+        }
     }
 
     /// Ends what is left of a socket, wherever it was: its client is elsewhere now, and nothing may reach the old connection, nor come

@@ -286,6 +286,12 @@ impl Replay {
         steps
     }
 
+    /// Up to which change each room is shown, once all steps are taken.
+    pub fn shown(&self) -> Vec<(ConversationId, Seq)> {
+        let shown = self.rooms.iter();
+        shown.map(|(room, track)| (*room, track.shown)).collect()
+    }
+
     /// The rooms that were shown further than announcements say, once all steps are taken.
     pub fn ahead(&self) -> impl Iterator<Item = ConversationId> {
         self.differing.keys().copied()

@@ -11,18 +11,25 @@ use confab_gateway_protocol::websocket::{self, Frame, Opcode};
 
 use crate::hub::send_queue::SendQueue;
 
+/// A body that ends the session.
+const CLOSE: Bytes = Bytes::from_static(b"1");
+
 /// What is queued, as far as it fits; the rest stays queued. Empty if nothing was queued that a poll could carry.
 pub(super) fn take(queue: &SendQueue, max_bytes: usize) -> Bytes {
     fill(queue, PayloadEncoder::new(max_bytes)).finish()
 }
 
-/// All that is queued, and the packet that ends the session.
-pub(super) fn take_last(queue: &SendQueue) -> Bytes {
-    let mut body = fill(queue, PayloadEncoder::new(usize::MAX));
-    if body.push(&Packet::Close).is_err() {
-        tracing::error!("a body without a limit is full");
+/// What is queued, as [`take`] has it, or, if nothing is, the packet that ends the session; and whether it is that.
+///
+/// Never both at once: clients hand a body's messages on a moment later than they notice its end, so a message before the end would be
+/// processed after the client has said where it goes on from, and come twice.
+pub(super) fn take_last(queue: &SendQueue, max_bytes: usize) -> (Bytes, bool) {
+    let body = take(queue, max_bytes);
+    if body.is_empty() {
+        (CLOSE, true)
+    } else {
+        (body, false)
     }
-    body.finish()
 }
 
 fn fill(queue: &SendQueue, mut body: PayloadEncoder) -> PayloadEncoder {
@@ -102,6 +109,8 @@ mod tests {
         assert_eq!(take(&queue, 9), "4aaa\u{1e}4bbb");
         assert_eq!(take(&queue, 1), "4ccc", "one packet always fits");
         queue.push(text("4eee"));
-        assert_eq!(take_last(&queue), "4ddd\u{1e}4eee\u{1e}1");
+        let last = take_last(&queue, 1_000);
+        assert_eq!(last, (Bytes::from_static(b"4ddd\x1e4eee"), false));
+        assert_eq!(take_last(&queue, 1_000), (CLOSE, true));
     }
 }

@@ -74,10 +74,10 @@ pub(crate) async fn serve<H: EngineHandler>(
     match over_polling(&engine, mailbox, registration, &mut session, watch.as_mut()).await {
         Next::Over(ended) => {
             let reason = queue.closing().unwrap_or(ended.reason);
-            let lingers = part(mailbox, ended, reason).await;
+            let lingers = part(mailbox, config, ended, reason).await;
             handler.closed(session, reason).await;
             if lingers {
-                linger(mailbox).await;
+                linger(mailbox, config).await;
             }
             reason
         }
@@ -128,7 +128,7 @@ async fn over_polling<H: EngineHandler>(
                 DisconnectReason::PingTimeout => mailbox.has_poll_of_before(engine.deadline()),
                 _ => mailbox.has_poll(),
             };
-            ended.is_told = waits && mailbox.answer(body::take_last(engine.queue));
+            ended.is_told = waits && say_goodbye(mailbox, engine.config);
             if ended.is_told || !is_news(ended.reason) {
                 mailbox.close_but_for_post();
             }
@@ -303,7 +303,12 @@ async fn answer_polls<H>(
 }
 
 /// Tells the client that the session is over, if it waits for a word. True if it is worth waiting for it to ask.
-async fn part(mailbox: &Mailbox, ended: Ended, reason: DisconnectReason) -> bool {
+async fn part(
+    mailbox: &Mailbox,
+    config: &EngineConfig,
+    ended: Ended,
+    reason: DisconnectReason,
+) -> bool {
     let queue = mailbox.queue();
     queue.close(reason);
     let is_told = if ended.is_told {
@@ -313,7 +318,7 @@ async fn part(mailbox: &Mailbox, ended: Ended, reason: DisconnectReason) -> bool
         let waits = tokio::time::timeout(OVERTAKEN, mailbox.poll_waits()).await;
         waits.is_ok() && mailbox.answer(NOOP)
     } else {
-        mailbox.has_poll() && mailbox.answer(body::take_last(queue))
+        mailbox.has_poll() && say_goodbye(mailbox, config)
     };
     let lingers = !is_told && is_news(reason);
     if lingers {
@@ -328,14 +333,26 @@ async fn part(mailbox: &Mailbox, ended: Ended, reason: DisconnectReason) -> bool
     lingers
 }
 
-async fn linger(mailbox: &Mailbox) {
-    if tokio::time::timeout(LINGER, mailbox.poll_waits())
-        .await
-        .is_ok()
-    {
-        mailbox.answer(body::take_last(mailbox.queue()));
+/// Waits for polls until one of them has been told.
+async fn linger(mailbox: &Mailbox, config: &EngineConfig) {
+    let told = async {
+        loop {
+            mailbox.poll_waits().await;
+            if say_goodbye(mailbox, config) {
+                return;
+            }
+        }
+    };
+    if tokio::time::timeout(LINGER, told).await.is_err() {
+        tracing::trace!("a client was not told that its session is over");
     }
     mailbox.close();
+}
+
+/// Answers the waiting poll with what is left to say, or, if nothing is, that the session is over. True if it was told that.
+fn say_goodbye(mailbox: &Mailbox, config: &EngineConfig) -> bool {
+    let (body, is_last) = body::take_last(mailbox.queue(), config.max_payload);
+    mailbox.answer(body) && is_last
 }
 
 /// Whether the client may be there, without a poll just now, and does not know why its session ends.

@@ -6,14 +6,13 @@
 -- ARGV[3]  the node that takes it
 -- ARGV[4]  for how long the record is kept from now, in milliseconds
 --
--- Returns {"none", 0, {}}: there is no such record for this user.
---         {"ok", now, fields}: the microsecond by Redis's clock, and the record before it changed hands, as HGETALL gives it.
+-- Returns {"none", {}}: there is no such record for this user.
+--         {"ok", fields}: the record before it changed hands, as HGETALL gives it.
 local owner = redis.call('HMGET', KEYS[1], 'user', 'namespace')
 if owner[1] ~= ARGV[1] or owner[2] ~= ARGV[2] then
-  return { 'none', '0', {} }
+  return { 'none', {} }
 end
 local record = redis.call('HGETALL', KEYS[1])
 redis.call('HSET', KEYS[1], 'node', ARGV[3])
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
-local time = redis.call('TIME')
-return { 'ok', string.format('%.0f', time[1] * 1000000 + time[2]), record }
+return { 'ok', record }
