@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::response::IntoResponse;
 use bytes::Bytes;
 use clap::Parser;
 use confab_gateway::config::{EngineConfig, LimitsConfig, PeerProtocol};
@@ -39,8 +40,6 @@ use uuid::Uuid;
 
 /// Over how long sessions are closed when the server is told to stop.
 const DRAIN: Duration = Duration::from_millis(100);
-/// How long connections may take to end after that.
-const LAST_LEAVE: Duration = Duration::from_secs(5);
 
 /// An echo server for protocol suites.
 #[derive(Debug, Parser)]
@@ -269,9 +268,7 @@ async fn directory(
 }
 
 fn not_found() -> http::Response<Body> {
-    let mut response = http::Response::new(Body::empty());
-    *response.status_mut() = http::StatusCode::NOT_FOUND;
-    response
+    http::StatusCode::NOT_FOUND.into_response()
 }
 
 type Endpoints = (Endpoint<EngineEcho>, Endpoint<SocketIo<SocketEcho>>);
@@ -396,7 +393,7 @@ async fn main() -> anyhow::Result<()> {
             lease.release().await;
         }
         tasks.close();
-        tokio::time::timeout(LAST_LEAVE, tasks.wait()).await
+        tokio::time::timeout(50 * DRAIN, tasks.wait()).await
     };
     let ((), drained) = tokio::join!(served, drained);
     Ok(drained?)

@@ -34,16 +34,18 @@ pub fn tend(stream: &TcpStream, patience: Duration) -> io::Result<()> {
 /// The TCP stream behind a connection that HTTP has let go, and what was read from it too far.
 pub fn take_over(upgraded: Upgraded) -> Option<(TcpStream, Bytes)> {
     // A listener that speaks both versions of HTTP hands its connections over in a wrapper.
-    match upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
-        Ok(parts) => Some((parts.io.into_inner(), parts.read_buf)),
+    let (stream, read) = match upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
+        Ok(parts) => (parts.io, parts.read_buf),
         Err(upgraded) => match upgraded.downcast::<TokioIo<TcpStream>>() {
-            Ok(parts) => Some((parts.io.into_inner(), parts.read_buf)),
+            Ok(parts) => (parts.io, parts.read_buf),
             Err(_) => {
                 tracing::error!("an upgraded connection is not the TCP stream it began as");
-                None
+                return None;
             }
         },
-    }
+    };
+    // A copy: even where there is nothing, it would hold the whole of HTTP's buffer, for as long as it is kept.
+    Some((stream.into_inner(), Bytes::copy_from_slice(&read)))
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! Node leases in a Redis of the test's own, because it is made to lose its memory.
 
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -11,6 +10,8 @@ use confab_shared::redis::{self, RedisConfig, Retries};
 use fred::clients::Client;
 use fred::interfaces::{ClientLike, KeysInterface};
 
+use crate::nodes::free_port;
+
 /// A Redis that keeps nothing.
 pub(crate) struct Redis {
     child: Child,
@@ -19,10 +20,7 @@ pub(crate) struct Redis {
 
 impl Redis {
     pub(crate) async fn start() -> (Self, Client) {
-        let port = {
-            let free = TcpListener::bind("127.0.0.1:0").unwrap();
-            free.local_addr().unwrap().port()
-        };
+        let port = free_port();
         let child = Command::new("redis-server")
             .args(["--bind", "127.0.0.1", "--save", "", "--port"])
             .arg(port.to_string())

@@ -176,6 +176,7 @@ async fn carry(
 /// Copies until the end. `first` was read before.
 async fn copy(from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>, first: Bytes) -> io::Result<()> {
     timeout(STUCK, to.write_all(&first)).await??;
+    drop(first);
     loop {
         from.readable().await?;
         let mut chunk = Vec::with_capacity(CHUNK);
