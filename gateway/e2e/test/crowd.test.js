@@ -113,7 +113,11 @@ function difference(member, stored) {
       place = at;
     }
   }
-  return place === stored.length - 1 ? undefined : `messages after ${place} lost, of ${stored.length}`;
+  if (place === stored.length - 1) return undefined;
+  const { socket, trail } = member;
+  const { engine } = socket.io;
+  const state = `connected ${socket.connected}, ${engine?.transport?.name} ${engine?.readyState}, engine ${engine?.id}`;
+  return `messages after ${place} lost, of ${stored.length} (${state})${trail.slice(-8).map((line) => `\n      ${line.join(' ')}`).join('')}`;
 }
 
 test(`${EACH} clients of each kind outlive every gateway, twice`, { timeout: 300_000 }, async (t) => {
