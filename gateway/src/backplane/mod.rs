@@ -25,12 +25,14 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::config::HubConfig;
 use crate::hub::{Hub, HubRequest};
 use crate::ingress::Ingress;
 use crate::metrics::Metrics;
 use subscriptions::SubscriptionRequest;
+pub use watch::memory_name;
 
 /// What whoever shows notices is given to do.
 #[derive(Debug)]
@@ -51,11 +53,13 @@ pub enum GatewayMessage {
         pid: String,
         /// Where its client is now.
         node: NodeId,
+        /// Which of that node's askings this is.
+        ticket: Uuid,
     },
     /// That socket has ended.
     Fenced {
-        /// The socket's private id.
-        pid: String,
+        /// Which asking is answered.
+        ticket: Uuid,
     },
 }
 
@@ -70,6 +74,7 @@ struct Shared {
     ingress: Ingress,
     database: PgPool,
     metrics: Arc<Metrics>,
+    redis: Client,
     subscriber: Client,
     subscriptions: mpsc::UnboundedSender<SubscriptionRequest>,
     notices: mpsc::Sender<NoticeItem>,
@@ -173,6 +178,7 @@ impl Backplane {
             ingress: parts.ingress,
             database: parts.database,
             metrics: parts.metrics,
+            redis: parts.redis.clone(),
             subscriber,
             subscriptions: subscriptions.clone(),
             notices,

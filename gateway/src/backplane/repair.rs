@@ -1,11 +1,15 @@
 //! Makes up for what pub/sub dropped: repairs single gaps as rooms find them, and compares everything after a loss.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use confab_shared::id::{ConversationId, Seq};
-use confab_shared::model::event::UserNotice;
+use confab_shared::model::event::{RoomBatch, UserNotice};
+use confab_shared::model::position::Position;
 use confab_shared::model::timestamp::Timestamp;
 use confab_shared::postgres::{changes, conversations};
+use confab_shared::redis::keyspace::BATCH_FIELD;
+use fred::interfaces::StreamsInterface;
 use tokio::sync::{mpsc, oneshot};
 
 use super::subscriptions::SubscriptionRequest;
@@ -37,7 +41,7 @@ pub(super) async fn serve(shared: Shared, mut requests: mpsc::UnboundedReceiver<
                 if shared.notices.try_send(item).is_err() {
                     // Too many wait already: the sweep will bring it again, and nobody else is held up.
                     shared.resync().await;
-                    shared.hub.joined(user, Some(position), None).await;
+                    shared.hub.joined(user, Some(position), Seq(0), None).await;
                 }
                 Ok(())
             }
@@ -64,14 +68,36 @@ async fn repair(shared: &Shared, conversation: ConversationId, mut after: Seq) {
         }
         after = changes.up_to.max(after);
         let complete = changes.complete;
+        // After PostgreSQL was read: what it has may have been announced while nobody here heard it.
+        let kept = if complete {
+            last_announced(shared, conversation).await
+        } else {
+            None
+        };
         shared
             .hub
-            .repaired(conversation, changes.events, after, complete)
+            .repaired(conversation, changes.events, after, kept, complete)
             .await;
         if complete {
             return;
         }
     }
+}
+
+/// The last announcement of a room that Redis has. None if it has none, or does not say.
+async fn last_announced(shared: &Shared, conversation: ConversationId) -> Option<(Position, Seq)> {
+    let history = shared.keyspace.history(conversation);
+    let last: Vec<(String, HashMap<String, String>)> = shared
+        .redis
+        .xrevrange(history, "+", "-", Some(1))
+        .await
+        .inspect_err(|error| tracing::debug!(%error, "a history not read"))
+        .ok()?;
+    let (id, fields) = last.first()?;
+    let batch: RoomBatch = serde_json::from_str(fields.get(BATCH_FIELD)?).ok()?;
+    let position: Position = id.parse().ok()?;
+    let seq = batch.events.iter().filter_map(|event| event.seq).max()?;
+    Some((position.plus(batch.events.len().saturating_sub(1)), seq))
 }
 
 /// Compares everything with PostgreSQL, now and then, and whenever something may have been lost.

@@ -178,7 +178,7 @@ impl Subscriptions {
             "redis is back; subscribing anew"
         );
         // Before anything is heard again: what comes then does not say what was missed.
-        self.shared.hub.doubt().await;
+        self.shared.hub.suspect().await;
         while let Err(error) = self
             .shared
             .subscriber

@@ -5,17 +5,15 @@ use std::time::Duration;
 use confab_shared::redis::keyspace::Keyspace;
 use confab_shared::redis::scripts;
 use fred::clients::Client;
-use fred::types::scripts::Script;
 use uuid::Uuid;
 
 use super::Shared;
 
 /// Runs until told to stop.
 pub(super) async fn run(shared: Shared, redis: Client, every: Duration) {
-    let script = scripts::epoch();
     let mut known: Option<String> = None;
     loop {
-        match epoch(&redis, &script).await {
+        match memory_name(&redis).await {
             Ok(found) => {
                 if known.as_ref().is_some_and(|known| *known != found) {
                     tracing::warn!("redis lost its memory; rebuilding");
@@ -31,10 +29,14 @@ pub(super) async fn run(shared: Shared, redis: Client, every: Duration) {
     }
 }
 
-/// The epoch that Redis has; it is given one if it has none.
-async fn epoch(redis: &Client, script: &Script) -> Result<String, fred::error::Error> {
+/// What Redis's memory is called, `<microseconds when it was named>:…`; it is given a name if it has none.
+pub async fn memory_name(redis: &Client) -> Result<String, fred::error::Error> {
     let name = Uuid::new_v4().simple().to_string();
-    script
-        .evalsha_with_reload(redis, vec![Keyspace::epoch()], vec![name])
+    scripts::epoch()
+        .evalsha_with_reload(
+            redis,
+            vec![Keyspace::epoch(), Keyspace::position()],
+            vec![name],
+        )
         .await
 }

@@ -189,8 +189,11 @@ impl Chat {
         let Some(catch_up) = prepared.map_err(|error| unavailable(&error))? else {
             return Ok(None);
         };
+        let kept = recovery
+            .keep_adopted(&pid, &adopted, arrival.socket(), catch_up.rooms.clone())
+            .await
+            .map_err(|error| unavailable(&error))?;
         let (node, socket) = (self.node.clone(), arrival.stay());
-        let kept = recovery.keep_adopted(&pid, &adopted, &socket, catch_up.rooms.clone());
         self.node.metrics.sockets_recovered.inc();
         Ok(Some(Connected {
             socket: ChatSocket::User(UserSocket::new(node, socket, kept, Some(catch_up))),
@@ -243,7 +246,6 @@ impl Application for Chat {
         };
         let connecting = async {
             let user = self.authenticate(&token).await?;
-            self.has_room_for(user, link)?;
             if let Some(pid) = pid {
                 let back = self
                     .readmit(user, namespace, pid, offset.as_deref(), link)
@@ -253,6 +255,8 @@ impl Application for Chat {
                 }
                 self.node.metrics.sockets_not_recovered.inc();
             }
+            // Not before: whoever comes back may have left a session here that does not know it is over.
+            self.has_room_for(user, link)?;
             self.admit(user, namespace, dialect, link).await.map(Some)
         };
         tokio::time::timeout(self.node.reply_timeout(), connecting)
@@ -286,12 +290,7 @@ impl Application for Chat {
 
 /// The token of the handshake request's `Authorization: Bearer`.
 fn bearer(handshake: &Handshake) -> Option<String> {
-    let value = handshake
-        .headers
-        .get(http::header::AUTHORIZATION)?
-        .to_str()
-        .ok()?;
-    let (scheme, token) = value.split_once(' ')?;
+    let (scheme, token) = handshake.authorization()?.split_once(' ')?;
     scheme
         .eq_ignore_ascii_case("bearer")
         .then(|| token.trim().to_owned())

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use confab_shared::id::{ConversationId, UserId};
+use confab_shared::id::{ConversationId, Seq, UserId};
 use confab_shared::model::event::{Event, Fact, UserNotice};
 use confab_shared::model::position::Position;
 use confab_shared::postgres::{conversations, until_answered};
@@ -22,7 +22,7 @@ pub async fn show_notices(node: Arc<Node>, mut items: mpsc::Receiver<NoticeItem>
         match item {
             NoticeItem::Show(user, position, UserNotice::Joined { conversation, seq }) => {
                 if !node.hub.users().first_sight(user, conversation, seq) {
-                    node.hub.joined(user, position, None).await;
+                    node.hub.joined(user, position, seq, None).await;
                     continue;
                 }
                 let Ok(permit) = permits.clone().acquire_owned().await else {
@@ -30,7 +30,7 @@ pub async fn show_notices(node: Arc<Node>, mut items: mpsc::Receiver<NoticeItem>
                 };
                 let node = node.clone();
                 tokio::spawn(async move {
-                    show_joined(&node, user, position, conversation).await;
+                    show_joined(&node, user, position, conversation, seq).await;
                     drop(permit);
                 });
             }
@@ -54,12 +54,13 @@ async fn show_joined(
     user: UserId,
     position: Option<Position>,
     conversation: ConversationId,
+    seq: Seq,
 ) {
     let read = || conversations::view(&node.database, conversation, user);
     let patience = node.config.database.patience();
     // None: the user is gone from the conversation again already.
     let view = until_answered(patience, "a new conversation not shown", read).await;
-    node.hub.joined(user, position, view).await;
+    node.hub.joined(user, position, seq, view).await;
 }
 
 /// The event that a notice of a removal stands for.

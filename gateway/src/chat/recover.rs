@@ -21,6 +21,9 @@ use crate::recovery::{Adopted, RecoveryError};
 /// How often a membership is read again because memberships changed meanwhile.
 const JOIN_ATTEMPTS: usize = 8;
 
+/// How many times the lasting limit of a send queue a replay may take: half of what a queue holds at all.
+const REPLAY_SHARE: usize = 4;
+
 /// Why a socket was not recovered though it might have been.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RecoverError {
@@ -41,7 +44,8 @@ impl From<HubClosed> for RecoverError {
 /// What is left to do once the client knows that it is connected again.
 #[derive(Debug)]
 pub(super) struct CatchUp {
-    steps: Vec<Step>,
+    /// What it missed, encoded.
+    frames: Vec<Bytes>,
     replay: Replay,
     /// The rooms that it is still in, with their floors.
     pub(super) rooms: BTreeMap<ConversationId, Seq>,
@@ -67,26 +71,9 @@ pub(super) async fn prepare(
 ) -> Result<Option<CatchUp>, RecoverError> {
     let socket = arrival.socket().clone();
     let user = socket.user();
-    let mut standings = Vec::new();
-    let rooms: Vec<ConversationId> = adopted.record.rooms.keys().copied().collect();
-    let places = conversations::places(&node.database, user, &rooms).await?;
-    for place in places {
-        let conversation = place.conversation;
-        let joined_at = if place.is_member {
-            arrival.enter(conversation);
-            join(node, &socket, conversation, place.last_seq).await?
-        } else {
-            None
-        };
-        let floor = adopted.record.rooms.get(&conversation).copied();
-        standings.push(Standing {
-            conversation,
-            floor: floor.unwrap_or_default(),
-            place,
-            joined_at,
-        });
-    }
-
+    let Some(standings) = rejoin(node, arrival, adopted).await? else {
+        return Ok(None);
+    };
     let rooms: Vec<ConversationId> = standings.iter().map(|room| room.conversation).collect();
     let histories = node.recovery.histories(adopted, &rooms, user).await?;
     let Some(histories) = histories else {
@@ -145,36 +132,95 @@ pub(super) async fn prepare(
         .into_iter()
         .filter(|(room, _)| rooms.contains_key(room))
         .collect();
-    if !node.recovery.shown(histories.cut, shown).await? {
+    if !node.recovery.shown(histories.cut, user, shown).await? {
+        return Ok(None);
+    }
+    let frames: Vec<Bytes> = steps.iter().map(|step| show_step(&socket, step)).collect();
+    let bytes: usize = frames.iter().map(Bytes::len).sum();
+    // More would overrun the socket's queue, now and whenever its client comes back for it.
+    if bytes
+        > node
+            .config
+            .engine
+            .send_queue_bytes
+            .saturating_mul(REPLAY_SHARE)
+    {
         return Ok(None);
     }
     Ok(Some(CatchUp {
-        steps,
+        frames,
         replay,
         rooms,
     }))
 }
 
-/// Joins a room again. None if the user is no longer a member.
+/// Joins the rooms again that the socket is still in. None: memberships change faster than they are read.
+async fn rejoin(
+    node: &Node,
+    arrival: &mut Arrival,
+    adopted: &Adopted,
+) -> Result<Option<Vec<Standing>>, RecoverError> {
+    let socket = arrival.socket().clone();
+    let mut standings = Vec::new();
+    let rooms: Vec<ConversationId> = adopted.record.rooms.keys().copied().collect();
+    let places = conversations::places(&node.database, socket.user(), &rooms).await?;
+    for place in places {
+        let conversation = place.conversation;
+        let floor = adopted.record.rooms.get(&conversation).copied();
+        let floor = floor.unwrap_or_default();
+        // Added again since: it was put out in between, and did not join again.
+        let is_in = place.joined_seq.is_some_and(|seq| seq <= floor);
+        let joined_at = if is_in {
+            arrival.enter(conversation);
+            match join(node, &socket, conversation, place.last_seq).await? {
+                Joining::Joined(seq) => Some(seq),
+                Joining::NoMember => None,
+                Joining::Unsettled => return Ok(None),
+            }
+        } else {
+            None
+        };
+        standings.push(Standing {
+            conversation,
+            floor,
+            place,
+            joined_at,
+        });
+    }
+    Ok(Some(standings))
+}
+
+/// What became of joining a room again.
+enum Joining {
+    /// Events after this change are held back for the socket.
+    Joined(Seq),
+    /// The user is no longer a member.
+    NoMember,
+    /// Memberships change faster than they are read.
+    Unsettled,
+}
+
+/// Joins a room again.
 async fn join(
     node: &Node,
     socket: &SocketRef,
     conversation: ConversationId,
     mut as_of: Seq,
-) -> Result<Option<Seq>, RecoverError> {
+) -> Result<Joining, RecoverError> {
     for _ in 0..JOIN_ATTEMPTS {
         match node.hub.join(socket.clone(), conversation, as_of).await? {
-            JoinOutcome::Joined(seq) => return Ok(Some(seq)),
+            JoinOutcome::Joined(seq) => return Ok(Joining::Joined(seq)),
+            JoinOutcome::AlreadyIn => return Ok(Joining::Unsettled),
             JoinOutcome::Recheck => {}
         }
         let membership =
             conversations::membership(&node.database, conversation, socket.user()).await?;
         match membership {
             Some((_, seq)) => as_of = seq,
-            None => return Ok(None),
+            None => return Ok(Joining::NoMember),
         }
     }
-    Ok(None)
+    Ok(Joining::Unsettled)
 }
 
 /// A room's events after `shown`, without a hole, up to `target` at least: from its history, and where that has none of an event,
@@ -243,16 +289,19 @@ async fn notices(
             continue;
         }
         match notice {
-            UserNotice::Joined { conversation, .. } => {
-                let shown = missed.iter().any(|(_, missed)| {
-                    matches!(missed, Missed::Joined(view) if view.id == *conversation)
+            UserNotice::Joined { conversation, seq } => {
+                // Unless the last word about it is that very one already.
+                let last = missed.iter().rev().find_map(|(_, missed)| match missed {
+                    Missed::Joined(_, view) if view.id == *conversation => Some(true),
+                    Missed::Removed(removed, _) if removed == conversation => Some(false),
+                    Missed::Joined(..) | Missed::Removed(..) | Missed::Event(..) => None,
                 });
-                if shown {
+                if last == Some(true) {
                     continue;
                 }
                 let view = conversations::view(&node.database, *conversation, user).await?;
                 if let Some(view) = view {
-                    missed.push((*position, Missed::Joined(Box::new(view))));
+                    missed.push((*position, Missed::Joined(*seq, Box::new(view))));
                 }
             }
             UserNotice::Removed { conversation, .. } => {
@@ -273,16 +322,7 @@ async fn notices(
 impl CatchUp {
     /// What the socket's client is sent: what it missed, then what was held back meanwhile.
     pub(super) fn frames(mut self, socket: &SocketRef, held: Vec<Held>) -> Vec<Bytes> {
-        let mut frames = Vec::with_capacity(self.steps.len() + held.len());
-        for Step { missed, offset } in self.steps {
-            let offset = Some(offset.as_str());
-            frames.push(match &missed {
-                Missed::Event(conversation, event) | Missed::Removed(conversation, event) => {
-                    show(socket, *conversation, event, offset)
-                }
-                Missed::Joined(view) => socket.dialect().joined(socket.namespace(), view, offset),
-            });
-        }
+        let mut frames = std::mem::take(&mut self.frames);
         for one in held {
             if !self.replay.wants(&one) {
                 continue;
@@ -300,6 +340,16 @@ impl CatchUp {
             });
         }
         frames
+    }
+}
+
+fn show_step(socket: &SocketRef, Step { missed, offset }: &Step) -> Bytes {
+    let offset = Some(offset.as_str());
+    match missed {
+        Missed::Event(conversation, event) | Missed::Removed(conversation, event) => {
+            show(socket, *conversation, event, offset)
+        }
+        Missed::Joined(_, view) => socket.dialect().joined(socket.namespace(), view, offset),
     }
 }
 

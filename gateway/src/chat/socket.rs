@@ -106,6 +106,7 @@ impl UserSocket {
             Some(catch_up) => catch_up.frames(socket, held),
             None => held_frames(socket, held),
         });
+        self.kept.begin();
     }
 
     /// The client left by itself: it will not come back for what it misses.
@@ -231,14 +232,18 @@ impl UserSocket {
                 .join(self.socket.clone(), conversation, as_of)
                 .await
             {
+                // It was noted then. What it was told since may still be on its way: its floor stays where it was.
+                Ok(JoinOutcome::AlreadyIn) => return Ok(()),
                 Ok(JoinOutcome::Joined(seq)) => {
                     // Before the client knows: what it is told has to hold wherever it comes back.
                     let noted = self.node.recovery.joined(&self.kept, conversation, seq);
-                    return noted.await.map_err(|error| {
-                        tracing::warn!(%error, "a joined room was not noted");
-                        let message = "the room could not be joined; retry later";
-                        Rejection::new(ErrorCode::Overloaded, message).into()
-                    });
+                    let Err(error) = noted.await else {
+                        return Ok(());
+                    };
+                    tracing::warn!(%error, "a joined room was not noted");
+                    self.node.hub.leave(self.socket.key(), conversation).await;
+                    self.kept.exit(conversation);
+                    break;
                 }
                 Ok(JoinOutcome::Recheck) => {}
                 Err(_) => break,

@@ -61,6 +61,8 @@ pub(super) enum HubInput {
         events: Vec<Event>,
         /// Up to where they are complete.
         up_to: Seq,
+        /// The last announcement that Redis has.
+        kept: Option<(Position, Seq)>,
         /// Whether nothing more follows.
         complete: bool,
     },
@@ -86,6 +88,8 @@ pub(super) enum HubInput {
         user: UserId,
         /// Where that was announced, if it was.
         position: Option<Position>,
+        /// The change that made it so.
+        seq: Seq,
         /// The conversation; none if there is nothing to show.
         view: Option<Box<ConversationView>>,
     },
@@ -119,8 +123,10 @@ pub(super) enum HubInput {
 /// What somebody waits for.
 #[derive(Debug)]
 pub(super) struct Awaited {
-    /// Everything announced up to here has arrived, and its notices are shown.
+    /// Everything announced up to here has arrived, and its notices
     pub(super) position: Position,
+    /// for this user are shown.
+    pub(super) user: UserId,
     /// These rooms have been shown up to these changes.
     pub(super) rooms: Vec<(ConversationId, Seq)>,
     /// Who waits.
@@ -222,10 +228,11 @@ impl Actor {
                 conversation,
                 events,
                 up_to,
+                kept,
                 complete,
             } => {
                 self.with_room(conversation, |room, stage| {
-                    room.repaired(events, up_to, complete, stage)
+                    room.repaired(events, up_to, kept, complete, stage)
                 });
             }
             HubInput::Checked { conversation, seq } => {
@@ -239,15 +246,16 @@ impl Actor {
             HubInput::Joined {
                 user,
                 position,
+                seq,
                 view,
-            } => self.joined(user, position, view.as_deref()),
+            } => self.joined(user, position, seq, view.as_deref()),
             HubInput::Removed {
                 user,
                 position,
                 conversation,
                 event,
             } => self.removed(user, position, conversation, event),
-            HubInput::Arrived(position) => self.order.advance(position),
+            HubInput::Arrived(position) => self.arrived(position),
             HubInput::Doubt(number) => self.order.doubt(number),
             HubInput::Certain(number) => self.order.settle_doubt(number),
             HubInput::Diverged(conversation) => self.with_room(conversation, |room, stage| {
@@ -318,7 +326,7 @@ impl Actor {
             }
         };
         if slot.room.is_open() {
-            answer(slot.room.join(socket, as_of), done);
+            answer(slot.room.join(socket, as_of, &mut self.order), done);
             slot.room.touch(Instant::now());
         } else {
             slot.waiting.push((socket, as_of, done));
@@ -338,7 +346,7 @@ impl Actor {
         if !was_open {
             for (socket, as_of, done) in slot.waiting.drain(..) {
                 if !done.is_closed() {
-                    answer(slot.room.join(socket, as_of), done);
+                    answer(slot.room.join(socket, as_of, &mut self.order), done);
                 }
             }
             slot.room.touch(Instant::now());
@@ -365,9 +373,18 @@ impl Actor {
         }
     }
 
+    fn arrived(&mut self, position: Position) {
+        self.order.advance(position);
+        for room in self.order.excepted_rooms() {
+            if let Some(slot) = self.rooms.get_mut(&room) {
+                slot.room.place(&mut self.order);
+            }
+        }
+    }
+
     fn noticed(&mut self, user: UserId, position: Position, notice: UserNotice) {
         if self.users.is_connected(user) {
-            self.order.await_notice(position);
+            self.order.await_notice(position, user);
             self.request(HubRequest::Notice(user, position, notice));
         } else {
             self.order.advance(position);
@@ -378,6 +395,7 @@ impl Actor {
         &mut self,
         user: UserId,
         position: Option<Position>,
+        seq: Seq,
         view: Option<&ConversationView>,
     ) {
         self.settle(position);
@@ -387,7 +405,7 @@ impl Actor {
             .show_unless_outdated(user, view.id, view.last_seq, |socket| {
                 let (dialect, namespace) = (socket.dialect(), socket.namespace());
                 let frames = dialect.joined(namespace, view, stamp.as_deref());
-                socket.push_notice(view.id, view.last_seq, frames);
+                socket.push_notice(view.id, seq, frames);
             });
     }
 
@@ -440,7 +458,8 @@ impl Actor {
         };
         let ready = self.awaited.extract_if(.., |awaited| {
             awaited.done.is_closed()
-                || order.has_shown(awaited.position) && awaited.rooms.iter().all(is_shown)
+                || order.has_shown(awaited.position, awaited.user)
+                    && awaited.rooms.iter().all(is_shown)
         });
         for awaited in ready {
             // Whoever waited may have given up.

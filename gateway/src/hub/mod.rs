@@ -136,18 +136,21 @@ impl Hub {
         self.send(HubInput::Opened { conversation, seq }).await;
     }
 
-    /// What a room had missed, up to and including `up_to`; unless `complete`, more follows.
+    /// What a room had missed, up to and including `up_to`; unless `complete`, more follows. `kept` is the last announcement that
+    /// Redis has.
     pub async fn repaired(
         &self,
         conversation: ConversationId,
         events: Vec<Event>,
         up_to: Seq,
+        kept: Option<(Position, Seq)>,
         complete: bool,
     ) {
         let input = HubInput::Repaired {
             conversation,
             events,
             up_to,
+            kept,
             complete,
         };
         self.send(input).await;
@@ -158,17 +161,19 @@ impl Hub {
         self.send(HubInput::Checked { conversation, seq }).await;
     }
 
-    /// A user became a member of this conversation; none: there is nothing to show (any more). `position` is where that was
-    /// announced, if it was.
+    /// A user became a member of this conversation by the change `seq`; none: there is nothing to show (any more). `position` is
+    /// where that was announced, if it was.
     pub async fn joined(
         &self,
         user: UserId,
         position: Option<Position>,
+        seq: Seq,
         view: Option<ConversationView>,
     ) {
         self.send(HubInput::Joined {
             user,
             position,
+            seq,
             view: view.map(Box::new),
         })
         .await;
@@ -202,6 +207,13 @@ impl Hub {
         self.send(HubInput::Doubt(number)).await;
     }
 
+    /// Something is about to be missed: as [`doubt`](Self::doubt), but nothing that is compared from now on settles it. A
+    /// `doubt` has to follow when nothing is missed any more.
+    pub async fn suspect(&self) {
+        let number = self.doubts.load(Ordering::SeqCst) + 1;
+        self.send(HubInput::Doubt(number)).await;
+    }
+
     /// The last doubt. To be asked before everything is compared.
     pub fn last_doubt(&self) -> u64 {
         self.doubts.load(Ordering::SeqCst)
@@ -217,15 +229,17 @@ impl Hub {
         self.send(HubInput::Diverged(conversation)).await;
     }
 
-    /// Waits until everything announced up to `position` is shown, and these rooms are shown up to these changes.
+    /// Waits until everything announced up to `position` is shown that concerns this user, and these rooms are shown up to these changes.
     pub async fn shown(
         &self,
         position: Position,
+        user: UserId,
         rooms: Vec<(ConversationId, Seq)>,
     ) -> Result<(), HubClosed> {
         let (done, shown) = oneshot::channel();
         let awaited = Awaited {
             position,
+            user,
             rooms,
             done,
         };

@@ -44,6 +44,11 @@ impl Offset {
         }
     }
 
+    /// Whether a client can go on from here.
+    pub fn is_certain(&self) -> bool {
+        !self.doubtful && self.rooms.len() + self.notices.len() <= MAX_EXCEPTIONS
+    }
+
     /// Up to where this room had been shown, if the position does not tell.
     pub fn exception(&self, conversation: ConversationId) -> Option<Seq> {
         self.rooms
@@ -56,7 +61,7 @@ impl Offset {
 impl fmt::Display for Offset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.position.fmt(f)?;
-        if self.doubtful || self.rooms.len() + self.notices.len() > MAX_EXCEPTIONS {
+        if !self.is_certain() {
             return f.write_char('?');
         }
         for (room, seq) in &self.rooms {

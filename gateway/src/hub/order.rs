@@ -2,12 +2,12 @@
 //!
 //! Owns the offsets that frames carry. Every room and every notice passes through here in the order in which it is shown.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use confab_shared::id::{ConversationId, Seq};
+use confab_shared::id::{ConversationId, Seq, UserId};
 use confab_shared::model::position::Position;
 
-use super::offset::Offset;
+use super::offset::{MAX_EXCEPTIONS, Offset};
 
 /// The node's place.
 #[derive(Debug, Default)]
@@ -15,7 +15,7 @@ pub struct Order {
     position: Position,
     doubt: Option<u64>,
     rooms: BTreeMap<ConversationId, Seq>,
-    notices: BTreeSet<Position>,
+    notices: BTreeMap<Position, UserId>,
     /// Whether anybody will ever ask: without recovery, frames carry no offsets.
     enabled: bool,
 }
@@ -43,9 +43,9 @@ impl Order {
     }
 
     /// A notice has arrived and is shown later.
-    pub fn await_notice(&mut self, position: Position) {
+    pub fn await_notice(&mut self, position: Position, user: UserId) {
         self.advance(position);
-        self.notices.insert(position);
+        self.notices.insert(position, user);
     }
 
     /// A notice was shown, or need not be.
@@ -65,10 +65,20 @@ impl Order {
         }
     }
 
-    /// Whether everything announced up to here has arrived, and no notice of it is still to be shown.
-    pub fn has_shown(&self, position: Position) -> bool {
-        let pending = self.notices.first();
-        self.position >= position && pending.is_none_or(|first| *first > position)
+    /// Up to where everything that was announced has arrived.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// The rooms that stand where the position does not tell.
+    pub fn excepted_rooms(&self) -> Vec<ConversationId> {
+        self.rooms.keys().copied().collect()
+    }
+
+    /// Whether everything announced up to here has arrived, and no notice of it is still to be shown to this user.
+    pub fn has_shown(&self, position: Position, user: UserId) -> bool {
+        let mut pending = self.notices.range(..=position);
+        self.position >= position && !pending.any(|(_, waiting)| *waiting == user)
     }
 
     /// The present place.
@@ -77,15 +87,23 @@ impl Order {
             position: self.position,
             doubtful: self.doubt.is_some(),
             rooms: self.rooms.iter().map(|(room, seq)| (*room, *seq)).collect(),
-            notices: self.notices.iter().copied().collect(),
+            notices: self.notices.keys().copied().collect(),
         }
     }
 
     /// What a frame shown now carries; nothing where recovery is off.
     pub fn stamp(&self) -> Option<Box<str>> {
         self.enabled.then(|| {
-            let regular = self.doubt.is_none() && self.rooms.is_empty() && self.notices.is_empty();
-            if regular {
+            let exceptions = self.rooms.len() + self.notices.len();
+            if self.doubt.is_some() || exceptions > MAX_EXCEPTIONS {
+                // Whatever they are: nobody can go on from here.
+                Offset {
+                    doubtful: true,
+                    ..Offset::at(self.position)
+                }
+                .to_string()
+                .into()
+            } else if exceptions == 0 {
                 self.position.to_string().into()
             } else {
                 self.offset().to_string().into()
@@ -110,7 +128,7 @@ mod tests {
         order.advance(at(3));
         assert_eq!(order.stamp().as_deref(), Some("5-0"));
         order.except_room(room, Some(Seq(7)));
-        order.await_notice(at(6));
+        order.await_notice(at(6), UserId::generate());
         let offset: Offset = order.stamp().unwrap().parse().unwrap();
         assert_eq!(offset.position, at(6));
         assert_eq!(offset.exception(room), Some(Seq(7)));

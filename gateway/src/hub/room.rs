@@ -32,6 +32,8 @@ pub enum Wish {
 pub enum JoinOutcome {
     /// Live events after this one flow to the socket from here on.
     Joined(Seq),
+    /// They did already.
+    AlreadyIn,
     /// Memberships changed since the caller looked: look again.
     Recheck,
 }
@@ -80,6 +82,8 @@ pub struct Room {
     membership_seq: Seq,
     /// The last change whose announcement has arrived.
     announced: Seq,
+    /// The last announcement that Redis keeps, as it was found when a gap was repaired: it may never arrive.
+    kept: Option<(Position, Seq)>,
     /// Whether what was shown differs from what was announced: a gap is open, or its repair went ahead of the announcements.
     diverged: bool,
     groups: Vec<Group>,
@@ -99,6 +103,7 @@ impl Room {
             baseline: Seq(0),
             membership_seq: Seq(0),
             announced: Seq(0),
+            kept: None,
             diverged: false,
             groups: Vec::new(),
             held: BTreeMap::new(),
@@ -154,7 +159,7 @@ impl Room {
     }
 
     /// A socket joins, whose membership its caller read when the conversation stood at `as_of`.
-    pub fn join(&mut self, socket: SocketRef, as_of: Seq) -> JoinOutcome {
+    pub fn join(&mut self, socket: SocketRef, as_of: Seq, order: &mut Order) -> JoinOutcome {
         if as_of < self.membership_seq {
             return JoinOutcome::Recheck;
         }
@@ -175,13 +180,15 @@ impl Room {
                 self.groups.push_mut(group)
             }
         };
-        if !group
+        if group
             .sockets
             .iter()
             .any(|other| other.key() == socket.key())
         {
-            group.sockets.push(socket);
+            return JoinOutcome::AlreadyIn;
         }
+        group.sockets.push(socket);
+        self.place(order);
         JoinOutcome::Joined(self.seq)
     }
 
@@ -228,11 +235,13 @@ impl Room {
         wish
     }
 
-    /// The changes after what was shown, up to and including `up_to`, were read; unless `complete`, more of them follow.
+    /// The changes after what was shown, up to and including `up_to`, were read; unless `complete`, more of them follow. `kept` is the
+    /// last announcement that Redis has.
     pub fn repaired(
         &mut self,
         events: Vec<Event>,
         up_to: Seq,
+        kept: Option<(Position, Seq)>,
         complete: bool,
         stage: &mut Stage<'_>,
     ) -> Option<Wish> {
@@ -240,6 +249,7 @@ impl Room {
             // Read for a room of this name that was let go meanwhile.
             return None;
         }
+        self.kept = kept.or(self.kept);
         let shown = self.seq;
         let fresh: Vec<Placed> = events
             .into_iter()
@@ -272,7 +282,13 @@ impl Room {
     }
 
     /// Tells the node's order whether the announcements say where this room stands.
-    fn place(&mut self, order: &mut Order) {
+    pub fn place(&mut self, order: &mut Order) {
+        if let Some((position, seq)) = self.kept
+            && position <= order.position()
+        {
+            self.announced = self.announced.max(seq);
+            self.kept = None;
+        }
         if self.phase == Phase::Live && self.announced == self.seq {
             self.diverged = false;
         }

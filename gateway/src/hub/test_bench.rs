@@ -52,7 +52,7 @@ impl Bench {
     }
 
     pub(crate) fn join(&mut self, room: ConversationId, socket: SocketRef, as_of: Seq) {
-        self.with(room, |room, _| room.join(socket, as_of));
+        self.with(room, |room, stage| room.join(socket, as_of, stage.order));
     }
 
     pub(crate) fn published(
@@ -71,7 +71,7 @@ impl Bench {
         up_to: Seq,
     ) -> Option<Wish> {
         self.with(room, |room, stage| {
-            room.repaired(events, up_to, true, stage)
+            room.repaired(events, up_to, None, true, stage)
         })
     }
 

@@ -97,6 +97,7 @@ impl Users {
             .get(&user)
             .into_iter()
             .flat_map(|entry| &entry.sockets)
+            .filter(|socket| socket.queue().closing().is_none())
             .map(|socket| Arc::as_ptr(socket.queue()))
             .filter(|queue| *queue != Arc::as_ptr(apart_from))
             .collect();

@@ -11,6 +11,7 @@ use fred::interfaces::{KeysInterface, StreamsInterface};
 use fred::types::Value;
 use serde::de::DeserializeOwned;
 
+use crate::backplane::memory_name;
 use crate::hub::offset::Offset;
 
 /// How many entries before the client's place are looked at: the last one with a place in the room's order is wanted.
@@ -73,13 +74,11 @@ pub(super) async fn read(
             .xrange(&history, format!("({place}"), cut.to_string(), Some(most))
             .await?;
     }
+    let answers: Vec<Value> = pipeline.all().await?;
     // Last: if Redis lost its memory at any time before, its name is younger than the client's place.
-    let () = pipeline.get(Keyspace::epoch()).await?;
-    let mut answers: Vec<Value> = pipeline.all().await?;
-    let epoch: Option<String> = answers.pop().unwrap_or(Value::Null).convert()?;
+    let epoch = memory_name(redis).await?;
     let named: Option<u64> = epoch
-        .as_deref()
-        .and_then(|epoch| epoch.split_once(':'))
+        .split_once(':')
         .and_then(|(micros, _)| micros.parse().ok());
     if named.is_none_or(|named| named >= since.position.micros) {
         return Ok(None);

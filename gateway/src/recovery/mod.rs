@@ -10,8 +10,8 @@ mod record;
 pub mod replay;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -75,6 +75,8 @@ pub struct Kept {
 #[derive(Debug)]
 struct Progress {
     seen: Offset,
+    /// When the client was told that it is connected, and what it had missed. Pings from before prove nothing of that.
+    begun: Option<Instant>,
     /// The answered ping that was looked at last.
     answered: Option<Instant>,
     refreshed: Instant,
@@ -95,6 +97,7 @@ impl Kept {
             rooms: Mutex::new(rooms),
             progress: Mutex::new(Progress {
                 seen,
+                begun: None,
                 answered: None,
                 refreshed: Instant::now(),
             }),
@@ -117,6 +120,16 @@ impl Kept {
         self.rooms.lock().contains_key(&conversation)
     }
 
+    /// It has not joined a room after all.
+    pub fn exit(&self, conversation: ConversationId) {
+        self.rooms.lock().remove(&conversation);
+    }
+
+    /// Its client was told that it is connected, and what it had missed.
+    pub fn begin(&self) {
+        self.progress.lock().begun = Some(Instant::now());
+    }
+
     /// It is about to join a room.
     pub fn enter(&self, conversation: ConversationId, as_of: Seq) {
         self.rooms.lock().entry(conversation).or_insert(as_of);
@@ -130,13 +143,15 @@ impl Kept {
     fn seen_since(&self, notes: &VecDeque<(Instant, Offset)>) -> Option<Offset> {
         let answered = self.socket.queue().received_until()?;
         let mut progress = self.progress.lock();
-        if progress.answered == Some(answered) {
+        if progress.answered == Some(answered)
+            || progress.begun.is_none_or(|begun| answered < begun)
+        {
             return None;
         }
         progress.answered = Some(answered);
         let until = notes.partition_point(|(noted, _)| *noted <= answered);
         let (_, offset) = notes.get(until.checked_sub(1)?)?;
-        if offset.doubtful || offset.position < progress.seen.position {
+        if !offset.is_certain() || offset.position < progress.seen.position {
             return None;
         }
         progress.seen = offset.clone();
@@ -168,8 +183,10 @@ struct Shared {
     adopt: Script,
     tick: Script,
     kept: Mutex<HashMap<String, Arc<Kept>>>,
+    /// Sockets that are on their way in, and whether somebody else has taken them over meanwhile.
+    claims: Mutex<HashMap<String, Arc<AtomicBool>>>,
     /// Who waits for another node to have fenced a socket off.
-    fencing: Mutex<HashMap<String, oneshot::Sender<()>>>,
+    fencing: Mutex<HashMap<Uuid, oneshot::Sender<()>>>,
 }
 
 /// What recovery is made of.
@@ -191,13 +208,39 @@ pub struct Parts {
 }
 
 /// A socket's record that was handed over to this node.
-#[derive(Debug)]
 pub struct Adopted {
     /// The record as it was.
     pub record: Record,
     /// Up to where the client has seen everything.
     pub since: Offset,
+    claim: Claim,
 }
+
+/// A socket on its way in. If its client comes back elsewhere meanwhile, this one has lost it.
+struct Claim {
+    pid: String,
+    is_lost: Arc<AtomicBool>,
+    shared: Weak<Shared>,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.upgrade() {
+            let mut claims = shared.claims.lock();
+            if claims
+                .get(&self.pid)
+                .is_some_and(|present| Arc::ptr_eq(present, &self.is_lost))
+            {
+                claims.remove(&self.pid);
+            }
+        }
+    }
+}
+
+/// Somebody else has taken the socket over.
+#[derive(Debug, thiserror::Error)]
+#[error("the client has come back elsewhere")]
+pub struct ClaimLost;
 
 impl Recovery {
     /// Starts the tasks that keep records and listen to other gateways.
@@ -213,6 +256,7 @@ impl Recovery {
                 adopt: scripts::session_adopt(),
                 tick: scripts::tick(),
                 kept: Mutex::default(),
+                claims: Mutex::default(),
                 fencing: Mutex::default(),
             }),
         };
@@ -271,15 +315,21 @@ impl Recovery {
         Ok((kept, Some(pid)))
     }
 
-    /// Keeps a socket whose record was adopted: with the rooms it is still in.
-    pub fn keep_adopted(
+    /// Keeps a socket whose record was adopted: with the rooms it is still in. The others leave the record.
+    pub async fn keep_adopted(
         &self,
         pid: &str,
         adopted: &Adopted,
         socket: &SocketRef,
         rooms: BTreeMap<ConversationId, Seq>,
-    ) -> Arc<Kept> {
+    ) -> Result<Arc<Kept>, ClaimLost> {
         let record = &adopted.record;
+        let left: Vec<String> = record
+            .rooms
+            .keys()
+            .filter(|room| !rooms.contains_key(room))
+            .map(|room| Record::room_field(*room))
+            .collect();
         let kept = Kept::new(
             pid.to_owned(),
             &record.sid,
@@ -287,8 +337,22 @@ impl Recovery {
             record.seen.clone(),
             rooms,
         );
-        self.shared.kept.lock().insert(pid.to_owned(), kept.clone());
-        kept
+        {
+            let mut all = self.shared.kept.lock();
+            // Under the same lock as whoever takes it over looks for it.
+            if adopted.claim.is_lost.load(Ordering::SeqCst) {
+                return Err(ClaimLost);
+            }
+            all.insert(pid.to_owned(), kept.clone());
+        }
+        if !left.is_empty() {
+            let key = Keyspace::session(pid);
+            if let Err(error) = self.shared.redis.hdel::<i64, _, _>(key, left).await {
+                // Their membership is looked at again whenever the socket is recovered.
+                tracing::debug!(%error, "rooms that a socket is out of are still in its record");
+            }
+        }
+        Ok(kept)
     }
 
     /// A socket has joined a room, which stood at `seq` then. To be waited for before the client is told: what it was told has to
@@ -389,6 +453,7 @@ impl Recovery {
             Some(Ok(offset)) => Some(offset),
             None => None,
         };
+        let claim = self.claim(pid);
         let arguments = vec![
             user.to_string(),
             namespace.as_str().to_owned(),
@@ -411,7 +476,29 @@ impl Recovery {
             Some(offset) if offset.position >= record.seen.position => offset,
             Some(_) | None => record.seen.clone(),
         };
-        Ok((!since.doubtful).then_some(Adopted { record, since }))
+        Ok(since.is_certain().then_some(Adopted {
+            record,
+            since,
+            claim,
+        }))
+    }
+
+    /// From here on, whoever else wants the socket finds that it is being taken over; whoever wanted it before has lost it.
+    fn claim(&self, pid: &str) -> Claim {
+        let is_lost = Arc::new(AtomicBool::new(false));
+        let former = self
+            .shared
+            .claims
+            .lock()
+            .insert(pid.to_owned(), is_lost.clone());
+        if let Some(former) = former {
+            former.store(true, Ordering::SeqCst);
+        }
+        Claim {
+            pid: pid.to_owned(),
+            is_lost,
+            shared: Arc::downgrade(&self.shared),
+        }
     }
 
     /// What was announced since, in these rooms and for this user. To be asked after the rooms were joined.
@@ -434,9 +521,10 @@ impl Recovery {
     pub async fn shown(
         &self,
         cut: Position,
+        user: UserId,
         rooms: Vec<(ConversationId, Seq)>,
     ) -> Result<bool, RecoveryError> {
-        let shown = self.shared.hub.shown(cut, rooms);
+        let shown = self.shared.hub.shown(cut, user, rooms);
         match tokio::time::timeout(SHOWN_PATIENCE, shown).await {
             Ok(shown) => shown.map(|()| true).map_err(RecoveryError::from),
             Err(_) => Ok(false),
@@ -450,11 +538,16 @@ impl Recovery {
             self.supersede(pid);
             return Ok(());
         }
-        let (done, fenced) = oneshot::channel();
-        self.shared.fencing.lock().insert(pid.to_owned(), done);
+        let (ticket, (done, fenced)) = (Uuid::new_v4(), oneshot::channel());
+        self.shared.fencing.lock().insert(ticket, done);
+        let _asking = Asking {
+            shared: self.shared.clone(),
+            ticket,
+        };
         let message = GatewayMessage::Fence {
             pid: pid.to_owned(),
             node: self.shared.node,
+            ticket,
         };
         let heard = self.shared.backplane.say(node, &message).await;
         // A node that is gone does not hear it; one that does not answer in time is stuck, and so are its connections.
@@ -462,8 +555,16 @@ impl Recovery {
         {
             tracing::warn!(%node, "a socket's former node does not end it");
         }
-        self.shared.fencing.lock().remove(pid);
         heard.map(|_| ()).map_err(RecoveryError::from)
+    }
+
+    /// Ends what this node has of a socket whose client is elsewhere.
+    fn supersede_here(&self, pid: &str) {
+        // First: a socket on its way in looks at its claim under the lock by which it enters what is looked for here.
+        if let Some(claim) = self.shared.claims.lock().get(pid) {
+            claim.store(true, Ordering::SeqCst);
+        }
+        self.supersede(pid);
     }
 
     fn supersede(&self, pid: &str) {
@@ -475,22 +576,34 @@ impl Recovery {
     }
 }
 
+/// A question to another node; it is forgotten with this.
+struct Asking {
+    shared: Arc<Shared>,
+    ticket: Uuid,
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.shared.fencing.lock().remove(&self.ticket);
+    }
+}
+
 /// Does what other gateways ask for.
 async fn listen(recovery: Recovery, mut messages: mpsc::UnboundedReceiver<GatewayMessage>) {
     while let Some(message) = messages.recv().await {
         match message {
-            GatewayMessage::Fence { pid, node } => {
-                recovery.supersede(&pid);
+            GatewayMessage::Fence { pid, node, ticket } => {
+                recovery.supersede_here(&pid);
                 let recovery = recovery.clone();
                 tokio::spawn(async move {
-                    let fenced = GatewayMessage::Fenced { pid };
+                    let fenced = GatewayMessage::Fenced { ticket };
                     if let Err(error) = recovery.shared.backplane.say(node, &fenced).await {
                         tracing::debug!(%error, "a fence not confirmed");
                     }
                 });
             }
-            GatewayMessage::Fenced { pid } => {
-                if let Some(done) = recovery.shared.fencing.lock().remove(&pid) {
+            GatewayMessage::Fenced { ticket } => {
+                if let Some(done) = recovery.shared.fencing.lock().remove(&ticket) {
                     // Whoever waited may have given up.
                     let _ = done.send(());
                 }

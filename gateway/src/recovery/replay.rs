@@ -34,7 +34,11 @@ pub fn shown_until(
     let (before, after) =
         history.split_at(history.partition_point(|(position, _)| *position <= since.position));
     let sequenced = |(_, event): &(Position, Event)| event.seq.map(|seq| (seq, announces(event)));
-    let last = before.iter().rev().find_map(sequenced);
+    // The highest, not the last: an announcement that is late, and repeated, may come behind a later change's.
+    let last = before
+        .iter()
+        .filter_map(sequenced)
+        .max_by_key(|(seq, _)| *seq);
     let next = after.iter().find_map(sequenced);
     let seq = match (last, next) {
         (Some((seq, _)), _) => seq,
@@ -139,8 +143,8 @@ fn announces(event: &Event) -> bool {
 pub enum Missed {
     /// An event of a room.
     Event(ConversationId, Event),
-    /// The user became a member of a conversation.
-    Joined(Box<ConversationView>),
+    /// The user became a member of a conversation, by this change.
+    Joined(Seq, Box<ConversationView>),
     /// The user was removed from a conversation that this socket had not joined.
     Removed(ConversationId, Event),
 }
@@ -169,7 +173,8 @@ pub struct Replay {
     rooms: HashMap<ConversationId, Track>,
     differing: BTreeMap<ConversationId, Seq>,
     notices: BTreeSet<Position>,
-    joined: HashMap<ConversationId, Seq>,
+    /// The last change of the user's membership that was told, by conversation.
+    told: HashMap<ConversationId, Seq>,
 }
 
 /// How far a room has been shown.
@@ -185,7 +190,7 @@ impl Track {
     /// Whether the announcements up to a position tell how far it was shown.
     fn is_told(&self, position: Position) -> bool {
         let until = self.announced.partition_point(|(at, _)| *at <= position);
-        let last = self.announced[..until].last().map(|(_, seq)| *seq);
+        let last = self.announced[..until].iter().map(|(_, seq)| *seq).max();
         last.or(self.base) == Some(self.shown)
     }
 }
@@ -214,7 +219,7 @@ impl Replay {
             rooms: HashMap::new(),
             differing: BTreeMap::new(),
             notices: since.notices.iter().copied().collect(),
-            joined: HashMap::new(),
+            told: HashMap::new(),
         };
         replay
             .notices
@@ -259,12 +264,14 @@ impl Replay {
                     }
                     self.place(*conversation);
                 }
-                Missed::Joined(view) => {
+                Missed::Joined(seq, view) => {
                     self.notices.remove(&at);
-                    self.joined.insert(view.id, view.last_seq);
+                    self.told.insert(view.id, *seq);
                 }
-                Missed::Removed(..) => {
+                Missed::Removed(conversation, event) => {
                     self.notices.remove(&at);
+                    self.told
+                        .insert(*conversation, event.seq.unwrap_or_default());
                 }
             }
             let offset = Offset {
@@ -299,11 +306,10 @@ impl Replay {
 
     /// The offset of something that was held back meanwhile, as it is to be sent after the replay.
     pub fn amend(&self, offset: Box<str>) -> Box<str> {
-        if self.differing.is_empty() {
-            return offset;
-        }
         match offset.parse::<Offset>() {
+            Ok(amended) if amended.position >= self.cut && self.differing.is_empty() => offset,
             Ok(mut amended) => {
+                amended.position = amended.position.max(self.cut);
                 for (room, shown) in &self.differing {
                     if amended.exception(*room).is_none() {
                         amended.rooms.push((*room, *shown));
@@ -321,17 +327,16 @@ impl Replay {
             Held::Frames(_) => true,
             Held::Notice {
                 conversation, seq, ..
-            } => self
-                .joined
-                .get(conversation)
-                .is_none_or(|shown| seq > shown),
+            } => self.told.get(conversation).is_none_or(|told| seq > told),
             Held::Event {
                 conversation,
                 event,
                 offset,
             } => {
                 let Some(track) = self.rooms.get_mut(conversation) else {
-                    return true;
+                    // Only its own removal from a room that it had not joined.
+                    let told = self.told.get(conversation);
+                    return told.is_none_or(|told| event.seq.is_none_or(|seq| seq > *told));
                 };
                 match event.seq {
                     Some(seq) if seq <= track.shown => false,

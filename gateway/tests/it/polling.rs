@@ -167,6 +167,12 @@ fn a_poll_that_is_repeated_gets_its_answer_again() {
     poll("a").is(200, "4one");
     poll("a").is(200, "4one");
     poll("b").is(200, "4two");
+    // While the connection lives that carried it, it is another one of the same name: some clients count seconds.
+    session.post("4again").is(200, "ok");
+    let mut carried = echo.get(&format!("{}&t=c", session.target), "");
+    carried.answer().is(200, "4again");
+    session.post("4and again").is(200, "ok");
+    poll("c").is(200, "4and again");
     session.post("4three").is(200, "ok");
     poll("a").is(200, "4three");
     // Polls without a name are all different.

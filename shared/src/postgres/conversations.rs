@@ -233,8 +233,8 @@ pub struct Place {
     pub last_seq: Seq,
     /// When that was.
     pub changed_at: Timestamp,
-    /// Whether the user is a member at present.
-    pub is_member: bool,
+    /// The change that made the user a member; none if it is none at present.
+    pub joined_seq: Option<Seq>,
 }
 
 /// How a user stands to these conversations. Those that do not exist are left out.
@@ -244,7 +244,7 @@ pub async fn places(
     conversations: &[ConversationId],
 ) -> Result<Vec<Place>, sqlx::Error> {
     sqlx::query_as(
-        "SELECT c.id, c.last_seq, c.changed_at, s.user_id IS NOT NULL AS is_member
+        "SELECT c.id, c.last_seq, c.changed_at, s.joined_seq
          FROM conversations c
          LEFT JOIN memberships s ON s.conversation_id = c.id AND s.user_id = $1 AND s.left_at IS NULL
          WHERE c.id = ANY($2)",

@@ -40,8 +40,9 @@ impl Keyspace {
         conversation.partition(self.partitions)
     }
 
-    /// String: what Redis's memory is called, `<microseconds when it was named>:<random>`, set when absent. Another value (or none)
-    /// means that Redis lost its memory; nothing from before it was named is complete.
+    /// String: what Redis's memory is called, `<microseconds when it was named>:<random>:<run_id>`, set when absent or when another
+    /// process has it. Another value (or none) means that Redis lost its memory, or some of it; nothing from before it was named is
+    /// complete.
     pub fn epoch() -> &'static str {
         "confab:epoch"
     }

@@ -103,11 +103,15 @@ impl Scene {
     }
 
     fn repaired(&mut self, events: Vec<Event>, up_to: i64, complete: bool) -> Option<Wish> {
-        self.with(|room, stage| room.repaired(events, Seq(up_to), complete, stage))
+        self.with(|room, stage| room.repaired(events, Seq(up_to), None, complete, stage))
     }
 
     fn checked(&mut self, seq: i64) -> Option<Wish> {
         self.with(|room, stage| room.checked(Seq(seq), stage.order))
+    }
+
+    fn join(&mut self, socket: SocketRef, as_of: Seq) -> JoinOutcome {
+        self.room.join(socket, as_of, &mut self.order)
     }
 
     fn leave(&mut self, socket: u64) {
@@ -120,7 +124,7 @@ fn events_are_shown_once_in_order() {
     let mut scene = Scene::open(4);
     let listener = socket(UserId::generate());
     assert_eq!(
-        scene.room.join(listener.clone(), Seq(4)),
+        scene.join(listener.clone(), Seq(4)),
         JoinOutcome::Joined(Seq(4))
     );
     assert_eq!(scene.receive(vec![deleted(5), deleted(6)]), None);
@@ -135,7 +139,7 @@ fn events_are_shown_once_in_order() {
 fn a_gap_holds_back_what_is_later_until_it_is_repaired() {
     let mut scene = Scene::open(4);
     let listener = socket(UserId::generate());
-    scene.room.join(listener.clone(), Seq(4));
+    scene.join(listener.clone(), Seq(4));
     assert_eq!(scene.receive(vec![deleted(7)]), Some(Wish::Repair(Seq(4))));
     assert_eq!(
         scene.receive(vec![deleted(8)]),
@@ -151,7 +155,7 @@ fn a_gap_holds_back_what_is_later_until_it_is_repaired() {
 fn a_long_gap_comes_in_pages_and_asks_once() {
     let mut scene = Scene::open(4);
     let listener = socket(UserId::generate());
-    scene.room.join(listener.clone(), Seq(4));
+    scene.join(listener.clone(), Seq(4));
     assert_eq!(scene.receive(vec![deleted(9)]), Some(Wish::Repair(Seq(4))));
     assert_eq!(scene.repaired(vec![deleted(5), deleted(6)], 6, false), None);
     assert_eq!(scene.repaired(vec![deleted(7), deleted(8)], 8, true), None);
@@ -173,7 +177,7 @@ fn what_comes_while_the_room_opens_waits_for_its_place() {
     assert_eq!(scene.opened(5), None);
     assert_eq!(scene.room.seq(), Seq(6));
     assert_eq!(
-        scene.room.join(listener.clone(), Seq(5)),
+        scene.join(listener.clone(), Seq(5)),
         JoinOutcome::Joined(Seq(6))
     );
     assert!(seen(&listener).is_empty());
@@ -198,8 +202,8 @@ fn a_removed_member_sees_its_removal_on_all_its_sockets_and_nothing_after() {
     for socket in [&joined, &apart, &stays] {
         scene.users.add(socket.clone());
     }
-    scene.room.join(joined.clone(), Seq(4));
-    scene.room.join(stays.clone(), Seq(4));
+    scene.join(joined.clone(), Seq(4));
+    scene.join(stays.clone(), Seq(4));
     let removal = event(
         6,
         Fact::MemberRemoved {
@@ -212,7 +216,7 @@ fn a_removed_member_sees_its_removal_on_all_its_sockets_and_nothing_after() {
     assert_eq!(seen(&apart), [0]);
     assert_eq!(seen(&stays), [5, 0, 7]);
     assert_eq!(
-        scene.room.join(joined, Seq(5)),
+        scene.join(joined, Seq(5)),
         JoinOutcome::Recheck,
         "its membership was read too early"
     );
@@ -222,7 +226,7 @@ fn a_removed_member_sees_its_removal_on_all_its_sockets_and_nothing_after() {
 fn a_socket_that_left_sees_nothing_and_an_empty_room_is_idle() {
     let mut scene = Scene::open(0);
     let listener = socket(UserId::generate());
-    scene.room.join(listener.clone(), Seq(0));
+    scene.join(listener.clone(), Seq(0));
     scene.room.touch(Instant::now());
     assert!(scene.room.idle_since().is_none());
     scene.leave(listener.key());
@@ -275,7 +279,7 @@ proptest! {
                 _ => if scene.room.is_open() {
                     let listener = socket(UserId::generate());
                     let from = scene.room.seq().0;
-                    prop_assert_eq!(scene.room.join(listener.clone(), Seq(committed)), JoinOutcome::Joined(Seq(from)));
+                    prop_assert_eq!(scene.join(listener.clone(), Seq(committed)), JoinOutcome::Joined(Seq(from)));
                     listeners.push((from, listener));
                 },
             }

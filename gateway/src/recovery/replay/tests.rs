@@ -186,7 +186,7 @@ impl World {
                 conversation: *room,
                 last_seq: target,
                 changed_at: Timestamp::now(),
-                is_member: true,
+                joined_seq: Some(Seq(0)),
             };
             let shown = shown_until(&since, &history, Seq(0), &place)?;
             let announced = history

@@ -3,7 +3,7 @@
 //! The slots are the bound: a request that finds its slot taken breaks the protocol. It must never know what is in a body.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -32,7 +32,7 @@ struct Slots {
     stage: Stage,
     poll: Option<Poll>,
     /// The answer to the last poll, until the client asks for the next one.
-    given: Option<(String, Bytes)>,
+    given: Option<Given>,
     post: PostSlot,
     upgrade: UpgradeSlot,
 }
@@ -42,8 +42,19 @@ struct Poll {
     since: Instant,
     /// What the client calls it: the query's `t`, another one for every request.
     name: Option<String>,
+    carrier: Carrier,
     answer: oneshot::Sender<Bytes>,
 }
+
+/// An answer that was given.
+struct Given {
+    name: String,
+    carrier: Carrier,
+    body: Bytes,
+}
+
+/// The connection that carries a request; gone when that is.
+pub(crate) type Carrier = Weak<dyn Send + Sync>;
 
 /// What is still taken in.
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
@@ -118,11 +129,23 @@ impl Mailbox {
         &self.queue
     }
 
+    /// Whether a GET of this name was answered over a connection that is still there, as far as this node knows.
+    pub(super) fn was_answered(&self, name: &str) -> bool {
+        let slots = self.slots.lock();
+        let given = slots.given.as_ref().filter(|given| given.name == name);
+        given.is_some_and(|given| given.carrier.strong_count() > 0)
+    }
+
     /// A GET came, and this is what its client calls it.
     ///
-    /// One that was answered already came again because its answer was lost on the way: proxies repeat a GET when the gateway that had
-    /// passed it on died under it. It gets the same answer; what was in that is nowhere else any more.
-    pub(super) fn poll(self: &Arc<Self>, name: Option<String>) -> Result<WaitingPoll, Refused> {
+    /// One that was answered already over a connection that has broken since came again because its answer was lost on the way: proxies
+    /// repeat a GET when the gateway that had passed it on died under it. It gets the same answer; what was in that is nowhere else any
+    /// more. While the connection lives it is a new one: there are clients that use a name twice.
+    pub(super) fn poll(
+        self: &Arc<Self>,
+        name: Option<String>,
+        carrier: Carrier,
+    ) -> Result<WaitingPoll, Refused> {
         let mut slots = self.slots.lock();
         if slots.stage == Stage::Closed {
             return Err(Refused::Closed);
@@ -131,19 +154,19 @@ impl Mailbox {
             return Err(Refused::Overlap);
         }
         let (sender, answer) = oneshot::channel();
-        let again = slots
-            .given
-            .as_ref()
-            .filter(|(given, _)| Some(given) == name.as_ref())
-            .map(|(_, body)| body.clone());
-        if let Some(body) = again {
+        let again = slots.given.as_mut().filter(|given| {
+            Some(&given.name) == name.as_ref() && given.carrier.strong_count() == 0
+        });
+        if let Some(given) = again {
+            given.carrier = carrier;
             // Whoever should receive it is the return value.
-            let _sent = sender.send(body);
+            let _sent = sender.send(given.body.clone());
         } else {
             slots.given = None;
             slots.poll = Some(Poll {
                 since: Instant::now(),
                 name,
+                carrier,
                 answer: sender,
             });
             drop(slots);
@@ -218,7 +241,12 @@ impl Mailbox {
         let Some(poll) = slots.poll.take() else {
             return false;
         };
-        slots.given = poll.name.map(|name| (name, body.clone()));
+        let (carrier, body_given) = (poll.carrier, body.clone());
+        slots.given = poll.name.map(|name| Given {
+            name,
+            carrier,
+            body: body_given,
+        });
         drop(slots);
         poll.answer.send(body).is_ok()
     }
@@ -295,6 +323,7 @@ impl Mailbox {
         let refused = {
             let mut slots = self.slots.lock();
             slots.stage = Stage::Closed;
+            slots.given = None;
             (slots.poll.take(), std::mem::take(&mut slots.upgrade))
         };
         drop(refused);
@@ -302,8 +331,9 @@ impl Mailbox {
 
     /// A request's client has gone before it was answered: that ends the session, unless a WebSocket carries it by now.
     fn abandoned(&self) {
-        let is_open = self.slots.lock().stage == Stage::Open;
-        if is_open {
+        let slots = self.slots.lock();
+        // Under the lock: the session must not move to a WebSocket in between.
+        if slots.stage == Stage::Open {
             self.queue.close(DisconnectReason::TransportClosed);
         }
     }
