@@ -34,6 +34,10 @@ const PEER_STREAMS: u32 = 100_000;
 /// end the connection for it would abort all others.
 const PEER_RESETS: usize = PEER_STREAMS as usize;
 
+/// The largest head of a peer's request: far above what peers send, which is a target of 4 KiB and a few short headers. A larger one
+/// would end the connection.
+const PEER_HEADERS: u32 = 64 * 1024;
+
 /// How a listener treats its connections.
 #[derive(Debug, Clone)]
 pub struct AcceptConfig {
@@ -219,7 +223,9 @@ fn peer_builder(config: &AcceptConfig) -> auto::Builder<TokioExecutor> {
         .initial_connection_window_size(PEER_WINDOWS.1)
         .max_concurrent_streams(PEER_STREAMS)
         .max_pending_accept_reset_streams(PEER_RESETS)
-        .max_local_error_reset_streams(PEER_RESETS)
+        // It would count for all of the connection's life, and end it in the end; peers are trusted not to make errors on purpose.
+        .max_local_error_reset_streams(None)
+        .max_header_list_size(PEER_HEADERS)
         .keep_alive_interval(config.peer_timeout / 2)
         .keep_alive_timeout(config.peer_timeout / 2);
     builder

@@ -7,32 +7,60 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use confab_gateway_protocol::json::{Args, Json};
-use http::{HeaderMap, Uri};
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+use http::{HeaderValue, Uri};
 
 use crate::hub::send_queue::SendQueue;
 use crate::session::DisconnectReason;
 
-/// The request that opened a session.
+/// What a session keeps of the request that opened it, for as long as it lives: copies, since a part of the request itself would
+/// keep all of the memory that it was read into.
 #[derive(Debug, Clone)]
 pub struct Handshake {
-    /// Its target, query included.
-    pub uri: Uri,
-    /// Its headers.
-    pub headers: HeaderMap,
-    /// Where the connection came from.
-    pub remote: SocketAddr,
+    query: Box<str>,
+    authorization: Option<HeaderValue>,
+    remote: SocketAddr,
 }
 
 impl Handshake {
+    /// What is kept of a request that came from `remote`.
+    pub fn new(head: &Parts, remote: SocketAddr) -> Self {
+        Self {
+            query: head.uri.query().unwrap_or_default().into(),
+            authorization: head.headers.get(AUTHORIZATION).and_then(own_copy),
+            remote,
+        }
+    }
+
     /// The value of a query parameter, percent-decoded; the first one where it is repeated.
     pub fn query(&self, name: &str) -> Option<String> {
-        query(&self.uri, name)
+        parameter(&self.query, name)
     }
+
+    /// The request's `Authorization`.
+    pub fn authorization(&self) -> Option<&str> {
+        self.authorization.as_ref()?.to_str().ok()
+    }
+
+    /// Where the connection came from.
+    pub fn remote(&self) -> SocketAddr {
+        self.remote
+    }
+}
+
+/// A header's value in memory of its own.
+pub(super) fn own_copy(value: &HeaderValue) -> Option<HeaderValue> {
+    HeaderValue::from_bytes(value.as_bytes()).ok()
 }
 
 /// The value of a query parameter, percent-decoded; the first one where it is repeated.
 pub fn query(uri: &Uri, name: &str) -> Option<String> {
-    uri.query()?.split('&').find_map(|pair| {
+    parameter(uri.query()?, name)
+}
+
+fn parameter(query: &str, name: &str) -> Option<String> {
+    query.split('&').find_map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         (key == name).then(|| percent_decode(value))
     })

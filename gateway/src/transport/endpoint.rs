@@ -1,6 +1,7 @@
 //! The Engine.IO endpoint: says what a request is, and hands it to the session that it names or starts one, or says why not.
 
 mod elsewhere;
+mod limits;
 mod refusal;
 
 use std::net::{IpAddr, SocketAddr};
@@ -10,17 +11,17 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use confab_gateway_protocol::engineio::{HandshakeError, PROTOCOL_VERSION};
 use http::header::ORIGIN;
-use http::request::Parts;
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use self::limits::too_large;
 use self::refusal::Refusal;
 use super::admission::{Admission, Admitted, TrustedProxies};
 use super::answer::{self, Answer};
-use super::application::{EngineHandler, Handshake, query};
+use super::application::{EngineHandler, Handshake, own_copy, query};
 use super::engine::open_frame;
 use super::origin::AllowedOrigins;
 use super::peers::{Hop, Peers};
@@ -128,6 +129,9 @@ impl<H: EngineHandler> Endpoint<H> {
         remote: SocketAddr,
         guard: ConnectionGuard,
     ) -> Answer {
+        if let Some(status) = too_large(&request) {
+            return answer::failed(status);
+        }
         if !self.inner.origins.permits(request.headers()) {
             return answer::refused(HandshakeError::Forbidden);
         }
@@ -135,7 +139,8 @@ impl<H: EngineHandler> Endpoint<H> {
         let sender = Sender::Client {
             address: SocketAddr::new(client, remote.port()),
         };
-        let page = request.headers().get(ORIGIN).cloned();
+        // A copy of its own: as a part of what was read, it would keep all of that for as long as a poll waits.
+        let page = request.headers().get(ORIGIN).and_then(own_copy);
         let mut answer = self
             .dispatch(request, sender, guard)
             .await
@@ -156,7 +161,17 @@ impl<H: EngineHandler> Endpoint<H> {
         };
         let sid = query(request.uri(), "sid").and_then(|sid| self.inner.sids.open(&sid));
         match (hop, sid.filter(|sid| self.is_ours(*sid))) {
-            (Hop::Passed { .. }, _) => {
+            (Hop::Passed { .. }, sid) => {
+                if request.method() == Method::POST
+                    && let Some(refused) = self.refuses(sid)
+                {
+                    // With a part of its body unread, the stream would end in an error.
+                    self.inner.tasks.spawn(polling::discard(
+                        request.into_body(),
+                        self.inner.config.max_payload,
+                    ));
+                    return answer::refused(refused);
+                }
                 return self
                     .dispatch(request, Sender::Peer, guard)
                     .await
@@ -167,6 +182,15 @@ impl<H: EngineHandler> Endpoint<H> {
             (Hop::Release | Hop::Broken, None) => {}
         }
         answer::failed(StatusCode::NO_CONTENT)
+    }
+
+    /// Why a polling request of this session is refused, if it is.
+    fn refuses(&self, sid: Option<Sid>) -> Option<HandshakeError> {
+        match sid.map_or(Found::Nothing, |sid| self.inner.sessions.find(sid.key)) {
+            Found::Polling(_) => None,
+            Found::WebSocket => Some(HandshakeError::BadRequest),
+            Found::Nothing => Some(HandshakeError::SessionUnknown),
+        }
     }
 
     fn is_ours(&self, sid: Sid) -> bool {
@@ -211,7 +235,7 @@ impl<H: EngineHandler> Endpoint<H> {
         }
         match (self.inner.sessions.find(sid.key), transport) {
             (Found::Polling(mailbox), Transport::Polling) => {
-                self.polling(request, sid.key, &mailbox).await
+                self.polling(request, sid.key, &mailbox, &guard).await
             }
             (Found::Polling(mailbox), Transport::WebSocket) => self
                 .upgrade(request, &mailbox, guard)
@@ -245,7 +269,7 @@ impl<H: EngineHandler> Endpoint<H> {
         let admitted = self.admit(client.ip())?;
         let upgraded = accept.is_some().then(|| hyper::upgrade::on(&mut request));
         let (head, _) = request.into_parts();
-        let handshake = handshake(head, client);
+        let handshake = Arc::new(Handshake::new(&head, client));
         let endpoint = self.clone();
         Ok(match (accept, upgraded) {
             (Some(accept), Some(upgraded)) => {
@@ -333,6 +357,7 @@ impl<H: EngineHandler> Endpoint<H> {
         request: Request<Incoming>,
         key: SessionKey,
         mailbox: &Arc<Mailbox>,
+        guard: &ConnectionGuard,
     ) -> Result<Answer, Refusal> {
         let config = &self.inner.config;
         let answered = match *request.method() {
@@ -341,7 +366,7 @@ impl<H: EngineHandler> Endpoint<H> {
                 let name = query(request.uri(), "t").filter(|name| name.len() <= MAX_POLL_NAME);
                 // What the request brought is of no use while it waits.
                 drop(request);
-                polling::get(mailbox, name)
+                polling::get(mailbox, name, Arc::downgrade(guard))
                     .await
                     .map(|body| answer::packets(body, config.compress_above, accepts_gzip))
             }
@@ -384,14 +409,6 @@ impl<H: EngineHandler> Endpoint<H> {
         });
         Ok(upgrade::switching(accept))
     }
-}
-
-fn handshake(head: Parts, remote: SocketAddr) -> Arc<Handshake> {
-    Arc::new(Handshake {
-        uri: head.uri,
-        headers: head.headers,
-        remote,
-    })
 }
 
 /// A random id of 20 characters, as socket ids are.

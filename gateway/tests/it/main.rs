@@ -9,6 +9,7 @@
 
 mod abandoned;
 mod admission;
+mod bounds;
 mod browsers;
 mod connections;
 mod draining;

@@ -158,7 +158,8 @@ async fn a_request_and_its_answer_pass_whole() {
             Hop::read(request.headers()),
             Some(Hop::Passed { client: CLIENT })
         );
-        assert_eq!(request.headers()[CONTENT_TYPE], "text/plain");
+        assert_eq!(request.headers()[ACCEPT_ENCODING], "gzip");
+        assert!(request.headers().get(CONTENT_TYPE).is_none());
         assert!(request.headers().get(COOKIE).is_none());
         let said = format!(
             "{} {}",
@@ -266,7 +267,7 @@ async fn an_owner_that_fell_silent_fails_its_polls_in_a_few_seconds() {
     let error = edge.pass(Method::GET, "").await.unwrap_err();
     assert!(matches!(error, PassOnError::OwnerSilent), "{error}");
     assert!(
-        begun.elapsed() < Duration::from_secs(6),
+        begun.elapsed() < Duration::from_secs(10),
         "{:?}",
         begun.elapsed()
     );

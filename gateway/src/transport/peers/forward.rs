@@ -17,7 +17,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use super::{CONNECT, Hop, PassOnError, PeersConfig, SILENCE};
+use super::{CONNECT, Hop, PROBE, PassOnError, PeersConfig, SILENCE};
 use crate::config::PeerProtocol;
 
 /// How much of one answer may be under way: the largest one by default.
@@ -27,7 +27,7 @@ const CONNECTION_WINDOW: u32 = 16 << 20;
 /// How many requests may be under way before a peer has said how many it takes.
 const FIRST_STREAMS: usize = 1_024;
 /// How many aborted requests are remembered until the peer has heard of it: a proxy that restarts aborts all of its at once.
-const RESET_STREAMS: usize = 4_096;
+const RESET_STREAMS: usize = 100_000;
 /// How long an unused connection is kept. The internal listener keeps them longer, so that none is used as it closes.
 const IDLE: Duration = Duration::from_secs(30);
 
@@ -38,7 +38,7 @@ pub(super) struct Exchange {
 
 impl Exchange {
     pub(super) fn new(owner: &Authority, head: Parts, body: Bytes, client: IpAddr) -> Self {
-        let headers = Hop::of_request(client, head.headers);
+        let headers = Hop::of_request(client, &head.headers);
         let path = head.uri.into_parts().path_and_query;
         Self {
             request: request(head.method, uri(owner, path), headers, body),
@@ -71,9 +71,9 @@ impl Forwarder {
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT));
         connector.set_tcp_user_timeout(Some(SILENCE));
-        connector.set_keepalive(Some(SILENCE / 2));
-        connector.set_keepalive_interval(Some(Duration::from_secs(1)));
-        connector.set_keepalive_retries(Some(2));
+        connector.set_keepalive(Some(PROBE));
+        connector.set_keepalive_interval(Some(PROBE));
+        connector.set_keepalive_retries(Some(3));
         let mut client = Client::builder(TokioExecutor::new());
         client
             .timer(TokioTimer::new())
@@ -88,8 +88,10 @@ impl Forwarder {
                 .http2_initial_connection_window_size(CONNECTION_WINDOW)
                 .http2_initial_max_send_streams(FIRST_STREAMS)
                 .http2_max_concurrent_reset_streams(RESET_STREAMS)
-                .http2_keep_alive_interval(SILENCE / 2)
-                .http2_keep_alive_timeout(SILENCE / 2),
+                // It would count for all of the connection's life, and end it in the end.
+                .http2_max_local_error_reset_streams(None)
+                .http2_keep_alive_interval(PROBE)
+                .http2_keep_alive_timeout(SILENCE - PROBE),
             PeerProtocol::H1 => client.http1_max_buf_size(64 * 1024),
         };
         Self {
@@ -112,6 +114,7 @@ impl Forwarder {
         let poll = exchange.request.uri().clone();
         let mut answer = pin!(self.answer(exchange.request));
         tokio::select! {
+            biased;
             answered = &mut answer => return answered,
             () = leaving => {}
         }

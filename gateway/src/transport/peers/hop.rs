@@ -1,15 +1,17 @@
 //! What one node tells another about a request that it passes on, as headers.
 //!
 //! They mean something on the internal listener only. A client that sends them to the public one is talking to itself: requests
-//! are passed on with the headers listed here and no others.
+//! are passed on with the headers listed here and no others. What a client wrote is not repeated but said again in our own words:
+//! many clients' requests share a connection, which one header that is too large or too odd would end for all of them.
 
 use std::net::IpAddr;
 
 use http::header::{
-    ACCEPT_ENCODING, CONNECTION, CONTENT_TYPE, HeaderName, SEC_WEBSOCKET_EXTENSIONS,
-    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    ACCEPT_ENCODING, CONNECTION, HeaderName, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue};
+
+use crate::transport::answer::accepts_gzip;
 
 /// Why a request came over the internal listener.
 const HOP: HeaderName = HeaderName::from_static("confab-hop");
@@ -20,17 +22,8 @@ const PASSED: HeaderValue = HeaderValue::from_static("passed");
 const RELEASE: HeaderValue = HeaderValue::from_static("release");
 const BROKEN: HeaderValue = HeaderValue::from_static("broken");
 
-/// What of a client's polling request matters to the session's owner. Which pages may talk to us is decided where they do.
-const OF_REQUESTS: [HeaderName; 2] = [ACCEPT_ENCODING, CONTENT_TYPE];
-/// And of its upgrade.
-const OF_UPGRADES: [HeaderName; 6] = [
-    CONNECTION,
-    SEC_WEBSOCKET_EXTENSIONS,
-    SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_PROTOCOL,
-    SEC_WEBSOCKET_VERSION,
-    UPGRADE,
-];
+/// What of a client's upgrade is repeated: its connection to the owner is its own, and no extension or subprotocol is spoken.
+const OF_UPGRADES: [HeaderName; 2] = [SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION];
 
 /// What a node wants of another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,14 +53,27 @@ impl Hop {
         (hop == PASSED).then_some(Self::Passed { client })
     }
 
-    /// The headers of a request that is passed on.
-    pub(super) fn of_request(client: IpAddr, from: HeaderMap) -> HeaderMap {
-        passed(client, from, &OF_REQUESTS)
+    /// The headers of a polling request that is passed on. Of the client's, only what it can read matters to the owner: which pages
+    /// may talk to us is decided where they do.
+    pub(super) fn of_request(client: IpAddr, from: &HeaderMap) -> HeaderMap {
+        let mut headers = passed(client);
+        if accepts_gzip(from) {
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        headers
     }
 
-    /// The headers of an upgrade that is passed on.
-    pub(super) fn of_upgrade(client: IpAddr, from: HeaderMap) -> HeaderMap {
-        passed(client, from, &OF_UPGRADES)
+    /// The headers of an upgrade that is passed on. A proxy before us may have sent its own `Connection`.
+    pub(super) fn of_upgrade(client: IpAddr, from: &HeaderMap) -> HeaderMap {
+        let mut headers = passed(client);
+        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        for name in OF_UPGRADES {
+            if let Some(value) = from.get(&name) {
+                headers.insert(name, value.clone());
+            }
+        }
+        headers
     }
 
     /// The headers of a request to release a poll.
@@ -81,14 +87,8 @@ impl Hop {
     }
 }
 
-fn passed(client: IpAddr, mut from: HeaderMap, which: &[HeaderName]) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(which.len() + 2);
-    for name in which {
-        if let Some(value) = from.remove(name) {
-            headers.insert(name, value);
-        }
-    }
-    headers.insert(HOP, PASSED);
+fn passed(client: IpAddr) -> HeaderMap {
+    let mut headers = HeaderMap::from_iter([(HOP, PASSED)]);
     // An address's digits, dots and colons are always a header's value.
     if let Ok(client) = HeaderValue::try_from(client.to_string()) {
         headers.insert(CLIENT, client);
@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn what_is_passed_on_says_so_and_whose_it_is() {
         let client = "192.0.2.7".parse().unwrap();
-        let headers = Hop::of_request(client, HeaderMap::new());
+        let headers = Hop::of_request(client, &HeaderMap::new());
         assert_eq!(Hop::read(&headers), Some(Hop::Passed { client }));
         assert_eq!(Hop::read(&Hop::of_release()), Some(Hop::Release));
         assert_eq!(Hop::read(&Hop::of_broken()), Some(Hop::Broken));
@@ -112,14 +112,24 @@ mod tests {
 
     #[test]
     fn a_client_cannot_speak_as_a_node() {
-        let forged = Hop::of_request("198.51.100.1".parse().unwrap(), HeaderMap::new());
+        let mut forged = Hop::of_request("198.51.100.1".parse().unwrap(), &HeaderMap::new());
         let client = "192.0.2.7".parse().unwrap();
-        let mut cookies = forged;
-        cookies.insert(http::header::COOKIE, HeaderValue::from_static("a=b"));
-        cookies.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-        let headers = Hop::of_request(client, cookies);
+        forged.insert(http::header::COOKIE, HeaderValue::from_static("a=b"));
+        let headers = Hop::of_request(client, &forged);
         assert_eq!(Hop::read(&headers), Some(Hop::Passed { client }));
         assert!(headers.get(http::header::COOKIE).is_none());
-        assert_eq!(headers[CONTENT_TYPE], "text/plain");
+    }
+
+    #[test]
+    fn what_a_client_can_read_is_said_in_our_own_words() {
+        let client = "192.0.2.7".parse().unwrap();
+        let mut from = HeaderMap::new();
+        let odd = [b"gzip, ".as_slice(), &[0xff; 60_000]].concat();
+        from.insert(ACCEPT_ENCODING, HeaderValue::from_bytes(&odd).unwrap());
+        let headers = Hop::of_request(client, &from);
+        assert!(headers.get(ACCEPT_ENCODING).is_none());
+        from.append(ACCEPT_ENCODING, HeaderValue::from_static("br;q=1, gzip"));
+        let headers = Hop::of_request(client, &from);
+        assert_eq!(headers[ACCEPT_ENCODING], "gzip");
     }
 }

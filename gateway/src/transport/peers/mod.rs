@@ -34,8 +34,11 @@ pub use hop::Hop;
 
 /// How long a connection to a peer may take to be made.
 const CONNECT: Duration = Duration::from_millis(800);
-/// How long a peer may be silent before it is taken for dead. A machine that pauses for less does not lose its sessions' polls.
-const SILENCE: Duration = Duration::from_secs(4);
+/// How long a peer may be silent before it is asked whether it lives.
+const PROBE: Duration = Duration::from_secs(2);
+/// How long a peer may be silent before it is taken for dead: it has six seconds to answer. A machine that pauses for less does not
+/// lose its sessions' polls.
+const SILENCE: Duration = Duration::from_secs(8);
 
 /// How requests are passed on.
 #[derive(Debug, Clone)]

@@ -113,7 +113,7 @@ impl Tunnels {
         });
         let (head, _) = request.into_parts();
         let mut asking = Request::new(Empty::<Bytes>::new());
-        *asking.headers_mut() = Hop::of_upgrade(client, head.headers);
+        *asking.headers_mut() = Hop::of_upgrade(client, &head.headers);
         // HTTP/1 names the host apart from the target.
         if let Ok(host) = owner.as_str().try_into() {
             asking.headers_mut().insert(http::header::HOST, host);

@@ -10,5 +10,5 @@ mod requests;
 mod task;
 
 pub(super) use mailbox::{Connection, Mailbox};
-pub(super) use requests::{BodyError, Unanswered, get, post, read_body};
+pub(super) use requests::{BodyError, Unanswered, discard, get, post, read_body};
 pub(super) use task::serve;

@@ -10,7 +10,7 @@ use http_body_util::BodyExt;
 use hyper::body::Body;
 use tokio_util::task::TaskTracker;
 
-use super::mailbox::{Mailbox, Refused};
+use super::mailbox::{Carrier, Mailbox, Refused};
 use crate::config::EngineConfig;
 use crate::session::DisconnectReason;
 
@@ -18,6 +18,9 @@ use crate::session::DisconnectReason;
 const STALL: Duration = Duration::from_secs(10);
 /// How long the rest of a body that is too large is read, so that its client gets to see the answer.
 const DISCARD: Duration = Duration::from_secs(1);
+
+/// How much later this node may notice the end of a connection than whoever was at its other end.
+const NEWS: Duration = Duration::from_millis(20);
 
 /// Why a request gets no proper answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -37,9 +40,19 @@ pub(crate) enum Unanswered {
 }
 
 /// Waits for what there is to say to the client, which calls its request `name`.
-pub(crate) async fn get(mailbox: &Arc<Mailbox>, name: Option<String>) -> Result<Bytes, Unanswered> {
+pub(crate) async fn get(
+    mailbox: &Arc<Mailbox>,
+    name: Option<String>,
+    carrier: Carrier,
+) -> Result<Bytes, Unanswered> {
+    if let Some(name) = &name
+        && mailbox.was_answered(name)
+    {
+        // Whoever repeats it may have noticed the end of the connection that carried it a moment sooner than we.
+        tokio::time::sleep(NEWS).await;
+    }
     let waiting = mailbox
-        .poll(name)
+        .poll(name, carrier)
         .map_err(|refused| refuse(mailbox, refused))?;
     waiting.answered().await.ok_or(Unanswered::Gone)
 }
@@ -56,12 +69,16 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Error,
 {
-    let ticket = mailbox
-        .begin_post()
-        .map_err(|refused| refuse(mailbox, refused))?;
+    let max_bytes = config.max_payload;
+    let ticket = match mailbox.begin_post() {
+        Ok(ticket) => ticket,
+        Err(refused) => {
+            tasks.spawn(discard(body, max_bytes));
+            return Err(refuse(mailbox, refused));
+        }
+    };
     // A session whose POST takes longer than this has had no pong in time either.
     let limit = config.ping_interval() + config.ping_timeout();
-    let max_bytes = config.max_payload;
     let bringing = tasks.spawn(async move {
         let read = tokio::time::timeout(limit, read_body(body, max_bytes)).await;
         match read.unwrap_or(Err(BodyError::Stalled)) {
@@ -151,7 +168,8 @@ where
 }
 
 /// Reads on for a while: a connection that is closed with bytes unread is reset, and takes the answer along.
-async fn discard<B: Body<Data = Bytes>>(mut body: std::pin::Pin<&mut B>, max_bytes: usize) {
+pub(crate) async fn discard<B: Body<Data = Bytes>>(body: B, max_bytes: usize) {
+    let mut body = pin!(body);
     let rest = async {
         let mut discarded = 0;
         while let Some(Ok(frame)) = body.frame().await {

@@ -1,0 +1,63 @@
+//! What one client may cost the others.
+
+use std::time::Duration;
+
+use crate::http::{Polling, Request};
+use crate::raw::Echo;
+
+const CALM: [&str; 2] = ["--ping-interval-ms", "60000"];
+
+/// A request's bytes, with a header that may hold anything.
+fn request(target: &str, name: &str, value: &[u8]) -> Vec<u8> {
+    let head = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{name}: ");
+    [head.as_bytes(), value, b"\r\n\r\n"].concat()
+}
+
+#[test]
+fn a_clients_odd_headers_do_not_end_the_polls_of_others() {
+    let nodes = Echo::nodes(2, &CALM);
+    let (owner, edge) = (&nodes[0].0, &nodes[1].0);
+    let there = |session: Polling<'_>| Polling {
+        echo: edge,
+        target: session.target,
+        sid: session.sid,
+    };
+    let bystander = there(owner.polling("/engine.io/"));
+    let mut poll = bystander.waiting_poll();
+    for name in ["Accept-Encoding", "Content-Type", "Cookie", "User-Agent"] {
+        let odd = there(owner.polling("/engine.io/"));
+        odd.post("4x").is(200, "ok");
+        let bytes = request(&odd.target, name, &[0xff; 60_000]);
+        Request::raw(edge.address, &bytes).answer().is(200, "4x");
+    }
+    let long = format!("{}&x={}", bystander.target, "x".repeat(4_096));
+    assert_eq!(edge.get(&long, "").answer().status, 414);
+    let origin = request(&bystander.target, "Origin", &[b'x'; 5_000]);
+    let refused = Request::raw(edge.address, &origin).answer();
+    assert_eq!(refused.status, 431);
+    assert!(poll.is_waiting(Duration::from_millis(50)), "it was ended");
+    bystander.post("4on").is(200, "ok");
+    poll.answer().is(200, "4on");
+}
+
+#[test]
+fn posts_that_are_refused_do_not_end_the_polls_of_others() {
+    let nodes = Echo::nodes(2, &CALM);
+    let (owner, edge) = (&nodes[0].0, &nodes[1].0);
+    let there = |session: Polling<'_>| Polling {
+        echo: edge,
+        target: session.target,
+        sid: session.sid,
+    };
+    let bystander = there(owner.polling("/engine.io/"));
+    let mut poll = bystander.waiting_poll();
+    let over = there(owner.polling("/engine.io/"));
+    over.post("1").is(200, "ok");
+    let body = format!("4{}", "x".repeat(900_000));
+    for _ in 0..20 {
+        over.post(&body).is_refused(1);
+    }
+    assert!(poll.is_waiting(Duration::from_millis(50)), "it was ended");
+    bystander.post("4on").is(200, "ok");
+    poll.answer().is(200, "4on");
+}
