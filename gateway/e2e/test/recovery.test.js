@@ -30,6 +30,8 @@ async function network(t) {
   return proxy;
 }
 
+const created = (conversationId) => ({ _id }) => _id === conversationId;
+
 test('a first connection is no recovered one', limit, async (t) => {
   const { b } = await pair(t);
   assert.equal(b.recovered, false);
@@ -86,6 +88,48 @@ test('everything lasting that happens is replayed, in its order', limit, async (
   assert.deepEqual(told(b), told(witness));
   await until(() => heard(b, 'conversationCreated', (created) => created._id === elsewhere).length === 1, 'the conversation made meanwhile');
   await join(elsewhere, b);
+});
+
+test('joining a room again takes nothing from what is still on its way', limit, async (t) => {
+  const { a, b, conversationId } = await pair(t);
+  const { id } = b;
+  await say(a, conversationId);
+  await heardAll(b, conversationId, await say(a, conversationId));
+  const place = b._lastOffset;
+  const late = [await say(a, conversationId), await say(a, conversationId)];
+  await heardAll(b, conversationId, late.at(-1));
+  await succeed(b, 'joinRoom', { conversationId });
+  await cut(b);
+  // As if those two had been written to a connection that was dead already.
+  b._lastOffset = place;
+  await recovers(b, id);
+  await until(
+    () => late.every((messageId) => heard(b, 'newMessage', ({ message }) => message._id === messageId).length === 2),
+    'both of them, for the second time',
+  );
+});
+
+test('who was removed and added again while away is told so, and is out of the room', limit, async (t) => {
+  const { ann, ben, a, b, conversationId } = await pair(t);
+  const { id } = b;
+  await say(a, conversationId);
+  await cut(b);
+  const path = `/chats/conversations/${conversationId}/participants`;
+  for (let round = 0; round < 2; round += 1) {
+    ok(await as(ann, 'DELETE', `${path}/${ben.id}`), 200, 204);
+    ok(await as(ann, 'POST', path, { userIds: [ben.id] }), 200, 201);
+  }
+  await recovers(b, id);
+  const told = (event) => heard(b, event, (payload) => (payload.conversationId ?? payload._id) === conversationId);
+  await until(() => told('participantRemoved').length > 0 && told('conversationCreated').length > 0, 'out, and in again');
+  const words = received(b).filter(({ event }) => event === 'participantRemoved' || event === 'conversationCreated');
+  assert.equal(words.at(-1).event, 'conversationCreated', 'the last word is that it is in');
+  const missed = await say(a, conversationId);
+  const witness = await group(ann, [ben]);
+  await once(b, 'conversationCreated', created(witness));
+  assert.equal(heard(b, 'newMessage', ({ message }) => message._id === missed).length, 0, 'it has not joined again');
+  await join(conversationId, b);
+  await barrier(conversationId, a, b);
 });
 
 test('a client that has got no event yet is recovered, too', limit, async (t) => {
@@ -202,8 +246,6 @@ test('the connection that was left behind, alive as far as the server knows, is 
     await Promise.race([closed, quiet(10_000).then(() => { throw new Error('the server kept the old connection'); })]);
   }
 });
-
-const created = (conversationId) => ({ _id }) => _id === conversationId;
 
 test('who was removed while away hears of it, and of nothing after it', limit, async (t) => {
   const { ann, ben, a, b, conversationId } = await pair(t);
