@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::error::Error;
-use std::future::Future;
+use std::future::{Future, ready};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -11,7 +11,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use axum::body::Body;
-use http::{Request, Response};
+use futures_util::future::Either;
+use http::header::UPGRADE;
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -37,6 +39,9 @@ const PEER_RESETS: usize = PEER_STREAMS as usize;
 /// The largest head of a peer's request: far above what peers send, which is a target of 4 KiB and a few short headers. A larger one
 /// would end the connection.
 const PEER_HEADERS: u32 = 64 * 1024;
+
+/// The share of a listener for peers that upgrades leave free: tunnels last, and requests, probes and metrics must get in.
+const PEER_RESERVE: usize = 16;
 
 /// How a listener treats its connections.
 #[derive(Debug, Clone)]
@@ -68,6 +73,8 @@ struct Guard {
     gauge: Option<IntGauge>,
     /// Whether a request has come.
     begun: AtomicBool,
+    /// Whether it may become something that lasts.
+    takes_upgrades: bool,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -112,7 +119,10 @@ pub async fn serve<S, F>(
                 if let Some(gauge) = &gauge {
                     gauge.inc();
                 }
+                let is_crowded = config.protocols == Protocols::Http1AndHttp2
+                    && permits.available_permits() < config.max_connections / PEER_RESERVE;
                 let guard = Arc::new(Guard {
+                    takes_upgrades: !is_crowded,
                     gauge: gauge.clone(),
                     begun: AtomicBool::new(false),
                     _permit: permit,
@@ -155,18 +165,23 @@ async fn connection<S, F>(
     let served = guard.clone();
     let service = service_fn(move |request| {
         served.begun.store(true, Ordering::Relaxed);
+        if !served.takes_upgrades && request.headers().contains_key(UPGRADE) {
+            let mut refusal = Response::new(Body::empty());
+            *refusal.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            return Either::Left(ready(Ok(refusal)));
+        }
         let mut answer = Box::pin(respond(request, remote, served.clone()));
         // A request whose client closes the connection behind it is dropped before anybody has looked at it. One look is what it
         // takes for a POST to be read and processed all the same.
         let first = answer
             .as_mut()
             .poll(&mut Context::from_waker(Waker::noop()));
-        async move {
+        Either::Right(async move {
             Ok::<_, Infallible>(match first {
                 Poll::Ready(answer) => answer,
                 Poll::Pending => answer.await,
             })
-        }
+        })
     });
     let never_began = async {
         tokio::time::sleep(config.header_timeout).await;
@@ -174,6 +189,7 @@ async fn connection<S, F>(
             std::future::pending::<()>().await;
         }
     };
+    let mut never_began = pin!(never_began);
     let stream = TokioIo::new(stream);
     // The two builders make connections of two types, which end the same way.
     macro_rules! until_ended {
@@ -181,10 +197,14 @@ async fn connection<S, F>(
             let mut connection = pin!($connection);
             tokio::select! {
                 ended = connection.as_mut() => ended.map_err(Into::into),
-                () = never_began => Ok(()),
+                () = never_began.as_mut() => Ok(()),
                 () = stop.cancelled() => {
+                    // One that has served ends by itself; one that has not yet may be about to.
                     connection.as_mut().graceful_shutdown();
-                    connection.as_mut().await.map_err(Into::into)
+                    tokio::select! {
+                        ended = connection.as_mut() => ended.map_err(Into::into),
+                        () = never_began.as_mut() => Ok(()),
+                    }
                 }
             }
         }};

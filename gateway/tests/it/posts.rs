@@ -90,6 +90,24 @@ fn a_post_that_breaks_off_closes_the_session() {
 }
 
 #[test]
+fn a_chunked_post_that_breaks_off_is_not_processed() {
+    let echo = Echo::with(&CALM);
+    for sent in ["4\r\n4hel", "4\r\n4hel\r\n", "4\r\n4hel\r\n0\r\n"] {
+        let session = echo.polling("/engine.io/");
+        let mut poll = session.waiting_poll();
+        let head = format!(
+            "POST {} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n{sent}",
+            session.target
+        );
+        let post = crate::http::Request::raw(echo.address, head.as_bytes());
+        std::thread::sleep(Duration::from_millis(30));
+        drop(post);
+        poll.answer().is(200, "1");
+        session.poll().is_refused(1);
+    }
+}
+
+#[test]
 fn a_post_that_stalls_is_timed_out() {
     let echo = Echo::with(&["--ping-interval-ms", "400", "--ping-timeout-ms", "100"]);
     let session = echo.polling("/engine.io/");

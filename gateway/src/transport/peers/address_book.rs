@@ -8,26 +8,30 @@ use confab_shared::id::NodeId;
 use http::uri::Authority;
 use parking_lot::Mutex;
 
-use crate::registry::Directory;
+use crate::registry::{Directory, DirectoryUnavailable};
 
 use super::PassOnError;
 
-/// How long an address is believed. A node keeps its address for life, so this only makes room.
-const BELIEVED: Duration = Duration::from_secs(60);
-/// How long a node that was not found counts as gone. Ids never come back, but a registry that lost its memory has it again soon.
-const GONE: Duration = Duration::from_millis(500);
-/// The most nodes remembered. More than this many at a time, counting the dead of the last minute, are no deployment's.
+/// How long a node that was not found counts as gone, and a directory that failed as unavailable. Ids never come back, but a registry
+/// that lost its memory has it again soon; and every request that asks while it does not answer would wait for it.
+const DOUBT: Duration = Duration::from_millis(500);
+/// The most nodes remembered: more than a deployment has in years, counting those that died since nobody asked for them again.
 const CAPACITY: usize = 4_096;
 
 /// A directory with a memory.
 pub(super) struct AddressBook {
     directory: Arc<dyn Directory>,
     known: Mutex<HashMap<NodeId, Entry>>,
+    /// Until when a directory that failed is not asked again.
+    failed: Mutex<Option<Instant>>,
 }
 
-struct Entry {
-    address: Option<Authority>,
-    until: Instant,
+enum Entry {
+    /// A node keeps its address for life, and a connection says best whether it lives. A lease that has run out says less: its node
+    /// may only have lost Redis.
+    At(Authority),
+    /// It was not there. It may be again after this.
+    Gone(Instant),
 }
 
 impl AddressBook {
@@ -35,30 +39,40 @@ impl AddressBook {
         Self {
             directory,
             known: Mutex::default(),
+            failed: Mutex::default(),
         }
     }
 
     /// Where a node is reached.
     pub(super) async fn find(&self, node: NodeId) -> Result<Authority, PassOnError> {
-        let stale = match self.known.lock().get(&node) {
-            Some(Entry { address, until }) if Instant::now() < *until => {
-                return address.clone().ok_or(PassOnError::OwnerUnknown);
+        match self.known.lock().get(&node) {
+            Some(Entry::At(address)) => return Ok(address.clone()),
+            Some(Entry::Gone(until)) if Instant::now() < *until => {
+                return Err(PassOnError::OwnerUnknown);
             }
-            Some(entry) => entry.address.clone(),
-            None => None,
-        };
-        let found = match self.directory.find(node).await {
-            Ok(found) => found,
-            // An old address is better than none, and most likely right.
-            Err(error) => return stale.ok_or(PassOnError::Directory(error)),
-        };
+            Some(Entry::Gone(_)) | None => {}
+        }
+        if self
+            .failed
+            .lock()
+            .is_some_and(|until| Instant::now() < until)
+        {
+            return Err(PassOnError::Directory(DirectoryUnavailable::Silent));
+        }
+        let found = self.directory.find(node).await.inspect_err(|_| {
+            *self.failed.lock() = Some(Instant::now() + DOUBT);
+        })?;
         let address: Option<Authority> = found.as_deref().and_then(|address| {
             address
                 .parse()
                 .inspect_err(|_| tracing::error!(%node, address, "no address"))
                 .ok()
         });
-        self.remember(node, address.clone());
+        let entry = match &address {
+            Some(address) => Entry::At(address.clone()),
+            None => Entry::Gone(Instant::now() + DOUBT),
+        };
+        self.remember(node, entry);
         address.ok_or(PassOnError::OwnerUnknown)
     }
 
@@ -67,31 +81,35 @@ impl AddressBook {
         self.known.lock().remove(&node);
     }
 
-    fn remember(&self, node: NodeId, address: Option<Authority>) {
-        let now = Instant::now();
-        let term = if address.is_some() { BELIEVED } else { GONE };
+    fn remember(&self, node: NodeId, entry: Entry) {
         let mut known = self.known.lock();
         if known.len() >= CAPACITY {
-            known.retain(|_, entry| now < entry.until);
+            let now = Instant::now();
+            known.retain(|_, entry| match entry {
+                Entry::At(_) => true,
+                Entry::Gone(until) => now < *until,
+            });
         }
-        if known.len() < CAPACITY {
-            let until = now + term;
-            known.insert(node, Entry { address, until });
+        if known.len() >= CAPACITY {
+            // Those that are still of use are found again.
+            known.clear();
         }
+        known.insert(node, entry);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     use futures_util::future::BoxFuture;
 
     use super::*;
-    use crate::registry::{Address, DirectoryUnavailable};
+    use crate::registry::Address;
 
+    /// Knows the even ones, unless it is down.
     #[derive(Default)]
-    struct Counting(AtomicUsize);
+    struct Counting(AtomicUsize, AtomicBool);
 
     impl Directory for Counting {
         fn find(
@@ -99,6 +117,9 @@ mod tests {
             node: NodeId,
         ) -> BoxFuture<'_, Result<Option<Address>, DirectoryUnavailable>> {
             self.0.fetch_add(1, Ordering::Relaxed);
+            if self.1.load(Ordering::Relaxed) {
+                return Box::pin(async { Err(DirectoryUnavailable::Silent) });
+            }
             let even = node.0.as_u128().is_multiple_of(2);
             Box::pin(async move { Ok(even.then(|| Address::from("127.0.0.1:9"))) })
         }
@@ -120,9 +141,26 @@ mod tests {
         book.forget(node(2));
         book.find(node(2)).await.unwrap();
         assert_eq!(counting.0.load(Ordering::Relaxed), 3);
-        tokio::time::sleep(GONE).await;
+        tokio::time::sleep(DOUBT).await;
         assert!(book.find(node(1)).await.is_err());
         assert_eq!(counting.0.load(Ordering::Relaxed), 4);
+    }
+
+    #[tokio::test]
+    async fn known_nodes_are_reached_while_the_directory_is_down_and_it_is_rarely_asked() {
+        let counting = Arc::new(Counting::default());
+        let book = AddressBook::new(counting.clone());
+        book.find(node(2)).await.unwrap();
+        counting.1.store(true, Ordering::Relaxed);
+        for _ in 0..3 {
+            assert_eq!(book.find(node(2)).await.unwrap(), "127.0.0.1:9");
+            let error = book.find(node(4)).await.unwrap_err();
+            assert!(matches!(error, PassOnError::Directory(_)), "{error}");
+        }
+        assert_eq!(counting.0.load(Ordering::Relaxed), 2);
+        counting.1.store(false, Ordering::Relaxed);
+        tokio::time::sleep(DOUBT).await;
+        book.find(node(4)).await.unwrap();
     }
 
     #[tokio::test]

@@ -57,6 +57,15 @@ impl From<DisconnectReason> for Ended {
     }
 }
 
+/// Closes a session's mailbox however its task ends: requests that wait in that of a task that panicked would wait for ever.
+struct Closing<'a>(&'a Mailbox);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
 /// Serves one session from its handshake to its end.
 pub(crate) async fn serve<H: EngineHandler>(
     handshake: Arc<Handshake>,
@@ -65,6 +74,7 @@ pub(crate) async fn serve<H: EngineHandler>(
     mailbox: &Mailbox,
     registration: &Registration,
 ) -> DisconnectReason {
+    let _closing = Closing(mailbox);
     let queue = mailbox.queue();
     let mut session = handler.open(handshake, Link::new(queue.clone()));
     let engine = Engine::new(handler, config, queue);
