@@ -164,6 +164,7 @@ async fn edge(owner: SocketAddr, protocol: PeerProtocol) -> SocketAddr {
         protocol,
         max_answer: 2_000_000,
         patience: Duration::from_secs(30),
+        stuck: Duration::from_secs(30),
         spread: Duration::from_secs(1),
     };
     let peers = Peers::new(

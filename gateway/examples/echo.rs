@@ -41,6 +41,9 @@ use uuid::Uuid;
 /// Over how long sessions are closed when the server is told to stop.
 const DRAIN: Duration = Duration::from_millis(100);
 
+/// How long a client may leave unread what it was sent.
+const PEER_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// An echo server for protocol suites.
 #[derive(Debug, Parser)]
 struct Flags {
@@ -86,6 +89,9 @@ struct Flags {
     /// The most handshakes per client address and second; 0 for no limit.
     #[arg(long, default_value_t = 0)]
     handshakes_per_ip: u32,
+    /// The most sessions.
+    #[arg(long, default_value_t = 50_000)]
+    max_sessions: usize,
     /// The network whose X-Forwarded-For is believed.
     #[arg(long)]
     trusted_proxies: Option<IpNet>,
@@ -152,32 +158,24 @@ impl EchoSocket {
         let namespace = &self.namespace;
         self.send(
             |out| {
-                if attachments.is_empty() {
-                    socketio::event(out, namespace, None, name)
-                        .args(args)
-                        .finish();
-                } else {
-                    let count = attachments.len();
-                    socketio::binary_event(out, namespace, None, name, count)
-                        .args(args)
-                        .finish();
-                }
+                let event = match attachments.len() {
+                    0 => socketio::event(out, namespace, None, name),
+                    count => socketio::binary_event(out, namespace, None, name, count),
+                };
+                event.args(args).finish();
             },
             attachments,
         );
     }
 
     fn ack(&self, id: u64, args: Args<'_>, attachments: &[Bytes]) {
-        let namespace = &self.namespace;
         self.send(
             |out| {
-                if attachments.is_empty() {
-                    socketio::ack(out, namespace, id).args(args).finish();
-                } else {
-                    socketio::binary_ack(out, namespace, id, attachments.len())
-                        .args(args)
-                        .finish();
-                }
+                let ack = match attachments.len() {
+                    0 => socketio::ack(out, &self.namespace, id),
+                    count => socketio::binary_ack(out, &self.namespace, id, count),
+                };
+                ack.args(args).finish();
             },
             attachments,
         );
@@ -230,6 +228,7 @@ fn engine_config(flags: &Flags) -> EngineConfig {
         ping_timeout_ms: flags.ping_timeout_ms,
         connect_timeout_ms: flags.connect_timeout_ms,
         upgrade_timeout_ms: flags.upgrade_timeout_ms,
+        max_sessions: flags.max_sessions,
         max_payload: flags.max_payload,
         max_attachments: 10,
         send_queue_bytes: flags.send_queue_bytes,
@@ -271,6 +270,7 @@ fn not_found() -> http::Response<Body> {
     http::StatusCode::NOT_FOUND.into_response()
 }
 
+type HttpRequest = http::Request<hyper::body::Incoming>;
 type Endpoints = (Endpoint<EngineEcho>, Endpoint<SocketIo<SocketEcho>>);
 
 /// Both endpoints on one node.
@@ -296,7 +296,7 @@ fn endpoints(
         sessions: Sessions::default(),
         peers: Peers::new(
             directory,
-            &PeersConfig::new(&config, PeerProtocol::H2c, DRAIN),
+            &PeersConfig::new(&config, PeerProtocol::H2c, PEER_TIMEOUT, DRAIN),
             draining.clone(),
             tasks.clone(),
             metrics.clone(),
@@ -334,14 +334,14 @@ async fn main() -> anyhow::Result<()> {
         max_connections: 20_000,
         header_timeout: Duration::from_secs(5),
         idle_timeout: Duration::from_secs(75),
-        peer_timeout: Duration::from_secs(30),
+        peer_timeout: PEER_TIMEOUT,
     };
     let for_peers = AcceptConfig {
         protocols: Protocols::Http1AndHttp2,
         ..accept.clone()
     };
     let endpoints = (engine.clone(), socket.clone());
-    let respond = move |request: http::Request<hyper::body::Incoming>, _, guard| {
+    let respond = move |request: HttpRequest, _, guard| {
         let (engine, socket) = endpoints.clone();
         async move {
             let path = request.uri().path();
@@ -359,7 +359,7 @@ async fn main() -> anyhow::Result<()> {
     tokio::spawn(accept::serve(
         internal, for_peers, None, respond, never, apart,
     ));
-    let respond = move |request: http::Request<hyper::body::Incoming>, remote, guard| {
+    let respond = move |request: HttpRequest, remote, guard| {
         let (engine, socket) = (engine.clone(), socket.clone());
         let (sessions, metrics) = (parts.sessions.clone(), parts.metrics.clone());
         async move {

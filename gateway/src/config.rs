@@ -11,6 +11,8 @@ use http::uri::Authority;
 use ipnet::IpNet;
 use serde::Deserialize;
 
+use crate::transport::origin::AllowedOrigins;
+
 /// The commented defaults, compiled in.
 pub const DEFAULTS: &str = include_str!("../config.default.toml");
 
@@ -67,6 +69,11 @@ pub struct HttpConfig {
 }
 
 impl HttpConfig {
+    /// How long a peer may leave unacknowledged what it was sent.
+    pub fn peer_timeout(&self) -> Duration {
+        Duration::from_secs(self.peer_timeout_seconds)
+    }
+
     /// The networks whose word about a client's address is taken.
     pub fn trusted_proxies(&self) -> Result<Vec<IpNet>, ConfigError> {
         self.trusted_proxies
@@ -134,6 +141,7 @@ pub struct EngineConfig {
     pub ping_timeout_ms: u64,
     pub connect_timeout_ms: u64,
     pub upgrade_timeout_ms: u64,
+    pub max_sessions: usize,
     pub max_payload: usize,
     pub max_attachments: usize,
     pub send_queue_bytes: usize,
@@ -294,6 +302,7 @@ impl GatewayConfig {
             ("ingress.max_pending", self.ingress.max_pending),
             ("ingress.max_stream_length", self.ingress.max_stream_length),
             ("recovery.max_events", self.recovery.max_events),
+            ("engine.max_sessions", self.engine.max_sessions),
             ("engine.max_payload", self.engine.max_payload),
             ("engine.send_queue_bytes", self.engine.send_queue_bytes),
         ];
@@ -314,8 +323,17 @@ impl GatewayConfig {
                 return Err(ConfigError::invalid(key, "must be at least 1"));
             }
         }
+        let heartbeat = self.engine.ping_interval() + self.engine.ping_timeout();
+        if self.http.peer_timeout() <= heartbeat {
+            // A client that pauses for less than a heartbeat is to keep its session, and what the kernel holds for it.
+            return Err(ConfigError::invalid(
+                "http.peer_timeout_seconds",
+                "must be longer than engine.ping_interval_ms and engine.ping_timeout_ms together",
+            ));
+        }
         self.http.trusted_proxies()?;
-        if self.environment == Environment::Production && self.http.cors_origin.trim() == "*" {
+        let origins = AllowedOrigins::parse(&self.http.cors_origin);
+        if self.environment == Environment::Production && matches!(origins, AllowedOrigins::Any) {
             return Err(ConfigError::invalid(
                 "http.cors_origin",
                 "\"*\" is for development only",
@@ -326,42 +344,4 @@ impl GatewayConfig {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use confab_shared::config::ConfigError;
-
-    #[test]
-    fn the_defaults_file_has_every_setting() {
-        let loaded: Result<Loaded<GatewayConfig>, ConfigError> = load(DEFAULTS);
-        loaded.unwrap().config.check().unwrap();
-    }
-
-    #[test]
-    fn a_wildcard_is_no_address_for_other_gateways() {
-        let mut cluster = load::<GatewayConfig>(DEFAULTS).unwrap().config.cluster;
-        let (wildcard, own) = (
-            "0.0.0.0:9100".parse().unwrap(),
-            "10.0.0.1:9100".parse().unwrap(),
-        );
-        let refused = cluster.address(wildcard).unwrap_err().to_string();
-        assert!(refused.contains("cluster.advertise"), "{refused}");
-        assert_eq!(cluster.address(own).unwrap(), "10.0.0.1:9100");
-        cluster.advertise = "gateway-0.gateways:9100".into();
-        assert_eq!(cluster.address(wildcard).unwrap(), cluster.advertise);
-        for bad in ["gateway-0", "http://gateway-0:9100", "a@b:9100", ":9100"] {
-            cluster.advertise = bad.into();
-            assert!(cluster.address(own).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn proxies_are_networks_or_addresses() {
-        let mut http = load::<GatewayConfig>(DEFAULTS).unwrap().config.http;
-        assert!(http.trusted_proxies().unwrap().is_empty());
-        http.trusted_proxies = "10.0.0.0/8, 192.0.2.1,fd00::/8".into();
-        assert_eq!(http.trusted_proxies().unwrap().len(), 3);
-        http.trusted_proxies = "10.0.0.0/33".into();
-        let refused = http.trusted_proxies().unwrap_err().to_string();
-        assert!(refused.contains("http.trusted_proxies"), "{refused}");
-    }
-}
+mod tests;

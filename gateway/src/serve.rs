@@ -149,7 +149,12 @@ fn endpoint(
     let spread = Duration::from_secs(config.drain.spread_seconds);
     let peers = Peers::new(
         Arc::new(LeasedDirectory::new(node.redis.clone())),
-        &PeersConfig::new(&config.engine, config.cluster.protocol, spread),
+        &PeersConfig::new(
+            &config.engine,
+            config.cluster.protocol,
+            config.http.peer_timeout(),
+            spread,
+        ),
         draining.clone(),
         connections.clone(),
         node.metrics.clone(),
@@ -195,7 +200,7 @@ fn accept_config(http: &HttpConfig) -> AcceptConfig {
         max_connections: http.max_connections,
         header_timeout: Duration::from_secs(http.header_timeout_seconds),
         idle_timeout: Duration::from_secs(http.idle_timeout_seconds),
-        peer_timeout: Duration::from_secs(http.peer_timeout_seconds),
+        peer_timeout: http.peer_timeout(),
     }
 }
 

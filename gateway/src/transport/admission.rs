@@ -72,21 +72,39 @@ fn address(text: &str) -> Option<IpAddr> {
     Some(address.ok()?.to_canonical())
 }
 
+/// How soon a client may ask again at a node that is full.
+const FULL: Duration = Duration::from_secs(5);
+
 /// A handshake that is refused for now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotAdmitted {
     /// Which limit, for metric labels.
     pub limit: &'static str,
+    /// Whether it is the node's, not the client's.
+    pub is_node_full: bool,
     /// After how long it makes sense to try again.
     pub retry_after: Duration,
 }
 
 impl NotAdmitted {
+    /// The node has as many sessions as it may.
+    pub(super) const NODE_FULL: Self = Self {
+        limit: "max_sessions",
+        is_node_full: true,
+        retry_after: FULL,
+    };
+
     /// What the client is told.
     pub fn response(&self) -> Response<Full<Bytes>> {
-        let body = Bytes::from_static(br#"{"code":4,"message":"Too many requests"}"#);
-        let mut response = Response::new(Full::new(body));
-        *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+        let (status, body) = if self.is_node_full {
+            let body = r#"{"code":4,"message":"Too many sessions"}"#;
+            (StatusCode::SERVICE_UNAVAILABLE, body)
+        } else {
+            let body = r#"{"code":4,"message":"Too many requests"}"#;
+            (StatusCode::TOO_MANY_REQUESTS, body)
+        };
+        let mut response = Response::new(Full::new(Bytes::from_static(body.as_bytes())));
+        *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let seconds = self.retry_after.as_secs_f64().ceil().max(1.0);
@@ -165,6 +183,7 @@ impl Admission {
             if allowance.handshakes < 1.0 {
                 return Err(NotAdmitted {
                     limit: "handshakes_per_ip",
+                    is_node_full: false,
                     retry_after: Duration::from_secs_f64(
                         (1.0 - allowance.handshakes) / inner.handshakes,
                     ),
@@ -175,6 +194,7 @@ impl Admission {
         if inner.sessions > 0 && allowance.sessions >= inner.sessions {
             return Err(NotAdmitted {
                 limit: "sessions_per_ip",
+                is_node_full: false,
                 retry_after: LATER,
             });
         }

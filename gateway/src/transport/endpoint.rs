@@ -1,38 +1,35 @@
 //! The Engine.IO endpoint: says what a request is, and hands it to the session that it names or starts one, or says why not.
 
+mod begin;
 mod elsewhere;
 mod limits;
 mod refusal;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use confab_gateway_protocol::engineio::{HandshakeError, PROTOCOL_VERSION};
+use confab_gateway_protocol::engineio::HandshakeError;
 use http::header::ORIGIN;
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use self::limits::too_large;
 use self::refusal::Refusal;
-use super::admission::{Admission, Admitted, TrustedProxies};
+use super::admission::{Admission, TrustedProxies};
 use super::answer::{self, Answer};
-use super::application::{EngineHandler, Handshake, own_copy, query};
-use super::engine::open_frame;
+use super::application::{EngineHandler, own_copy, query};
 use super::origin::AllowedOrigins;
 use super::peers::{Hop, Peers};
 use super::polling::{self, Connection, Mailbox, Unanswered};
-use super::sessions::{Found, Registration, Sessions};
+use super::sessions::{Found, Sessions};
 use super::sid::{SessionKey, Sid, SidAuthority};
-use super::{upgrade, websocket};
+use super::upgrade;
 use crate::config::EngineConfig;
-use crate::hub::send_queue::SendQueue;
 use crate::metrics::Metrics;
-use crate::session::DisconnectReason;
 
 /// The longest name of a poll that is remembered; clients' have some ten characters.
 const MAX_POLL_NAME: usize = 64;
@@ -244,111 +241,6 @@ impl<H: EngineHandler> Endpoint<H> {
             (Found::WebSocket, _) => Err(HandshakeError::BadRequest.into()),
             (Found::Nothing, _) => Err(HandshakeError::SessionUnknown.into()),
         }
-    }
-
-    /// A request without a session: it wants one.
-    fn begin(
-        &self,
-        transport: Transport,
-        mut request: Request<Incoming>,
-        client: SocketAddr,
-        guard: ConnectionGuard,
-    ) -> Result<Answer, Refusal> {
-        if request.method() != Method::GET {
-            return Err(HandshakeError::BadHandshakeMethod.into());
-        }
-        let accept = match transport {
-            Transport::Polling => None,
-            Transport::WebSocket => {
-                Some(upgrade::accept_key(request.headers()).ok_or(HandshakeError::BadRequest)?)
-            }
-        };
-        if query(request.uri(), "EIO").as_deref() != Some(PROTOCOL_VERSION) {
-            return Err(HandshakeError::UnsupportedProtocolVersion.into());
-        }
-        let admitted = self.admit(client.ip())?;
-        let upgraded = accept.is_some().then(|| hyper::upgrade::on(&mut request));
-        let (head, _) = request.into_parts();
-        let handshake = Arc::new(Handshake::new(&head, client));
-        let endpoint = self.clone();
-        Ok(match (accept, upgraded) {
-            (Some(accept), Some(upgraded)) => {
-                self.inner.tasks.spawn(async move {
-                    endpoint.over_websocket(upgraded, handshake, guard).await;
-                    drop(admitted);
-                });
-                upgrade::switching(accept)
-            }
-            _ => self.begin_polling(handshake, admitted),
-        })
-    }
-
-    fn admit(&self, client: IpAddr) -> Result<Admitted, Refusal> {
-        self.inner.admission.admit(client).map_err(|refused| {
-            self.inner
-                .metrics
-                .not_admitted
-                .with_label_values(&[refused.limit])
-                .inc();
-            Refusal::NotAdmitted(refused)
-        })
-    }
-
-    fn begin_polling(&self, handshake: Arc<Handshake>, admitted: Admitted) -> Answer {
-        let (key, sid) = self.inner.sids.mint();
-        let open = open_frame(&sid, &["websocket"], &self.inner.config).payload();
-        let queue = Arc::new(SendQueue::new(self.inner.config.send_queue_bytes));
-        let mailbox = Arc::new(Mailbox::new(queue.clone()));
-        let registration = self
-            .inner
-            .sessions
-            .register(key, &queue, Some(mailbox.clone()));
-        let endpoint = self.clone();
-        self.inner.tasks.spawn(async move {
-            let EndpointParts {
-                handler, config, ..
-            } = &*endpoint.inner;
-            let reason = polling::serve(handshake, handler, config, &mailbox, &registration).await;
-            endpoint.ended(reason, registration);
-            drop(admitted);
-        });
-        answer::packets(open, 0, false)
-    }
-
-    async fn over_websocket(
-        self,
-        upgraded: OnUpgrade,
-        handshake: Arc<Handshake>,
-        guard: ConnectionGuard,
-    ) {
-        let Some((stream, prefix)) = upgrade::connection(upgraded).await else {
-            return;
-        };
-        let (key, sid) = self.inner.sids.mint();
-        let queue = Arc::new(SendQueue::new(self.inner.config.send_queue_bytes));
-        let registration = self.inner.sessions.register(key, &queue, None);
-        let reason = websocket::serve(
-            stream,
-            prefix,
-            handshake,
-            &self.inner.handler,
-            &self.inner.config,
-            queue,
-            &sid,
-        )
-        .await;
-        self.ended(reason, registration);
-        drop(guard);
-    }
-
-    fn ended(&self, reason: DisconnectReason, registration: Registration) {
-        self.inner
-            .metrics
-            .sessions_closed
-            .with_label_values(&[reason.as_str()])
-            .inc();
-        tracing::debug!(%reason, "session closed");
-        drop(registration);
     }
 
     /// A request of a session that polling carries.

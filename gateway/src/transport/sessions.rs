@@ -1,7 +1,7 @@
 //! The sessions of this node: by key, for the requests that name one, and all of them, for when they are to end.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ pub struct Sessions {
 #[derive(Debug, Default)]
 struct Inner {
     draining: AtomicBool,
+    /// Those that are open, and those about to open or just closed.
+    places: AtomicUsize,
     open: Mutex<HashMap<SessionKey, Entry>>,
 }
 
@@ -45,6 +47,12 @@ pub(super) enum Found {
     Nothing,
 }
 
+/// A session's place among the node's; given back when this is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    inner: Arc<Inner>,
+}
+
 /// A session's entry; it leaves when this is dropped.
 #[derive(Debug)]
 pub struct Registration {
@@ -53,6 +61,18 @@ pub struct Registration {
 }
 
 impl Sessions {
+    /// Takes a place for a session to come. None if `max` are taken.
+    pub(super) fn claim(&self, max: usize) -> Option<Place> {
+        let claim = |taken| (taken < max).then_some(taken + 1);
+        self.inner
+            .places
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, claim)
+            .ok()?;
+        Some(Place {
+            inner: self.inner.clone(),
+        })
+    }
+
     /// Enters a session, with its mailbox if it is carried by polling.
     pub(super) fn register(
         &self,
@@ -158,6 +178,12 @@ impl Registration {
         if let Some(entry) = self.inner.open.lock().get_mut(&self.key) {
             entry.mailbox = None;
         }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.inner.places.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -27,7 +27,7 @@ fn a_clients_odd_headers_do_not_end_the_polls_of_others() {
     for name in ["Accept-Encoding", "Content-Type", "Cookie", "User-Agent"] {
         let odd = there(owner.polling("/engine.io/"));
         odd.post("4x").is(200, "ok");
-        let bytes = request(&odd.target, name, &[0xff; 60_000]);
+        let bytes = request(&odd.target, name, &vec![0xff; 60_000]);
         Request::raw(edge.address, &bytes).answer().is(200, "4x");
     }
     let long = format!("{}&x={}", bystander.target, "x".repeat(4_096));
@@ -60,4 +60,25 @@ fn posts_that_are_refused_do_not_end_the_polls_of_others() {
     assert!(poll.is_waiting(Duration::from_millis(50)), "it was ended");
     bystander.post("4on").is(200, "ok");
     poll.answer().is(200, "4on");
+}
+
+#[test]
+fn a_node_that_is_full_says_so_and_takes_sessions_again() {
+    let mut flags = vec!["--max-sessions", "2"];
+    flags.extend(CALM);
+    let echo = Echo::alone(&flags);
+    let (mut websocket, polling) = (echo.session("/engine.io/"), echo.polling("/engine.io/"));
+    for target in ["/engine.io/", "/socket.io/"] {
+        let refused = echo
+            .get(&format!("{target}?EIO=4&transport=polling"), "")
+            .answer();
+        assert_eq!(refused.status, 503);
+        assert_eq!(refused.header("retry-after"), ["5"]);
+        assert!(refused.text().starts_with("{\"code\":4,"));
+    }
+    polling.post("1").is(200, "ok");
+    websocket.send_text("1");
+    assert_eq!(websocket.closed(), Some(1000));
+    std::thread::sleep(Duration::from_millis(200));
+    let _places = (echo.session("/engine.io/"), echo.polling("/engine.io/"));
 }

@@ -83,6 +83,7 @@ impl Edge {
             protocol,
             max_answer: 2_000_000,
             patience: Duration::from_secs(30),
+            stuck: Duration::from_secs(30),
             spread: Duration::from_millis(100),
         };
         let (draining, tasks) = (CancellationToken::new(), TaskTracker::new());

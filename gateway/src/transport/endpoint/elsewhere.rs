@@ -51,9 +51,11 @@ impl<H: EngineHandler> Endpoint<H> {
         let config = &self.inner.config;
         let (peers, max_bytes) = (self.inner.peers.clone(), config.max_payload);
         let limit = config.ping_interval() + config.ping_timeout();
+        let pause = config.ping_timeout();
         let bringing = self.inner.tasks.spawn(async move {
             let (head, body) = request.into_parts();
-            let read = tokio::time::timeout(limit, polling::read_body(body, max_bytes)).await;
+            let read =
+                tokio::time::timeout(limit, polling::read_body(body, max_bytes, pause)).await;
             match read.unwrap_or(Err(BodyError::Stalled)) {
                 Ok(body) => Ok(peers.pass_on(sid, head, body, client).await?),
                 Err(BodyError::TooLarge) => Err(Unanswered::TooLarge.into()),

@@ -17,7 +17,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use super::{CONNECT, Hop, PROBE, PassOnError, PeersConfig, SILENCE};
+use super::{ANSWER, CONNECT, Hop, PROBE, PassOnError, PeersConfig, SILENCE};
 use crate::config::PeerProtocol;
 
 /// How much of one answer may be under way: the largest one by default.
@@ -91,7 +91,7 @@ impl Forwarder {
                 // It would count for all of the connection's life, and end it in the end.
                 .http2_max_local_error_reset_streams(None)
                 .http2_keep_alive_interval(PROBE)
-                .http2_keep_alive_timeout(SILENCE - PROBE),
+                .http2_keep_alive_timeout(ANSWER),
             PeerProtocol::H1 => client.http1_max_buf_size(64 * 1024),
         };
         Self {

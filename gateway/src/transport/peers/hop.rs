@@ -124,7 +124,7 @@ mod tests {
     fn what_a_client_can_read_is_said_in_our_own_words() {
         let client = "192.0.2.7".parse().unwrap();
         let mut from = HeaderMap::new();
-        let odd = [b"gzip, ".as_slice(), &[0xff; 60_000]].concat();
+        let odd = [b"gzip, ".as_slice(), &vec![0xff; 60_000]].concat();
         from.insert(ACCEPT_ENCODING, HeaderValue::from_bytes(&odd).unwrap());
         let headers = Hop::of_request(client, &from);
         assert!(headers.get(ACCEPT_ENCODING).is_none());

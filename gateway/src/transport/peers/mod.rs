@@ -36,9 +36,10 @@ pub use hop::Hop;
 const CONNECT: Duration = Duration::from_millis(800);
 /// How long a peer may be silent before it is asked whether it lives.
 const PROBE: Duration = Duration::from_secs(2);
-/// How long a peer may be silent before it is taken for dead: it has six seconds to answer. A machine that pauses for less does not
-/// lose its sessions' polls.
-const SILENCE: Duration = Duration::from_secs(8);
+/// How long it may take to say so. A machine that pauses for less does not lose its sessions' polls.
+const ANSWER: Duration = Duration::from_secs(6);
+/// How long a peer may be silent before it is taken for dead.
+const SILENCE: Duration = PROBE.saturating_add(ANSWER);
 
 /// How requests are passed on.
 #[derive(Debug, Clone)]
@@ -49,13 +50,20 @@ pub struct PeersConfig {
     pub max_answer: usize,
     /// How long an answer may take: longer than any poll waits.
     pub patience: Duration,
+    /// How long either side of a tunnel may leave unread what the other one sent.
+    pub stuck: Duration,
     /// Over how long polls and tunnels are let go when this node drains.
     pub spread: Duration,
 }
 
 impl PeersConfig {
     /// What fits sessions with these limits.
-    pub fn new(engine: &EngineConfig, protocol: PeerProtocol, spread: Duration) -> Self {
+    pub fn new(
+        engine: &EngineConfig,
+        protocol: PeerProtocol,
+        stuck: Duration,
+        spread: Duration,
+    ) -> Self {
         // A session's last answer has all that was queued, which is at most eight times the limit, and a third more as base64.
         let queued = engine.send_queue_bytes.saturating_mul(12);
         Self {
@@ -63,6 +71,7 @@ impl PeersConfig {
             max_answer: queued.max(engine.max_payload.saturating_mul(2)),
             // Every poll is answered within an interval, or its session ends.
             patience: engine.ping_interval() + engine.ping_timeout() + SILENCE,
+            stuck,
             spread,
         }
     }
@@ -124,7 +133,12 @@ impl Peers {
             inner: Arc::new(Inner {
                 addresses: AddressBook::new(directory),
                 forwarder: Forwarder::new(config),
-                tunnels: Tunnels::new(leaving.clone(), tasks, metrics.tunnels.clone()),
+                tunnels: Tunnels::new(
+                    leaving.clone(),
+                    config.stuck,
+                    tasks,
+                    metrics.tunnels.clone(),
+                ),
                 leaving,
                 metrics,
             }),

@@ -32,8 +32,6 @@ use crate::transport::sid::SessionKey;
 
 /// How much is read at a time.
 const CHUNK: usize = 16 * 1024;
-/// How long what was read may wait to be written before the receiver counts as stuck.
-const STUCK: Duration = Duration::from_secs(15);
 /// How long the other side may take to end when one has.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// The largest refusal that is passed back.
@@ -42,14 +40,22 @@ const MAX_REFUSAL: usize = 64 * 1024;
 /// The tunnels through this node.
 pub(super) struct Tunnels {
     leaving: Leaving,
+    /// How long what was read may wait to be written before the receiver counts as stuck.
+    stuck: Duration,
     tasks: TaskTracker,
     open: IntGauge,
 }
 
 impl Tunnels {
-    pub(super) fn new(leaving: Leaving, tasks: TaskTracker, open: IntGauge) -> Self {
+    pub(super) fn new(
+        leaving: Leaving,
+        stuck: Duration,
+        tasks: TaskTracker,
+        open: IntGauge,
+    ) -> Self {
         Self {
             leaving,
+            stuck,
             tasks,
             open,
         }
@@ -78,10 +84,10 @@ impl Tunnels {
         }
         let answer = Response::from_parts(head.clone(), Full::default());
         let owner = hyper::upgrade::on(Response::from_parts(head, body));
-        let (leaving, open) = (self.leaving.clone(), self.open.clone());
+        let (leaving, stuck, open) = (self.leaving.clone(), self.stuck, self.open.clone());
         self.tasks.spawn(async move {
             open.inc();
-            if let Err(error) = carry(upgrade, owner, leaving.turn(session)).await {
+            if let Err(error) = carry(upgrade, owner, stuck, leaving.turn(session)).await {
                 tracing::debug!(%error, "a tunnel broke");
             }
             open.dec();
@@ -100,7 +106,7 @@ impl Tunnels {
             .await
             .map_err(silent)?
             .map_err(silent)?;
-        tend(&stream, STUCK).map_err(silent)?;
+        tend(&stream, self.stuck).map_err(silent)?;
         let (mut sender, connection) = http1::Builder::new()
             .max_buf_size(16 * 1024)
             .handshake(TokioIo::new(stream))
@@ -136,6 +142,7 @@ fn silent(error: impl std::fmt::Display) -> PassOnError {
 async fn carry(
     client: OnUpgrade,
     owner: OnUpgrade,
+    stuck: Duration,
     leaving: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let (client, owner) = tokio::try_join!(client, owner).map_err(io::Error::other)?;
@@ -149,13 +156,13 @@ async fn carry(
     // The owner learns that its client is gone, or about to be, by the end of the stream; what it says to that still passes.
     let up = async {
         tokio::select! {
-            ended = copy(&mut client_read, &mut owner_write, from_client) => ended?,
+            ended = copy(&mut client_read, &mut owner_write, from_client, stuck) => ended?,
             () = leaving => {}
         }
         owner_write.shutdown().await
     };
     let down = async {
-        copy(&mut owner_read, &mut client_write, from_owner).await?;
+        copy(&mut owner_read, &mut client_write, from_owner, stuck).await?;
         client_write.shutdown().await
     };
     let (mut up, mut down) = (pin!(up), pin!(down));
@@ -174,15 +181,20 @@ async fn carry(
 }
 
 /// Copies until the end. `first` was read before.
-async fn copy(from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>, first: Bytes) -> io::Result<()> {
-    timeout(STUCK, to.write_all(&first)).await??;
+async fn copy(
+    from: &mut ReadHalf<'_>,
+    to: &mut WriteHalf<'_>,
+    first: Bytes,
+    stuck: Duration,
+) -> io::Result<()> {
+    timeout(stuck, to.write_all(&first)).await??;
     drop(first);
     loop {
         from.readable().await?;
         let mut chunk = Vec::with_capacity(CHUNK);
         match from.try_read_buf(&mut chunk) {
             Ok(0) => return Ok(()),
-            Ok(_) => timeout(STUCK, to.write_all(&chunk)).await??,
+            Ok(_) => timeout(stuck, to.write_all(&chunk)).await??,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }

@@ -14,8 +14,6 @@ use super::mailbox::{Carrier, Mailbox, Refused};
 use crate::config::EngineConfig;
 use crate::session::DisconnectReason;
 
-/// How long a body may pause.
-const STALL: Duration = Duration::from_secs(10);
 /// How long the rest of a body that is too large is read, so that its client gets to see the answer.
 const DISCARD: Duration = Duration::from_secs(1);
 
@@ -79,8 +77,9 @@ where
     };
     // A session whose POST takes longer than this has had no pong in time either.
     let limit = config.ping_interval() + config.ping_timeout();
+    let pause = config.ping_timeout();
     let bringing = tasks.spawn(async move {
-        let read = tokio::time::timeout(limit, read_body(body, max_bytes)).await;
+        let read = tokio::time::timeout(limit, read_body(body, max_bytes, pause)).await;
         match read.unwrap_or(Err(BodyError::Stalled)) {
             Ok(body) => Ok(ticket.deliver(body)),
             Err(error) => {
@@ -133,8 +132,12 @@ impl From<BodyError> for Unanswered {
     }
 }
 
-/// Reads a body to its end.
-pub(crate) async fn read_body<B>(body: B, max_bytes: usize) -> Result<Bytes, BodyError>
+/// Reads a body to its end. It may pause as long as a pong may take.
+pub(crate) async fn read_body<B>(
+    body: B,
+    max_bytes: usize,
+    pause: Duration,
+) -> Result<Bytes, BodyError>
 where
     B: Body<Data = Bytes>,
     B::Error: Error,
@@ -142,7 +145,7 @@ where
     let mut body = pin!(body);
     let mut whole = BytesMut::new();
     loop {
-        let frame = match tokio::time::timeout(STALL, body.frame()).await {
+        let frame = match tokio::time::timeout(pause, body.frame()).await {
             Ok(Some(Ok(frame))) => frame,
             // A connection that is dropped ends its body as if that were all.
             Ok(None) if body.size_hint().lower() > 0 => return Err(BodyError::Broken),
@@ -191,9 +194,9 @@ mod tests {
 
     #[tokio::test]
     async fn bodies_are_read_up_to_the_limit() {
-        let read = read_body(Full::new(Bytes::from_static(b"4hello")), 6).await;
+        let read = read_body(Full::new(Bytes::from_static(b"4hello")), 6, Duration::MAX).await;
         assert_eq!(read, Ok(Bytes::from_static(b"4hello")));
-        let read = read_body(Full::new(Bytes::from_static(b"4hello")), 5).await;
+        let read = read_body(Full::new(Bytes::from_static(b"4hello")), 5, Duration::MAX).await;
         assert_eq!(read, Err(BodyError::TooLarge));
     }
 }

@@ -1,0 +1,53 @@
+use super::*;
+use confab_shared::config::ConfigError;
+
+#[test]
+fn the_defaults_file_has_every_setting() {
+    let loaded: Result<Loaded<GatewayConfig>, ConfigError> = load(DEFAULTS);
+    loaded.unwrap().config.check().unwrap();
+}
+
+#[test]
+fn a_wildcard_is_no_address_for_other_gateways() {
+    let mut cluster = load::<GatewayConfig>(DEFAULTS).unwrap().config.cluster;
+    let (wildcard, own) = (
+        "0.0.0.0:9100".parse().unwrap(),
+        "10.0.0.1:9100".parse().unwrap(),
+    );
+    let refused = cluster.address(wildcard).unwrap_err().to_string();
+    assert!(refused.contains("cluster.advertise"), "{refused}");
+    assert_eq!(cluster.address(own).unwrap(), "10.0.0.1:9100");
+    cluster.advertise = "gateway-0.gateways:9100".into();
+    assert_eq!(cluster.address(wildcard).unwrap(), cluster.advertise);
+    for bad in ["gateway-0", "http://gateway-0:9100", "a@b:9100", ":9100"] {
+        cluster.advertise = bad.into();
+        assert!(cluster.address(own).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn a_connection_outlives_a_heartbeat_and_production_has_no_wildcards() {
+    let mut config = load::<GatewayConfig>(DEFAULTS).unwrap().config;
+    for origins in ["*", "https://a.example, *"] {
+        config.http.cors_origin = origins.into();
+        config.environment = Environment::Production;
+        let refused = config.check().unwrap_err().to_string();
+        assert!(refused.contains("http.cors_origin"), "{refused}");
+        config.environment = Environment::Development;
+        config.check().unwrap();
+    }
+    config.engine.ping_interval_ms = 30_000;
+    let refused = config.check().unwrap_err().to_string();
+    assert!(refused.contains("http.peer_timeout_seconds"), "{refused}");
+}
+
+#[test]
+fn proxies_are_networks_or_addresses() {
+    let mut http = load::<GatewayConfig>(DEFAULTS).unwrap().config.http;
+    assert!(http.trusted_proxies().unwrap().is_empty());
+    http.trusted_proxies = "10.0.0.0/8, 192.0.2.1,fd00::/8".into();
+    assert_eq!(http.trusted_proxies().unwrap().len(), 3);
+    http.trusted_proxies = "10.0.0.0/33".into();
+    let refused = http.trusted_proxies().unwrap_err().to_string();
+    assert!(refused.contains("http.trusted_proxies"), "{refused}");
+}

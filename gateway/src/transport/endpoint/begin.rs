@@ -1,0 +1,133 @@
+//! Sessions begin: requests that name none, because they want one.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use confab_gateway_protocol::engineio::{HandshakeError, PROTOCOL_VERSION};
+use http::{Method, Request};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+
+use super::refusal::Refusal;
+use super::{ConnectionGuard, Endpoint, EndpointParts, Transport};
+use crate::hub::send_queue::SendQueue;
+use crate::session::DisconnectReason;
+use crate::transport::admission::{Admitted, NotAdmitted};
+use crate::transport::answer::{self, Answer};
+use crate::transport::application::{EngineHandler, Handshake, query};
+use crate::transport::engine::open_frame;
+use crate::transport::polling::{self, Mailbox};
+use crate::transport::sessions::{Place, Registration};
+use crate::transport::{upgrade, websocket};
+
+impl<H: EngineHandler> Endpoint<H> {
+    /// A request without a session: it wants one.
+    pub(super) fn begin(
+        &self,
+        transport: Transport,
+        mut request: Request<Incoming>,
+        client: SocketAddr,
+        guard: ConnectionGuard,
+    ) -> Result<Answer, Refusal> {
+        if request.method() != Method::GET {
+            return Err(HandshakeError::BadHandshakeMethod.into());
+        }
+        let accept = match transport {
+            Transport::Polling => None,
+            Transport::WebSocket => {
+                Some(upgrade::accept_key(request.headers()).ok_or(HandshakeError::BadRequest)?)
+            }
+        };
+        if query(request.uri(), "EIO").as_deref() != Some(PROTOCOL_VERSION) {
+            return Err(HandshakeError::UnsupportedProtocolVersion.into());
+        }
+        let admitted = self.admit(client.ip())?;
+        let upgraded = accept.is_some().then(|| hyper::upgrade::on(&mut request));
+        let (head, _) = request.into_parts();
+        let handshake = Arc::new(Handshake::new(&head, client));
+        let endpoint = self.clone();
+        Ok(match (accept, upgraded) {
+            (Some(accept), Some(upgraded)) => {
+                self.inner.tasks.spawn(async move {
+                    endpoint.over_websocket(upgraded, handshake, guard).await;
+                    drop(admitted);
+                });
+                upgrade::switching(accept)
+            }
+            _ => self.begin_polling(handshake, admitted),
+        })
+    }
+
+    fn admit(&self, client: IpAddr) -> Result<(Place, Admitted), Refusal> {
+        let max_sessions = self.inner.config.max_sessions;
+        let admitted = match self.inner.sessions.claim(max_sessions) {
+            Some(place) => self.inner.admission.admit(client).map(|own| (place, own)),
+            None => Err(NotAdmitted::NODE_FULL),
+        };
+        admitted.map_err(|refused| {
+            self.inner
+                .metrics
+                .not_admitted
+                .with_label_values(&[refused.limit])
+                .inc();
+            Refusal::NotAdmitted(refused)
+        })
+    }
+
+    fn begin_polling(&self, handshake: Arc<Handshake>, admitted: (Place, Admitted)) -> Answer {
+        let (key, sid) = self.inner.sids.mint();
+        let open = open_frame(&sid, &["websocket"], &self.inner.config).payload();
+        let queue = Arc::new(SendQueue::new(self.inner.config.send_queue_bytes));
+        let mailbox = Arc::new(Mailbox::new(queue.clone()));
+        let registration = self
+            .inner
+            .sessions
+            .register(key, &queue, Some(mailbox.clone()));
+        let endpoint = self.clone();
+        self.inner.tasks.spawn(async move {
+            let EndpointParts {
+                handler, config, ..
+            } = &*endpoint.inner;
+            let reason = polling::serve(handshake, handler, config, &mailbox, &registration).await;
+            endpoint.ended(reason, registration);
+            drop(admitted);
+        });
+        answer::packets(open, 0, false)
+    }
+
+    async fn over_websocket(
+        self,
+        upgraded: OnUpgrade,
+        handshake: Arc<Handshake>,
+        guard: ConnectionGuard,
+    ) {
+        let Some((stream, prefix)) = upgrade::connection(upgraded).await else {
+            return;
+        };
+        let (key, sid) = self.inner.sids.mint();
+        let queue = Arc::new(SendQueue::new(self.inner.config.send_queue_bytes));
+        let registration = self.inner.sessions.register(key, &queue, None);
+        let reason = websocket::serve(
+            stream,
+            prefix,
+            handshake,
+            &self.inner.handler,
+            &self.inner.config,
+            queue,
+            &sid,
+        )
+        .await;
+        self.ended(reason, registration);
+        drop(guard);
+    }
+
+    fn ended(&self, reason: DisconnectReason, registration: Registration) {
+        self.inner
+            .metrics
+            .sessions_closed
+            .with_label_values(&[reason.as_str()])
+            .inc();
+        tracing::debug!(%reason, "session closed");
+        drop(registration);
+    }
+}
