@@ -16,7 +16,7 @@ pub struct Metrics {
     pub passed_on: IntCounterVec,
     /// Open tunnels to other nodes' sessions.
     pub tunnels: IntGauge,
-    /// Handshakes refused because their address has too many, by limit.
+    /// Handshakes refused because their address or the node has too many, by limit.
     pub not_admitted: IntCounterVec,
     /// Sockets (session and namespace) that connected.
     pub sockets_connected: IntCounter,
@@ -88,7 +88,7 @@ impl Metrics {
             )?,
             not_admitted: counters(
                 "confab_gateway_not_admitted_total",
-                "Handshakes refused because their address has too many, by limit.",
+                "Handshakes refused because their address or the node has too many, by limit.",
                 "limit",
             )?,
             sockets_connected: counter(

@@ -40,7 +40,7 @@ const PEER_RESETS: usize = PEER_STREAMS as usize;
 /// would end the connection.
 const PEER_HEADERS: u32 = 64 * 1024;
 
-/// The share of a listener for peers that upgrades leave free: tunnels last, and requests, probes and metrics must get in.
+/// Upgrades leave one in so many of a listener's connections to others: tunnels last, and requests, probes and metrics must get in.
 const PEER_RESERVE: usize = 16;
 
 /// How a listener treats its connections.

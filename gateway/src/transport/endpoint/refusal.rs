@@ -14,7 +14,7 @@ pub(super) enum Refusal {
     Protocol(HandshakeError),
     /// By HTTP's own means.
     Http(StatusCode),
-    /// Its address has too many.
+    /// Its address or the node has too many.
     NotAdmitted(NotAdmitted),
 }
 
