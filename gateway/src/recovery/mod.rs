@@ -6,13 +6,14 @@
 
 mod history;
 mod keeper;
+mod kept;
 mod record;
 pub mod replay;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -38,6 +39,7 @@ use crate::hub::socket::SocketRef;
 use crate::hub::{Hub, HubClosed};
 use crate::session::DisconnectReason;
 pub use history::Histories;
+pub use kept::Kept;
 pub use record::Record;
 
 /// How long another node may take to end what is left of a socket.
@@ -55,116 +57,6 @@ pub enum RecoveryError {
     /// The node is shutting down.
     #[error(transparent)]
     Closed(#[from] HubClosed),
-}
-
-/// A socket of this node, as it is kept for its recovery.
-#[derive(Debug)]
-pub struct Kept {
-    /// Its private id; empty where recovery is off.
-    pid: String,
-    /// Its public id.
-    sid: String,
-    socket: SocketRef,
-    /// The rooms that it has joined, each with the last change before its joining.
-    rooms: Mutex<BTreeMap<ConversationId, Seq>>,
-    progress: Mutex<Progress>,
-    superseded: AtomicBool,
-}
-
-/// What is known of a client's receipt.
-#[derive(Debug)]
-struct Progress {
-    seen: Offset,
-    /// When the client was told that it is connected, and what it had missed. Pings from before prove nothing of that.
-    begun: Option<Instant>,
-    /// The answered ping that was looked at last.
-    answered: Option<Instant>,
-    refreshed: Instant,
-}
-
-impl Kept {
-    fn new(
-        pid: String,
-        sid: &str,
-        socket: &SocketRef,
-        seen: Offset,
-        rooms: BTreeMap<ConversationId, Seq>,
-    ) -> Arc<Self> {
-        Arc::new(Self {
-            pid,
-            sid: sid.to_owned(),
-            socket: socket.clone(),
-            rooms: Mutex::new(rooms),
-            progress: Mutex::new(Progress {
-                seen,
-                begun: None,
-                answered: None,
-                refreshed: Instant::now(),
-            }),
-            superseded: AtomicBool::new(false),
-        })
-    }
-
-    /// The rooms that it has joined.
-    pub fn rooms(&self) -> Vec<ConversationId> {
-        self.rooms.lock().keys().copied().collect()
-    }
-
-    /// How many rooms it has joined.
-    pub fn room_count(&self) -> usize {
-        self.rooms.lock().len()
-    }
-
-    /// Whether it has joined this room.
-    pub fn is_in(&self, conversation: ConversationId) -> bool {
-        self.rooms.lock().contains_key(&conversation)
-    }
-
-    /// It has not joined a room after all.
-    pub fn exit(&self, conversation: ConversationId) {
-        self.rooms.lock().remove(&conversation);
-    }
-
-    /// Its client was told that it is connected, and what it had missed.
-    pub fn begin(&self) {
-        self.progress.lock().begun = Some(Instant::now());
-    }
-
-    /// It is about to join a room.
-    pub fn enter(&self, conversation: ConversationId, as_of: Seq) {
-        self.rooms.lock().entry(conversation).or_insert(as_of);
-    }
-
-    fn seen(&self) -> Offset {
-        self.progress.lock().seen.clone()
-    }
-
-    /// What the client has surely received, if more is known of it than when this was asked last.
-    fn seen_since(&self, notes: &VecDeque<(Instant, Offset)>) -> Option<Offset> {
-        let answered = self.socket.queue().received_until()?;
-        let mut progress = self.progress.lock();
-        if progress.answered == Some(answered)
-            || progress.begun.is_none_or(|begun| answered < begun)
-        {
-            return None;
-        }
-        progress.answered = Some(answered);
-        let until = notes.partition_point(|(noted, _)| *noted <= answered);
-        let (_, offset) = notes.get(until.checked_sub(1)?)?;
-        if !offset.is_certain() || offset.position < progress.seen.position {
-            return None;
-        }
-        progress.seen = offset.clone();
-        Some(offset.clone())
-    }
-
-    fn is_due(&self, now: Instant) -> bool {
-        now.duration_since(self.progress.lock().refreshed) >= keeper::REFRESH
-    }
-
-    fn refreshed(&self, now: Instant) {
-        self.progress.lock().refreshed = now;
-    }
 }
 
 /// A node's recovery. Cheap to clone.
