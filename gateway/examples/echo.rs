@@ -32,11 +32,16 @@ use confab_gateway_protocol::{engineio, socketio, websocket};
 use confab_shared::id::NodeId;
 use confab_shared::redis::{self, RedisConfig, Retries};
 use ipnet::IpNet;
+use tikv_jemallocator::Jemalloc;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
+
+/// As the gateway has it.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// Over how long sessions are closed when the server is told to stop.
 const DRAIN: Duration = Duration::from_millis(100);

@@ -7,6 +7,11 @@ use confab_gateway::config::GatewayConfig;
 use confab_gateway::serve;
 use confab_shared::lifecycle::Shutdown;
 use confab_shared::telemetry;
+use tikv_jemallocator::Jemalloc;
+
+/// Gives memory back to the system after a crowd has left (ARCHITECTURE.md, "Memory").
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     match run() {
