@@ -150,7 +150,7 @@ async fn insert_users(
         .map(|id| {
             Ok(Person {
                 id,
-                token: authority.issue(id)?,
+                token: authority.issue(id, 0)?,
             })
         })
         .collect()

@@ -23,12 +23,22 @@ pub struct Claims {
     /// Whose it is.
     pub sub: UserId,
     /// When it was issued, in seconds since 1970.
+    #[serde(default)]
     pub iat: u64,
     /// When it ends, in seconds since 1970.
     pub exp: u64,
-    /// Which token; revocation names it.
-    #[serde(default)]
+    /// Which token; revocation names it. Other issuers' ids need not be UUIDs; tokens without one of ours end with their time, or with
+    /// a change of password.
+    #[serde(default, deserialize_with = "lenient_id")]
     pub jti: Option<Uuid>,
+    /// Under which version of the account's tokens it was issued; other issuers' have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ver: Option<i32>,
+}
+
+fn lenient_id<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Uuid>, D::Error> {
+    let value = Option::<serde_json::Value>::deserialize(value)?;
+    Ok(value.and_then(|value| value.as_str().and_then(|text| Uuid::try_parse(text).ok())))
 }
 
 /// A token is not accepted. Why is nobody's business but the log's.
@@ -95,8 +105,8 @@ impl TokenAuthority {
         self.lifetime
     }
 
-    /// A new token for a user.
-    pub fn issue(&self, user: UserId) -> Result<String, InvalidToken> {
+    /// A new token for a user, under the version at which the account's tokens are.
+    pub fn issue(&self, user: UserId, version: i32) -> Result<String, InvalidToken> {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
@@ -106,6 +116,7 @@ impl TokenAuthority {
             iat: now,
             exp: now.saturating_add(self.lifetime.as_secs()),
             jti: Some(Uuid::new_v4()),
+            ver: Some(version),
         };
         Ok(jsonwebtoken::encode(
             &Header::new(Algorithm::HS256),
@@ -152,7 +163,7 @@ mod tests {
     #[test]
     fn a_token_says_whose_it_is() {
         let (authority, user) = (authority(60), UserId::generate());
-        let token = authority.issue(user).unwrap();
+        let token = authority.issue(user, 0).unwrap();
         assert_eq!(authority.verify(&token).unwrap().sub, user);
     }
 
@@ -165,13 +176,14 @@ mod tests {
             Environment::Production,
         )
         .unwrap();
-        assert!(authority(60).verify(&other.issue(user).unwrap()).is_err());
+        assert!(authority(60).verify(&other.issue(user, 0).unwrap()).is_err());
 
         let past = Claims {
             sub: user,
             iat: 1,
             exp: 2,
             jti: None,
+            ver: None,
         };
         let sign =
             |header: &Header| jsonwebtoken::encode(header, &past, &authority(60).encoding).unwrap();
@@ -186,6 +198,7 @@ mod tests {
             iat: 1,
             exp: u64::MAX / 2,
             jti: None,
+            ver: None,
         };
         let hs384 = jsonwebtoken::encode(
             &Header::new(Algorithm::HS384),

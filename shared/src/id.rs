@@ -79,6 +79,11 @@ impl UserId {
     }
 }
 
+impl UserId {
+    /// Whom the rooms belong to that always exist. Nobody can log in as it.
+    pub const SYSTEM: Self = Self(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001));
+}
+
 impl NodeId {
     /// A new id.
     pub fn generate() -> Self {
@@ -97,6 +102,11 @@ impl WorkerId {
 const DIRECT: Uuid = Uuid::from_u128(0x3f0c_9a56_51d4_4c0e_9d6e_8a1b_7e52_c40d);
 
 impl ConversationId {
+    /// The room with the slug `public`, which always exists.
+    pub const PUBLIC: Self = Self(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0002));
+    /// The room with the slug `lobby`, which always exists.
+    pub const LOBBY: Self = Self(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0003));
+
     /// A new id for a group or a room.
     pub fn generate() -> Self {
         Self(Uuid::now_v7())

@@ -1,7 +1,8 @@
 //! Dialects: one source API's names ↔ our commands and events.
 //!
 //! A dialect is a pure mapping, both ways. It does no I/O, knows no transport and keeps no state. A new API is one folder here and
-//! one line in [`ALL`].
+//! one line in [`ALL`]. Whatever happens in a conversation has a word in every dialect; where a source has none, the dialect has one
+//! in its source's style.
 
 pub mod conversations;
 mod frames;
@@ -11,11 +12,13 @@ use std::fmt;
 use bytes::Bytes;
 use confab_gateway_protocol::json::Args;
 use confab_shared::id::{ConversationId, MessageId, UserId};
+use confab_shared::model::account::Profile;
 use confab_shared::model::command::Command;
-use confab_shared::model::content::TempId;
-use confab_shared::model::conversation::{ConversationKind, ConversationView};
+use confab_shared::model::content::{Content, Slug, TempId};
+use confab_shared::model::conversation::{ConversationKind, ConversationView, Subject};
 use confab_shared::model::error::Rejection;
 use confab_shared::model::event::Event;
+use confab_shared::model::message::Message;
 use confab_shared::model::timestamp::Timestamp;
 
 pub use frames::Frames;
@@ -72,6 +75,56 @@ pub struct Shown<'a> {
     pub offset: Option<&'a str>,
 }
 
+/// What a socket calls a conversation that it has entered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Called {
+    /// It entered by its id, or was never asked.
+    #[default]
+    ById,
+    /// It entered by its slug.
+    BySlug,
+}
+
+/// Where events are shown.
+#[derive(Debug, Clone, Copy)]
+pub struct Scene<'a> {
+    /// To sockets of this namespace.
+    pub namespace: Namespace,
+    /// In this conversation,
+    pub subject: &'a Subject,
+    /// which they call thus.
+    pub called: Called,
+}
+
+impl Scene<'_> {
+    /// The conversation's name, as the sockets have it.
+    pub fn room_id(&self) -> String {
+        match (self.called, &self.subject.slug) {
+            (Called::BySlug, Some(slug)) => slug.to_string(),
+            _ => self.subject.id.to_string(),
+        }
+    }
+}
+
+/// A conversation, as a client names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RoomName {
+    /// By its id.
+    Id(ConversationId),
+    /// By its slug.
+    Slug(Slug),
+}
+
+impl RoomName {
+    /// Reads what a client calls a conversation.
+    pub fn parse(text: &str) -> Result<Self, Rejection> {
+        match text.parse() {
+            Ok(id) => Ok(Self::Id(id)),
+            Err(_) => Slug::parse(text).map(Self::Slug),
+        }
+    }
+}
+
 /// For whose eyes an event is encoded. There are no more encodings than this tells apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Audience {
@@ -100,10 +153,56 @@ pub enum Intent {
         /// How.
         command: Command,
     },
-    /// Listen to a conversation's live events.
-    JoinRoom(ConversationId),
-    /// Listen no more.
-    LeaveRoom(ConversationId),
+    /// Make a public room of this name.
+    CreateRoom {
+        /// Its name.
+        name: String,
+    },
+    /// Listen to a conversation's live events; in a public room, be present.
+    Enter {
+        /// Which.
+        room: RoomName,
+        /// What somebody without an account wants to be called.
+        guest_name: Option<String>,
+    },
+    /// Listen no more, be present no more.
+    Exit(RoomName),
+    /// Say something in a conversation by its name.
+    Say {
+        /// Where.
+        room: RoomName,
+        /// What.
+        content: Content,
+        /// The client's own id for it.
+        temp_id: Option<TempId>,
+        /// Whether the socket must have entered it.
+        inside: bool,
+    },
+    /// Say something to somebody, in the conversation of the two, which is made if need be.
+    SayTo {
+        /// To whom; or a conversation's id.
+        receiver: UserId,
+        /// What.
+        content: Content,
+        /// The client's own id for it.
+        temp_id: Option<TempId>,
+    },
+    /// Read what was said between the two.
+    History {
+        /// With whom; or a conversation's id.
+        with: UserId,
+        /// Before this message.
+        before: Option<MessageId>,
+        /// At most so many.
+        limit: u32,
+    },
+    /// Be the user of this token from now on.
+    LogIn {
+        /// The token.
+        token: String,
+    },
+    /// Go, and not come back.
+    LogOut,
 }
 
 /// What came of an intent that succeeded.
@@ -124,6 +223,29 @@ pub enum Confirmation<'a> {
     },
     /// The conversation is there.
     Conversation(&'a ConversationView),
+    /// The socket is in a conversation, with these people present.
+    Entered {
+        /// Which, with those who are present as its participants if it is a public room.
+        view: &'a ConversationView,
+        /// What the socket calls it.
+        called: Called,
+    },
+    /// The socket is in a conversation no more.
+    Left {
+        /// What the client called it.
+        room: &'a RoomName,
+    },
+    /// What was said, oldest first.
+    History {
+        /// Where.
+        subject: &'a Subject,
+        /// The messages.
+        messages: &'a [Message],
+    },
+    /// The socket is this user's.
+    LoggedIn(&'a Profile),
+    /// The socket is about to be closed.
+    LoggedOut,
 }
 
 /// One source API's names ↔ our commands and events.
@@ -137,15 +259,19 @@ pub trait Dialect: fmt::Debug + Send + Sync {
     /// What a client asks for by an event.
     fn inbound(&self, event: &str, args: Args<'_>) -> Result<Intent, Rejection>;
 
+    /// Whether its sockets see all conversations of their user (groups and direct ones) without entering them.
+    fn sees_all(&self) -> bool {
+        false
+    }
+
+    /// The room in which its sockets are from when it is known whose they are.
+    fn lobby(&self) -> Option<RoomName> {
+        None
+    }
+
     /// The frames that show events of a conversation, in order, to this audience. May be empty; at most one frame per event, so that
     /// its offset says that all of it was seen.
-    fn outbound(
-        &self,
-        namespace: Namespace,
-        conversation: ConversationId,
-        events: &[Shown<'_>],
-        audience: Audience,
-    ) -> Bytes;
+    fn outbound(&self, scene: Scene<'_>, events: &[Shown<'_>], audience: Audience) -> Bytes;
 
     /// The frames that tell a user of a conversation it has become a member of, with the offset as in [`Shown`].
     fn joined(&self, namespace: Namespace, view: &ConversationView, offset: Option<&str>) -> Bytes;

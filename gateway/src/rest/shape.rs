@@ -214,6 +214,7 @@ mod tests {
     use std::sync::Arc;
 
     use confab_shared::id::Seq;
+    use confab_shared::model::account::AccountRole;
     use serde_json::json;
     use uuid::Uuid;
 
@@ -225,6 +226,7 @@ mod tests {
             username: "ann".into(),
             name: "Ann".into(),
             avatar: None,
+            account: AccountRole::User,
         };
         let message = Message {
             id: MessageId(id),

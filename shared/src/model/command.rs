@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::content::{Content, TempId};
+use super::content::{Content, Slug, TempId};
 use super::conversation::ConversationKind;
 use super::error::Rejection;
 use super::timestamp::Timestamp;
@@ -77,6 +77,31 @@ pub enum Command {
         /// Whom.
         user: UserId,
     },
+    /// Make a public room, whose slug has been taken for it.
+    CreateRoom {
+        /// Its name in addresses and events.
+        slug: Slug,
+        /// Its name.
+        name: String,
+        /// What it is for.
+        description: Option<String>,
+        /// The most people who may be present; none: no limit.
+        max_users: Option<i32>,
+    },
+    /// Change a room: what is named here, as it is to be.
+    UpdateRoom {
+        /// Its name.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        /// What it is for; an inner none takes it away.
+        #[serde(default, with = "given", skip_serializing_if = "Option::is_none")]
+        description: Option<Option<String>>,
+        /// The most people who may be present; an inner none takes the limit away.
+        #[serde(default, with = "given", skip_serializing_if = "Option::is_none")]
+        max_users: Option<Option<i32>>,
+    },
+    /// End a room.
+    DeleteRoom,
     /// Go. The last owner's leaving passes ownership on to the longest-standing admin, else member.
     Leave,
 }
@@ -92,8 +117,35 @@ impl Command {
             Self::MarkRead { .. } => "mark_read",
             Self::AddMembers { .. } => "add_members",
             Self::RemoveMember { .. } => "remove_member",
+            Self::CreateRoom { .. } => "create_room",
+            Self::UpdateRoom { .. } => "update_room",
+            Self::DeleteRoom => "delete_room",
             Self::Leave => "leave",
         }
+    }
+}
+
+/// A value that may be given or not, and if given, may be none: null is another thing than nothing.
+mod given {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[expect(
+        clippy::ref_option,
+        clippy::option_option,
+        reason = "serde passes a reference to the field; three states are what this is for"
+    )]
+    pub(super) fn serialize<T: Serialize, S: Serializer>(
+        value: &Option<Option<T>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        value.as_ref().and_then(Option::as_ref).serialize(serializer)
+    }
+
+    #[expect(clippy::option_option, reason = "three states are what this is for")]
+    pub(super) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Option<T>>, D::Error> {
+        Option::<T>::deserialize(deserializer).map(Some)
     }
 }
 

@@ -10,6 +10,10 @@ pub const MAX_CONTENT_CHARS: usize = 4_000;
 pub const MAX_TEMP_ID_BYTES: usize = 128;
 /// The longest display name of a user or conversation, in characters.
 pub const MAX_NAME_CHARS: usize = 100;
+/// The longest description of a room, in characters.
+pub const MAX_DESCRIPTION_CHARS: usize = 500;
+/// The most people that a room may be made for.
+pub const MAX_ROOM_USERS: i32 = 100_000;
 /// The longest e-mail address, in bytes (RFC 5321, 4.5.3.1.3).
 pub const MAX_EMAIL_BYTES: usize = 254;
 /// The longest picture address, in bytes.
@@ -75,6 +79,86 @@ impl TempId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// The name of a room in addresses and events: 1 to 64 of `a-z0-9_-`, the first a letter or digit.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Slug(String);
+
+impl Slug {
+    /// The longest slug, in bytes.
+    pub const MAX_BYTES: usize = 64;
+
+    /// Checks a text.
+    pub fn parse(text: &str) -> Result<Self, Rejection> {
+        let begins = text
+            .bytes()
+            .next()
+            .is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+        let allowed = |byte: u8| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-')
+        };
+        if begins && text.len() <= Self::MAX_BYTES && text.bytes().all(allowed) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Rejection::invalid(
+                "a room's slug has 1 to 64 of a-z 0-9 _ -, the first a letter or digit",
+            ))
+        }
+    }
+
+    /// A slug that says what a name says, as far as its letters go; `room` if none do.
+    pub fn of_name(name: &str) -> Self {
+        let mut slug = String::with_capacity(Self::MAX_BYTES);
+        for character in name.chars().flat_map(char::to_lowercase) {
+            if slug.len() == Self::MAX_BYTES {
+                break;
+            }
+            match character {
+                'a'..='z' | '0'..='9' => slug.push(character),
+                // Letters that a slug cannot have are left out; whatever else stands between words becomes one hyphen.
+                other if other.is_alphanumeric() => {}
+                _ if slug.is_empty() || slug.ends_with('-') => {}
+                _ => slug.push('-'),
+            }
+        }
+        let slug = slug.trim_end_matches('-');
+        Self(if slug.is_empty() { "room" } else { slug }.to_owned())
+    }
+
+    /// The same with a number behind it, cut to fit.
+    #[must_use]
+    pub fn numbered(&self, number: u32) -> Self {
+        let suffix = format!("-{number}");
+        let kept = self.0.len().min(Self::MAX_BYTES - suffix.len());
+        Self(format!("{}{suffix}", &self.0[..kept]))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for Slug {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Checks a room's description: trimmed, at most 500 characters, no NUL. None where it is blank.
+pub fn parse_description(text: &str) -> Result<Option<String>, Rejection> {
+    let text = text.trim();
+    if text.chars().count() > MAX_DESCRIPTION_CHARS {
+        return Err(Rejection::invalid(format!(
+            "description must have at most {MAX_DESCRIPTION_CHARS} characters"
+        )));
+    }
+    if text.contains('\0') {
+        return Err(Rejection::invalid("description must not contain NUL"));
+    }
+    Ok((!text.is_empty()).then(|| text.to_owned()))
 }
 
 /// Checks a display name of a user or conversation: trimmed, 1 to 100 characters, no control characters.
@@ -190,7 +274,32 @@ mod tests {
         }
     }
 
+    #[test]
+    fn slugs_come_from_names() {
+        for (name, slug) in [
+            ("Support Room", "support-room"),
+            ("  --Ünïcode!! (2)", "ncode-2"),
+            ("日本", "room"),
+            ("a_b", "a-b"),
+        ] {
+            assert_eq!(Slug::of_name(name).as_str(), slug, "{name}");
+        }
+        let long = Slug::of_name(&"x".repeat(100));
+        assert_eq!(long.as_str().len(), Slug::MAX_BYTES);
+        assert_eq!(long.numbered(12).as_str(), format!("{}-12", "x".repeat(61)));
+        for bad in ["", "-a", "_a", "A", "a b", "é", &"x".repeat(65)] {
+            assert!(Slug::parse(bad).is_err(), "{bad}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn every_name_has_a_slug(name in "\\PC{1,100}", number in 0_u32..) {
+            let slug = Slug::of_name(&name);
+            prop_assert!(Slug::parse(slug.as_str()).is_ok());
+            prop_assert!(Slug::parse(slug.numbered(number).as_str()).is_ok());
+        }
+
         #[test]
         fn accepted_content_is_trimmed_and_within_limits(text in "\\PC{0,64}") {
             if let Ok(content) = Content::parse(&text) {

@@ -1,11 +1,13 @@
 //! Conversations and memberships.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::account::Profile;
 use super::message::Message;
 use super::timestamp::Timestamp;
-use crate::id::{ConversationId, Seq};
+use crate::id::{ConversationId, Seq, UserId};
 
 /// The three kinds of conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, sqlx::Type)]
@@ -57,9 +59,11 @@ pub struct ConversationView {
     pub id: ConversationId,
     /// Of what kind.
     pub kind: ConversationKind,
+    /// A room's name in addresses and events.
+    pub slug: Option<String>,
     /// A group's or room's name; direct conversations have none.
     pub name: Option<String>,
-    /// The present members, in the order they joined.
+    /// The present members, in the order they joined. A room has none: see who is there.
     pub participants: Vec<Participant>,
     /// The newest message, deleted ones included.
     pub last_message: Option<Message>,
@@ -71,4 +75,37 @@ pub struct ConversationView {
     pub created_at: Timestamp,
     /// When it last changed.
     pub updated_at: Timestamp,
+}
+
+/// A conversation as far as it has to be known to speak of what happens in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    /// Which.
+    pub id: ConversationId,
+    /// Of what kind.
+    pub kind: ConversationKind,
+    /// A room's name in addresses and events.
+    pub slug: Option<Arc<str>>,
+    /// A group's or room's name.
+    pub name: Option<Arc<str>>,
+    /// The two of a direct conversation.
+    pub pair: Option<[Arc<Profile>; 2]>,
+}
+
+impl Subject {
+    /// A conversation of which no more is known than which it is.
+    pub fn unknown(id: ConversationId) -> Self {
+        Self {
+            id,
+            kind: ConversationKind::Group,
+            slug: None,
+            name: None,
+            pair: None,
+        }
+    }
+
+    /// Of a direct conversation's two, the one who is not this user.
+    pub fn other(&self, user: UserId) -> Option<&Arc<Profile>> {
+        self.pair.as_ref()?.iter().find(|one| one.id != user)
+    }
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
+use super::account::Profile;
 use super::conversation::Participant;
 use super::message::Message;
 use super::timestamp::Timestamp;
@@ -76,6 +78,38 @@ pub enum Fact {
         /// By whom.
         by: UserId,
     },
+    /// A room got another name, description or size.
+    RoomUpdated {
+        /// By whom.
+        by: UserId,
+        /// Its name now.
+        name: Arc<str>,
+        /// Its description now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        description: Option<Arc<str>>,
+        /// The most people who may be present now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        max_users: Option<i32>,
+    },
+    /// A room has ended. Nothing follows, and nobody listens any more.
+    RoomDeleted {
+        /// By whom.
+        by: UserId,
+    },
+    /// Somebody is present who was not. Said by gateways, not stored, and not said again to those who missed it.
+    Entered {
+        /// Who.
+        user: Arc<Profile>,
+        /// How many are present now.
+        present: u64,
+    },
+    /// Somebody is present no more. As [`Fact::Entered`].
+    Exited {
+        /// Who.
+        user: Arc<Profile>,
+        /// How many are present now.
+        present: u64,
+    },
     /// Nothing new in itself: the conversation has come at least this far. Sent where facts may not have been announced
     /// (a worker died between commit and fan-out), so that hubs which are behind catch up.
     Advanced,
@@ -113,6 +147,21 @@ pub enum UserNotice {
         by: UserId,
         /// When.
         at: Timestamp,
+    },
+}
+
+/// What is said on a user's own channel once and not kept: whoever did not hear it finds it out in another way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "signal", rename_all = "snake_case")]
+pub enum UserSignal {
+    /// Some of the user's tokens are no longer good: sockets that came with one of them end.
+    TokensRevoked {
+        /// Only this one; none: all of them
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        only: Option<Uuid>,
+        /// but this one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        except: Option<Uuid>,
     },
 }
 

@@ -4,14 +4,17 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
+use serde::de::DeserializeOwned;
 use sqlx::postgres::PgRow;
 use sqlx::{PgPool, Row};
 use time::OffsetDateTime;
 
 use super::messages::{Standing, message, message_columns};
 use crate::id::{ConversationId, MessageId, Seq, UserId};
-use crate::model::conversation::{ConversationView, MemberRole, Participant};
+use crate::model::account::Profile;
+use crate::model::conversation::{ConversationView, Participant, Subject};
 use crate::model::timestamp::Timestamp;
 
 /// A conversation in a member's list.
@@ -26,8 +29,8 @@ pub struct Listed {
 /// The place after a listed conversation, from where the next page goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListCursor {
-    updated_at: Timestamp,
-    id: ConversationId,
+    pub(super) updated_at: Timestamp,
+    pub(super) id: ConversationId,
 }
 
 impl fmt::Display for ListCursor {
@@ -64,7 +67,8 @@ impl FromStr for ListCursor {
 macro_rules! listed {
     ($from:literal) => {
         concat!(
-            "SELECT c.id AS c_id, c.kind AS c_kind, c.name AS c_name, c.last_seq AS c_last_seq,
+            "SELECT c.id AS c_id, c.kind AS c_kind, c.name AS c_name,
+                    (SELECT slug FROM room_slugs r WHERE r.conversation_id = c.id) AS c_slug, c.last_seq AS c_last_seq,
                     c.created_at AS c_created_at, c.updated_at AS c_updated_at,
                     s.read_count AS own_read_count, members.listed AS members,
                     members.others_read_count AS others_read_count,
@@ -73,9 +77,9 @@ macro_rules! listed {
             " FROM ",
             $from,
             " CROSS JOIN LATERAL (
-                SELECT json_agg(json_build_object('id', p.id, 'username', p.username, 'name', p.name,
-                                                  'avatar', p.avatar, 'role', o.role)
-                                ORDER BY o.joined_seq, o.user_id)::text AS listed,
+                SELECT COALESCE(json_agg(json_build_object('id', p.id, 'username', p.username, 'name', p.name,
+                                                  'avatar', p.avatar, 'account', p.role, 'role', o.role)
+                                ORDER BY o.joined_seq, o.user_id), '[]')::text AS listed,
                        min(o.read_count) FILTER (WHERE o.user_id <> s.user_id) AS others_read_count
                 FROM memberships o JOIN users p ON p.id = o.user_id
                 WHERE o.conversation_id = c.id AND o.left_at IS NULL
@@ -93,15 +97,18 @@ macro_rules! listed {
     };
 }
 
-/// A conversation with what its list entry shows, for a present member.
+/// A conversation with what its list entry shows, for a present member; a public room, for anybody: it has no members, and nothing in
+/// it is unread.
 pub async fn find(
     pool: &PgPool,
     conversation: ConversationId,
     viewer: UserId,
 ) -> Result<Option<Listed>, sqlx::Error> {
     let row = sqlx::query(listed!(
-        "(SELECT * FROM memberships
-          WHERE conversation_id = $1 AND user_id = $2 AND left_at IS NULL) s
+        "(SELECT t.id AS conversation_id, $2 AS user_id, COALESCE(i.read_count, t.message_count) AS read_count
+          FROM conversations t
+          LEFT JOIN memberships i ON i.conversation_id = t.id AND i.user_id = $2 AND i.left_at IS NULL
+          WHERE t.id = $1 AND t.deleted_at IS NULL AND (t.kind = 'room' OR i.user_id IS NOT NULL)) s
          JOIN conversations c ON c.id = s.conversation_id"
     ))
     .bind(conversation)
@@ -161,13 +168,7 @@ pub async fn list(
 }
 
 fn listed(row: &PgRow, viewer: UserId) -> Result<Listed, sqlx::Error> {
-    let participants: Vec<Participant> =
-        serde_json::from_str(row.try_get("members")?).map_err(|error| {
-            sqlx::Error::ColumnDecode {
-                index: "members".into(),
-                source: error.into(),
-            }
-        })?;
+    let participants: Vec<Participant> = decode("members", row.try_get("members")?)?;
     let last_message = row
         .try_get::<Option<MessageId>, _>("m_id")?
         .map(|_| message(row))
@@ -182,6 +183,7 @@ fn listed(row: &PgRow, viewer: UserId) -> Result<Listed, sqlx::Error> {
     let view = ConversationView {
         id: row.try_get("c_id")?,
         kind: row.try_get("c_kind")?,
+        slug: row.try_get("c_slug")?,
         name: row.try_get("c_name")?,
         participants,
         last_message,
@@ -196,20 +198,51 @@ fn listed(row: &PgRow, viewer: UserId) -> Result<Listed, sqlx::Error> {
     })
 }
 
-/// A present member's role, and the conversation's last change, both of one moment.
-pub async fn membership(
+/// What has to be known of these conversations to speak of them, and how far each has come. Those that do not exist are left out.
+pub async fn subjects(
     pool: &PgPool,
-    conversation: ConversationId,
-    user: UserId,
-) -> Result<Option<(MemberRole, Seq)>, sqlx::Error> {
-    sqlx::query_as(
-        "SELECT s.role, c.last_seq FROM memberships s JOIN conversations c ON c.id = s.conversation_id
-         WHERE s.conversation_id = $1 AND s.user_id = $2 AND s.left_at IS NULL",
+    conversations: &[ConversationId],
+) -> Result<Vec<(Subject, Seq)>, sqlx::Error> {
+    let rows = sqlx::query(
+        "SELECT c.id, c.kind, c.name, c.last_seq, r.slug,
+                CASE WHEN c.kind = 'direct' THEN (
+                  SELECT json_agg(json_build_object('id', p.id, 'username', p.username, 'name', p.name,
+                                                    'avatar', p.avatar, 'account', p.role))::text
+                  FROM memberships o JOIN users p ON p.id = o.user_id WHERE o.conversation_id = c.id
+                ) END AS pair
+         FROM conversations c LEFT JOIN room_slugs r ON r.conversation_id = c.id
+         WHERE c.id = ANY($1)",
     )
-    .bind(conversation)
-    .bind(user)
-    .fetch_optional(pool)
-    .await
+    .bind(conversations)
+    .fetch_all(pool)
+    .await?;
+    rows.iter().map(subject).collect()
+}
+
+fn subject(row: &PgRow) -> Result<(Subject, Seq), sqlx::Error> {
+    let text = |column: &str| {
+        let text: Option<&str> = row.try_get(column)?;
+        Ok::<_, sqlx::Error>(text.map(Arc::from))
+    };
+    let pair: Option<Vec<Arc<Profile>>> = match row.try_get::<Option<&str>, _>("pair")? {
+        Some(json) => Some(decode("pair", json)?),
+        None => None,
+    };
+    let subject = Subject {
+        id: row.try_get("id")?,
+        kind: row.try_get("kind")?,
+        slug: text("slug")?,
+        name: text("name")?,
+        pair: pair.and_then(|pair| pair.try_into().ok()),
+    };
+    Ok((subject, row.try_get("last_seq")?))
+}
+
+fn decode<T: DeserializeOwned>(column: &str, json: &str) -> Result<T, sqlx::Error> {
+    serde_json::from_str(json).map_err(|error| sqlx::Error::ColumnDecode {
+        index: column.into(),
+        source: error.into(),
+    })
 }
 
 /// How far each of these conversations has come. Those that do not exist are left out.
@@ -221,94 +254,6 @@ pub async fn last_seqs(
         .bind(conversations)
         .fetch_all(pool)
         .await
-}
-
-/// How a user stands to a conversation, and how that has come along.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
-pub struct Place {
-    /// Which.
-    #[sqlx(rename = "id")]
-    pub conversation: ConversationId,
-    /// Its last change.
-    pub last_seq: Seq,
-    /// When that was.
-    pub changed_at: Timestamp,
-    /// The change that made the user a member; none if it is none at present.
-    pub joined_seq: Option<Seq>,
-}
-
-/// How a user stands to these conversations. Those that do not exist are left out.
-pub async fn places(
-    pool: &PgPool,
-    user: UserId,
-    conversations: &[ConversationId],
-) -> Result<Vec<Place>, sqlx::Error> {
-    sqlx::query_as(
-        "SELECT c.id, c.last_seq, c.changed_at, s.joined_seq
-         FROM conversations c
-         LEFT JOIN memberships s ON s.conversation_id = c.id AND s.user_id = $1 AND s.left_at IS NULL
-         WHERE c.id = ANY($2)",
-    )
-    .bind(user)
-    .bind(conversations)
-    .fetch_all(pool)
-    .await
-}
-
-/// Which conversations these users have been added to, each since its own moment, that moment included, and by which change.
-pub async fn joined_since(
-    pool: &PgPool,
-    users: &[(UserId, Timestamp)],
-) -> Result<Vec<(UserId, ConversationId, Seq)>, sqlx::Error> {
-    let (users, since): (Vec<UserId>, Vec<Timestamp>) = users.iter().copied().unzip();
-    sqlx::query_as(
-        "SELECT s.user_id, s.conversation_id, s.joined_seq
-         FROM unnest($1::uuid[], $2::timestamptz[]) AS asked (user_id, since)
-         JOIN memberships s ON s.user_id = asked.user_id AND s.joined_at >= asked.since
-         WHERE s.left_at IS NULL ORDER BY s.joined_at, s.joined_seq",
-    )
-    .bind(users)
-    .bind(since)
-    .fetch_all(pool)
-    .await
-}
-
-/// A membership that has ended.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
-pub struct Removal {
-    /// Whose.
-    #[sqlx(rename = "user_id")]
-    pub user: UserId,
-    /// Of which conversation.
-    #[sqlx(rename = "conversation_id")]
-    pub conversation: ConversationId,
-    /// The change that ended it.
-    #[sqlx(rename = "change_seq")]
-    pub seq: Seq,
-    /// By whom: the user itself, if it left.
-    #[sqlx(rename = "removed_by")]
-    pub by: UserId,
-    /// When.
-    #[sqlx(rename = "left_at")]
-    pub at: Timestamp,
-}
-
-/// Which memberships of these users have ended, each since its own moment, that moment included, and have not begun again.
-pub async fn removed_since(
-    pool: &PgPool,
-    users: &[(UserId, Timestamp)],
-) -> Result<Vec<Removal>, sqlx::Error> {
-    let (users, since): (Vec<UserId>, Vec<Timestamp>) = users.iter().copied().unzip();
-    sqlx::query_as(
-        "SELECT s.user_id, s.conversation_id, s.change_seq, s.removed_by, s.left_at
-         FROM unnest($1::uuid[], $2::timestamptz[]) AS asked (user_id, since)
-         JOIN memberships s ON s.user_id = asked.user_id AND s.left_at >= asked.since
-         ORDER BY s.left_at, s.change_seq",
-    )
-    .bind(users)
-    .bind(since)
-    .fetch_all(pool)
-    .await
 }
 
 /// How many messages a present member has not read. Deleted ones do not count.

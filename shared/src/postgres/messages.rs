@@ -18,7 +18,7 @@ macro_rules! message_columns {
         "m.id AS m_id, m.conversation_id AS m_conversation_id, m.seq AS m_seq, m.change_seq AS m_change_seq,
          m.ordinal AS m_ordinal, m.type AS m_type, m.content AS m_content, m.reply_to AS m_reply_to,
          m.created_at AS m_created_at, m.edited_at AS m_edited_at, m.deleted_at AS m_deleted_at,
-         u.id AS u_id, u.username AS u_username, u.name AS u_name, u.avatar AS u_avatar"
+         u.id AS u_id, u.username AS u_username, u.name AS u_name, u.avatar AS u_avatar, u.role AS u_role"
     };
 }
 pub(super) use message_columns;
@@ -63,7 +63,7 @@ pub struct MessagePage {
     pub has_more: bool,
 }
 
-/// A page of the history, for a present member. Rejects a viewer who is none, and a slice whose message is not of this
+/// A page of the history, for a present member, or for anybody in a public room. Rejects a viewer who is none, and a slice whose message is not of this
 /// conversation.
 pub async fn page(
     pool: &PgPool,
@@ -108,13 +108,14 @@ pub async fn find(
     let row = sqlx::query(concat!(
         "SELECT ",
         message_columns!(),
-        ", s.read_count AS read_count,
+        ", COALESCE(s.read_count, c.message_count) AS read_count,
            (SELECT min(o.read_count) FROM memberships o
             WHERE o.conversation_id = m.conversation_id AND o.left_at IS NULL AND o.user_id <> $2) AS others_read_count
          FROM messages m
          JOIN users u ON u.id = m.sender_id
+         JOIN conversations c ON c.id = m.conversation_id AND c.deleted_at IS NULL
          LEFT JOIN memberships s ON s.conversation_id = m.conversation_id AND s.user_id = $2 AND s.left_at IS NULL
-         WHERE m.id = $1 AND (s.user_id IS NOT NULL OR m.sender_id = $2)"
+         WHERE m.id = $1 AND (s.user_id IS NOT NULL OR m.sender_id = $2 OR c.kind = 'room')"
     ))
     .bind(id)
     .bind(viewer)
@@ -122,7 +123,7 @@ pub async fn find(
     .await?;
     row.map(|row| {
         let standing = Standing {
-            own: row.try_get::<Option<i64>, _>("read_count")?.unwrap_or(0),
+            own: row.try_get("read_count")?,
             others: row.try_get("others_read_count")?,
             anchor: None,
         };
@@ -179,11 +180,13 @@ async fn standing(
         Slice::Newest | Slice::Numbered(_) => None,
     };
     let row: Option<(i64, Option<i64>, Option<i64>)> = sqlx::query_as(
-        "SELECT s.read_count,
+        "SELECT COALESCE(s.read_count, c.message_count),
                 (SELECT min(o.read_count) FROM memberships o
                  WHERE o.conversation_id = $1 AND o.left_at IS NULL AND o.user_id <> $2),
                 (SELECT m.seq FROM messages m WHERE m.id = $3 AND m.conversation_id = $1)
-         FROM memberships s WHERE s.conversation_id = $1 AND s.user_id = $2 AND s.left_at IS NULL",
+         FROM conversations c
+         LEFT JOIN memberships s ON s.conversation_id = c.id AND s.user_id = $2 AND s.left_at IS NULL
+         WHERE c.id = $1 AND c.deleted_at IS NULL AND (c.kind = 'room' OR s.user_id IS NOT NULL)",
     )
     .bind(conversation)
     .bind(viewer)
@@ -276,5 +279,6 @@ pub(super) fn profile(row: &PgRow) -> Result<Profile, sqlx::Error> {
         username: row.try_get::<&str, _>("u_username")?.into(),
         name: row.try_get::<&str, _>("u_name")?.into(),
         avatar: row.try_get::<Option<&str>, _>("u_avatar")?.map(Arc::from),
+        account: row.try_get("u_role")?,
     })
 }

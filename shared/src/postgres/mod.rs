@@ -3,9 +3,12 @@
 pub mod batch;
 pub mod changes;
 pub mod conversations;
+pub mod memberships;
 pub mod messages;
 pub mod partitions;
+pub mod rooms;
 pub mod seed;
+pub mod tokens;
 pub mod users;
 
 use std::future::Future;

@@ -25,6 +25,10 @@ pub struct Account {
     pub avatar: Option<String>,
     /// What the account may do.
     pub role: AccountRole,
+    /// Under which version its tokens are issued: see [`tokens`](super::tokens).
+    pub token_version: i32,
+    /// Whether the user wants to be seen as offline.
+    pub appears_offline: bool,
     /// When the user was last there.
     pub last_seen_at: Timestamp,
     /// When it was made.
@@ -86,7 +90,7 @@ pub struct Credentials {
 pub async fn create(pool: &PgPool, user: NewUser) -> Result<Account, CreateUserError> {
     let account = sqlx::query_as(
         "INSERT INTO users (id, email, username, name, avatar, password_hash) VALUES ($1, $2, $3, $4, $5, $6)
-         RETURNING id, email, username, name, avatar, role, last_seen_at, created_at",
+         RETURNING id, email, username, name, avatar, role, token_version, appears_offline, last_seen_at, created_at",
     )
     .bind(UserId::generate())
     .bind(user.email)
@@ -102,7 +106,7 @@ pub async fn create(pool: &PgPool, user: NewUser) -> Result<Account, CreateUserE
 /// The account with an e-mail address (in lower case) and the hash of its password.
 pub async fn find_by_email(pool: &PgPool, email: &str) -> Result<Option<Credentials>, sqlx::Error> {
     let row = sqlx::query(
-        "SELECT id, email, username, name, avatar, role, last_seen_at, created_at, password_hash
+        "SELECT id, email, username, name, avatar, role, token_version, appears_offline, last_seen_at, created_at, password_hash
          FROM users WHERE email = $1 AND password_hash IS NOT NULL",
     )
     .bind(email)
@@ -120,7 +124,7 @@ pub async fn find_by_email(pool: &PgPool, email: &str) -> Result<Option<Credenti
 /// An account by its id.
 pub async fn find(pool: &PgPool, id: UserId) -> Result<Option<Account>, sqlx::Error> {
     sqlx::query_as(
-        "SELECT id, email, username, name, avatar, role, last_seen_at, created_at FROM users WHERE id = $1",
+        "SELECT id, email, username, name, avatar, role, token_version, appears_offline, last_seen_at, created_at FROM users WHERE id = $1",
     )
     .bind(id)
     .fetch_optional(pool)
@@ -129,15 +133,16 @@ pub async fn find(pool: &PgPool, id: UserId) -> Result<Option<Account>, sqlx::Er
 
 /// A user as others see them.
 pub async fn profile(pool: &PgPool, id: UserId) -> Result<Option<Profile>, sqlx::Error> {
-    let row: Option<(UserId, String, String, Option<String>)> =
-        sqlx::query_as("SELECT id, username, name, avatar FROM users WHERE id = $1")
+    let row: Option<(UserId, String, String, Option<String>, AccountRole)> =
+        sqlx::query_as("SELECT id, username, name, avatar, role FROM users WHERE id = $1")
             .bind(id)
             .fetch_optional(pool)
             .await?;
-    Ok(row.map(|(id, username, name, avatar)| Profile {
+    Ok(row.map(|(id, username, name, avatar, account)| Profile {
         id,
         username: username.into(),
         name: name.into(),
         avatar: avatar.map(Arc::from),
+        account,
     }))
 }

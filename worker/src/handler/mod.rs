@@ -181,6 +181,9 @@ fn apply(state: &mut BatchState, request: &Request<'_>) -> Result<Answer, Reject
             edit_message::apply(state, request, *message, content)
         }
         Command::DeleteMessage { message } => delete_message::apply(state, request, *message),
+        Command::CreateRoom { .. } | Command::UpdateRoom { .. } | Command::DeleteRoom => {
+            Err(Rejection::not_found("room"))
+        }
         Command::MarkRead { up_to } => mark_read::apply(state, request, *up_to),
         Command::AddMembers { users } => add_members::apply(state, request, users),
         Command::RemoveMember { user } => remove_member::apply(state, request, *user),

@@ -136,6 +136,7 @@ impl BatchState {
                     username: username.into(),
                     name: name.into(),
                     avatar,
+                    account: role,
                 };
                 Account {
                     profile: Arc::new(profile),
@@ -213,6 +214,9 @@ impl BatchState {
         let own_memory = match request.envelope.command {
             Command::SendMessage { .. } | Command::MarkRead { up_to: Some(_) } => true,
             Command::CreateConversation { .. }
+            | Command::CreateRoom { .. }
+            | Command::UpdateRoom { .. }
+            | Command::DeleteRoom
             | Command::MarkRead { up_to: None }
             | Command::EditMessage { .. }
             | Command::DeleteMessage { .. }
@@ -255,6 +259,9 @@ impl BatchState {
             Command::SendMessage { .. }
             | Command::EditMessage { .. }
             | Command::DeleteMessage { .. }
+            | Command::CreateRoom { .. }
+            | Command::UpdateRoom { .. }
+            | Command::DeleteRoom
             | Command::MarkRead { .. } => return,
         };
         let Some(conversation) = self.conversations.get(&request.conversation()) else {

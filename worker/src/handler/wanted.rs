@@ -42,7 +42,11 @@ pub fn wanted(requests: &[Request<'_>]) -> Wanted {
             Command::EditMessage { message, .. } | Command::DeleteMessage { message } => {
                 messages.insert(*message);
             }
-            Command::MarkRead { up_to: None } | Command::Leave => {}
+            Command::MarkRead { up_to: None }
+            | Command::CreateRoom { .. }
+            | Command::UpdateRoom { .. }
+            | Command::DeleteRoom
+            | Command::Leave => {}
         }
         wanted.commands.push((conversation, request.id()));
     }
@@ -73,6 +77,9 @@ pub fn details(requests: &[Request<'_>], found: &Found) -> Details {
             | Command::SendMessage { .. }
             | Command::EditMessage { .. }
             | Command::DeleteMessage { .. }
+            | Command::CreateRoom { .. }
+            | Command::UpdateRoom { .. }
+            | Command::DeleteRoom
             | Command::AddMembers { .. } => continue,
         };
         let Some(row) = pairs.get(&key) else { continue };

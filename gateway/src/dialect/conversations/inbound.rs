@@ -13,7 +13,7 @@ use confab_shared::model::error::Rejection;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::dialect::Intent;
+use crate::dialect::{Intent, RoomName};
 
 /// The events that clients may send.
 pub(super) const EVENTS: &[&str] = &[
@@ -74,14 +74,15 @@ pub(super) fn intent(event: &str, args: Args<'_>) -> Result<Intent, Rejection> {
         "createConversation" => create(&payload(args)?),
         "joinRoom" => {
             let of: OfConversation = payload(args)?;
-            Ok(Intent::JoinRoom(id("conversationId", &of.conversation_id)?))
+            Ok(Intent::Enter {
+                room: RoomName::Id(id("conversationId", &of.conversation_id)?),
+                guest_name: None,
+            })
         }
         "leaveRoom" => {
             let of: OfConversation = payload(args)?;
-            Ok(Intent::LeaveRoom(id(
-                "conversationId",
-                &of.conversation_id,
-            )?))
+            let conversation = id("conversationId", &of.conversation_id)?;
+            Ok(Intent::Exit(RoomName::Id(conversation)))
         }
         "sendMessage" => send(&payload(args)?),
         "editMessage" => {

@@ -6,11 +6,10 @@ pub mod shape;
 
 use bytes::Bytes;
 use confab_gateway_protocol::json::Args;
-use confab_shared::id::ConversationId;
 use confab_shared::model::conversation::ConversationView;
 use confab_shared::model::error::Rejection;
 
-use super::{Audience, Confirmation, Dialect, Intent, Namespace, Shown};
+use super::{Audience, Confirmation, Dialect, Intent, Namespace, Scene, Shown};
 
 /// The `conversations` dialect.
 #[derive(Debug)]
@@ -29,14 +28,8 @@ impl Dialect for Conversations {
         inbound::intent(event, args)
     }
 
-    fn outbound(
-        &self,
-        namespace: Namespace,
-        conversation: ConversationId,
-        events: &[Shown<'_>],
-        audience: Audience,
-    ) -> Bytes {
-        outbound::events(namespace, conversation, events, audience)
+    fn outbound(&self, scene: Scene<'_>, events: &[Shown<'_>], audience: Audience) -> Bytes {
+        outbound::events(scene, events, audience)
     }
 
     fn joined(&self, namespace: Namespace, view: &ConversationView, offset: Option<&str>) -> Bytes {

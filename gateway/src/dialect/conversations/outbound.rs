@@ -9,7 +9,7 @@ use confab_shared::model::timestamp::Timestamp;
 use serde::Serialize;
 
 use super::shape::{self, ConversationJson, MessageJson, ParticipantJson};
-use crate::dialect::{Audience, Confirmation, Frames, Namespace, Shown};
+use crate::dialect::{Audience, Confirmation, Frames, Namespace, Scene, Shown};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -63,6 +63,23 @@ struct ParticipantRemoved {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
+struct RoomUpdated<'a> {
+    conversation_id: ConversationId,
+    name: &'a str,
+    description: Option<&'a str>,
+    max_users: Option<i32>,
+    updated_by: UserId,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RoomDeleted {
+    conversation_id: ConversationId,
+    deleted_by: UserId,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct MessageSent<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     temp_id: Option<&'a str>,
@@ -94,6 +111,12 @@ struct ConversationAck<'a> {
 }
 
 #[derive(Serialize)]
+struct HistoryAck<'a> {
+    success: bool,
+    messages: Vec<MessageJson<'a>>,
+}
+
+#[derive(Serialize)]
 struct ErrorEvent<'a> {
     code: ErrorCode,
     message: &'a str,
@@ -113,15 +136,10 @@ struct Failure<'a> {
 }
 
 /// Events of a conversation for one audience.
-pub(super) fn events(
-    namespace: Namespace,
-    conversation: ConversationId,
-    events: &[Shown<'_>],
-    audience: Audience,
-) -> Bytes {
-    let mut frames = Frames::new(namespace);
+pub(super) fn events(scene: Scene<'_>, events: &[Shown<'_>], audience: Audience) -> Bytes {
+    let mut frames = Frames::new(scene.namespace);
     for shown in events {
-        write(&mut frames, conversation, *shown, audience);
+        write(&mut frames, scene.subject.id, *shown, audience);
     }
     frames.finish()
 }
@@ -129,8 +147,36 @@ pub(super) fn events(
 fn write(frames: &mut Frames, conversation: ConversationId, shown: Shown<'_>, audience: Audience) {
     let Shown { event, offset } = shown;
     match &event.fact {
-        // Its members learn of it on their own channels; a hint has no words.
-        Fact::ConversationCreated { .. } | Fact::Advanced => {}
+        // Its members learn of it on their own channels; a hint has no words. Who is present in a public room is not shown: the people
+        // of this dialect's conversations are their members.
+        Fact::ConversationCreated { .. }
+        | Fact::Entered { .. }
+        | Fact::Exited { .. }
+        | Fact::Advanced => {}
+        Fact::RoomUpdated {
+            by,
+            name,
+            description,
+            max_users,
+        } => frames.shown(
+            "roomUpdated",
+            &RoomUpdated {
+                conversation_id: conversation,
+                name,
+                description: description.as_deref(),
+                max_users: *max_users,
+                updated_by: *by,
+            },
+            offset,
+        ),
+        Fact::RoomDeleted { by } => frames.shown(
+            "roomDeleted",
+            &RoomDeleted {
+                conversation_id: conversation,
+                deleted_by: *by,
+            },
+            offset,
+        ),
         Fact::MessageStored { message, temp_id } => {
             let own = audience == Audience::Sender(message.sender.id);
             let temp_id = temp_id.as_deref().filter(|_| own);
@@ -230,7 +276,11 @@ pub(super) fn confirmed(
 ) -> Bytes {
     let mut frames = Frames::new(namespace);
     match confirmation {
-        Confirmation::Done => {
+        Confirmation::Done
+        | Confirmation::Entered { .. }
+        | Confirmation::Left { .. }
+        | Confirmation::LoggedIn(_)
+        | Confirmation::LoggedOut => {
             if let Some(id) = ack_id {
                 frames.ack(id, &Success { success: true });
             }
@@ -261,6 +311,18 @@ pub(super) fn confirmed(
                     created_at: at,
                 },
             );
+        }
+        Confirmation::History { messages, .. } => {
+            if let Some(id) = ack_id {
+                let messages = messages.iter();
+                frames.ack(
+                    id,
+                    &HistoryAck {
+                        success: true,
+                        messages: messages.map(|message| MessageJson::new(message, None)).collect(),
+                    },
+                );
+            }
         }
         Confirmation::Conversation(view) => {
             if let Some(id) = ack_id {

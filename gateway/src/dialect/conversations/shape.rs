@@ -189,6 +189,7 @@ mod tests {
     use std::sync::Arc;
 
     use confab_shared::id::Seq;
+    use confab_shared::model::account::AccountRole;
     use serde_json::json;
     use uuid::Uuid;
 
@@ -204,6 +205,7 @@ mod tests {
             username: "ann".into(),
             name: "Ann".into(),
             avatar: None,
+            account: AccountRole::User,
         }
     }
 
@@ -261,6 +263,7 @@ mod tests {
         let view = ConversationView {
             id: ConversationId(Uuid::from_u128(2)),
             kind: ConversationKind::Direct,
+            slug: None,
             name: None,
             participants: vec![Participant {
                 profile: profile(),

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use confab_gateway_protocol::socketio::{Body, decode};
 use confab_shared::id::{ConversationId, MessageId, Seq, UserId};
-use confab_shared::model::account::Profile;
+use confab_shared::model::account::{AccountRole, Profile};
 use confab_shared::model::content::TempId;
 use confab_shared::model::conversation::{
     ConversationKind, ConversationView, MemberRole, Participant,
@@ -56,6 +56,7 @@ fn profile(n: u8, name: &str) -> Profile {
         username: name.to_lowercase().into(),
         name: name.into(),
         avatar: None,
+        account: AccountRole::User,
     }
 }
 
@@ -80,6 +81,7 @@ fn view() -> ConversationView {
     ConversationView {
         id: conversation(),
         kind: ConversationKind::Group,
+        slug: None,
         name: Some("Team".into()),
         participants: vec![
             Participant {
@@ -96,6 +98,14 @@ fn view() -> ConversationView {
         last_seq: Seq(7),
         created_at: at(0),
         updated_at: at(1),
+    }
+}
+
+fn scene(subject: &Subject) -> Scene<'_> {
+    Scene {
+        namespace: Namespace::Chat,
+        subject,
+        called: Called::ById,
     }
 }
 
@@ -177,9 +187,27 @@ fn server_to_client() {
                 by: user(1),
             },
         ),
+        (
+            "room updated",
+            Fact::RoomUpdated {
+                by: user(1),
+                name: "Lounge".into(),
+                description: Some("Come in".into()),
+                max_users: None,
+            },
+        ),
+        ("room deleted", Fact::RoomDeleted { by: user(1) }),
+        (
+            "entered",
+            Fact::Entered {
+                user: Arc::new(profile(3, "Carol")),
+                present: 2,
+            },
+        ),
         ("advanced", Fact::Advanced),
     ];
     let mut actual = String::new();
+    let subject = Subject::unknown(conversation());
     for (label, fact) in facts {
         let event = Event {
             seq: Some(Seq(7)),
@@ -190,15 +218,9 @@ fn server_to_client() {
             event: &event,
             offset: Some("1735787043500000-1"),
         }];
-        let others =
-            Conversations.outbound(Namespace::Chat, conversation(), &event, Audience::Others);
+        let others = Conversations.outbound(scene(&subject), &event, Audience::Others);
         lines(&mut actual, label, &others);
-        let own = Conversations.outbound(
-            Namespace::Chat,
-            conversation(),
-            &event,
-            Audience::Sender(user(1)),
-        );
+        let own = Conversations.outbound(scene(&subject), &event, Audience::Sender(user(1)));
         if own != others {
             lines(&mut actual, &format!("{label}, to its sender"), &own);
         }
@@ -265,7 +287,8 @@ fn several_events_are_one_chunk_in_order() {
         event,
         offset: None,
     });
-    let frames = Conversations.outbound(Namespace::Chat, conversation(), &shown, Audience::Others);
+    let subject = Subject::unknown(conversation());
+    let frames = Conversations.outbound(scene(&subject), &shown, Audience::Others);
     let texts = texts(&frames);
     assert_eq!(texts.len(), 3);
     for (index, text) in texts.iter().enumerate() {
