@@ -4,6 +4,7 @@
 //! sides: the offset of the last event it got, which it gives back, and the last heartbeat it answered, before which it had received
 //! whatever was queued. Whatever cannot be shown to be complete is not replayed: then the client begins anew.
 
+mod fence;
 mod history;
 mod keeper;
 mod kept;
@@ -11,8 +12,8 @@ mod record;
 pub mod replay;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -37,13 +38,11 @@ use crate::dialect::Namespace;
 use crate::hub::offset::Offset;
 use crate::hub::socket::SocketRef;
 use crate::hub::{Hub, HubClosed};
-use crate::session::DisconnectReason;
+use fence::Claim;
+pub use fence::ClaimLost;
 pub use history::Histories;
 pub use kept::Kept;
 pub use record::Record;
-
-/// How long another node may take to end what is left of a socket.
-const FENCE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long the hub may take to show what a socket was told already.
 const SHOWN_PATIENCE: Duration = Duration::from_secs(3);
@@ -108,32 +107,6 @@ pub struct Adopted {
     claim: Claim,
 }
 
-/// A socket on its way in. If its client comes back elsewhere meanwhile, this one has lost it.
-struct Claim {
-    pid: String,
-    is_lost: Arc<AtomicBool>,
-    shared: Weak<Shared>,
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        if let Some(shared) = self.shared.upgrade() {
-            let mut claims = shared.claims.lock();
-            if claims
-                .get(&self.pid)
-                .is_some_and(|present| Arc::ptr_eq(present, &self.is_lost))
-            {
-                claims.remove(&self.pid);
-            }
-        }
-    }
-}
-
-/// Somebody else has taken the socket over.
-#[derive(Debug, thiserror::Error)]
-#[error("the client has come back elsewhere")]
-pub struct ClaimLost;
-
 impl Recovery {
     /// Starts the tasks that keep records and listen to other gateways.
     pub fn start(parts: Parts, stop: &CancellationToken) -> Self {
@@ -152,7 +125,11 @@ impl Recovery {
                 fencing: Mutex::default(),
             }),
         };
-        spawn_vital("fences", stop, listen(recovery.clone(), parts.messages));
+        spawn_vital(
+            "fences",
+            stop,
+            fence::listen(recovery.clone(), parts.messages),
+        );
         if recovery.is_enabled() {
             spawn_vital("socket records", stop, keeper::run(recovery.clone()));
         }
@@ -232,7 +209,7 @@ impl Recovery {
         {
             let mut all = self.shared.kept.lock();
             // Under the same lock as whoever takes it over looks for it.
-            if adopted.claim.is_lost.load(Ordering::SeqCst) {
+            if adopted.claim.is_lost() {
                 return Err(ClaimLost);
             }
             all.insert(pid.to_owned(), kept.clone());
@@ -375,24 +352,6 @@ impl Recovery {
         }))
     }
 
-    /// From here on, whoever else wants the socket finds that it is being taken over; whoever wanted it before has lost it.
-    fn claim(&self, pid: &str) -> Claim {
-        let is_lost = Arc::new(AtomicBool::new(false));
-        let former = self
-            .shared
-            .claims
-            .lock()
-            .insert(pid.to_owned(), is_lost.clone());
-        if let Some(former) = former {
-            former.store(true, Ordering::SeqCst);
-        }
-        Claim {
-            pid: pid.to_owned(),
-            is_lost,
-            shared: Arc::downgrade(&self.shared),
-        }
-    }
-
     /// What was announced since, in these rooms and for this user. To be asked after the rooms were joined.
     pub async fn histories(
         &self,
@@ -420,86 +379,6 @@ impl Recovery {
         match tokio::time::timeout(SHOWN_PATIENCE, shown).await {
             Ok(shown) => shown.map(|()| true).map_err(RecoveryError::from),
             Err(_) => Ok(false),
-        }
-    }
-
-    /// Ends what is left of a socket, wherever it was: its client is elsewhere now, and nothing may reach the old connection, nor come
-    /// from it.
-    async fn fence(&self, pid: &str, node: NodeId) -> Result<(), RecoveryError> {
-        if node == self.shared.node {
-            self.supersede(pid);
-            return Ok(());
-        }
-        let (ticket, (done, fenced)) = (Uuid::new_v4(), oneshot::channel());
-        self.shared.fencing.lock().insert(ticket, done);
-        let _asking = Asking {
-            shared: self.shared.clone(),
-            ticket,
-        };
-        let message = GatewayMessage::Fence {
-            pid: pid.to_owned(),
-            node: self.shared.node,
-            ticket,
-        };
-        let heard = self.shared.backplane.say(node, &message).await;
-        // A node that is gone does not hear it; one that does not answer in time is stuck, and so are its connections.
-        if matches!(heard, Ok(true)) && tokio::time::timeout(FENCE_PATIENCE, fenced).await.is_err()
-        {
-            tracing::warn!(%node, "a socket's former node does not end it");
-        }
-        heard.map(|_| ()).map_err(RecoveryError::from)
-    }
-
-    /// Ends what this node has of a socket whose client is elsewhere.
-    fn supersede_here(&self, pid: &str) {
-        // First: a socket on its way in looks at its claim under the lock by which it enters what is looked for here.
-        if let Some(claim) = self.shared.claims.lock().get(pid) {
-            claim.store(true, Ordering::SeqCst);
-        }
-        self.supersede(pid);
-    }
-
-    fn supersede(&self, pid: &str) {
-        let kept = self.shared.kept.lock().remove(pid);
-        if let Some(kept) = kept {
-            kept.superseded.store(true, Ordering::SeqCst);
-            kept.socket.queue().close(DisconnectReason::Superseded);
-        }
-    }
-}
-
-/// A question to another node; it is forgotten with this.
-struct Asking {
-    shared: Arc<Shared>,
-    ticket: Uuid,
-}
-
-impl Drop for Asking {
-    fn drop(&mut self) {
-        self.shared.fencing.lock().remove(&self.ticket);
-    }
-}
-
-/// Does what other gateways ask for.
-async fn listen(recovery: Recovery, mut messages: mpsc::UnboundedReceiver<GatewayMessage>) {
-    while let Some(message) = messages.recv().await {
-        match message {
-            GatewayMessage::Fence { pid, node, ticket } => {
-                recovery.supersede_here(&pid);
-                let recovery = recovery.clone();
-                tokio::spawn(async move {
-                    let fenced = GatewayMessage::Fenced { ticket };
-                    if let Err(error) = recovery.shared.backplane.say(node, &fenced).await {
-                        tracing::debug!(%error, "a fence not confirmed");
-                    }
-                });
-            }
-            GatewayMessage::Fenced { ticket } => {
-                if let Some(done) = recovery.shared.fencing.lock().remove(&ticket) {
-                    // Whoever waited may have given up.
-                    let _ = done.send(());
-                }
-            }
         }
     }
 }

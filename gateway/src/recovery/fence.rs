@@ -1,0 +1,155 @@
+//! A socket has one owner: whoever takes it over ends what is left of it, here or on another node.
+//!
+//! Owns the claims of sockets that are on their way in, and the questions by which nodes have each other fence a socket off. It knows
+//! neither records nor histories.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use confab_shared::id::NodeId;
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+use super::{Recovery, RecoveryError, Shared};
+use crate::backplane::GatewayMessage;
+use crate::session::DisconnectReason;
+
+/// How long another node may take to end what is left of a socket.
+const FENCE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// A socket on its way in. If its client comes back elsewhere meanwhile, this one has lost it.
+pub(super) struct Claim {
+    pid: String,
+    is_lost: Arc<AtomicBool>,
+    shared: Weak<Shared>,
+}
+
+impl Claim {
+    /// Whether somebody else has taken the socket over meanwhile.
+    pub(super) fn is_lost(&self) -> bool {
+        self.is_lost.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.upgrade() {
+            let mut claims = shared.claims.lock();
+            if claims
+                .get(&self.pid)
+                .is_some_and(|present| Arc::ptr_eq(present, &self.is_lost))
+            {
+                claims.remove(&self.pid);
+            }
+        }
+    }
+}
+
+/// Somebody else has taken the socket over.
+#[derive(Debug, thiserror::Error)]
+#[error("the client has come back elsewhere")]
+pub struct ClaimLost;
+
+impl Recovery {
+    /// From here on, whoever else wants the socket finds that it is being taken over; whoever wanted it before has lost it.
+    pub(super) fn claim(&self, pid: &str) -> Claim {
+        let is_lost = Arc::new(AtomicBool::new(false));
+        let former = self
+            .shared
+            .claims
+            .lock()
+            .insert(pid.to_owned(), is_lost.clone());
+        if let Some(former) = former {
+            former.store(true, Ordering::SeqCst);
+        }
+        Claim {
+            pid: pid.to_owned(),
+            is_lost,
+            shared: Arc::downgrade(&self.shared),
+        }
+    }
+
+    /// Ends what is left of a socket, wherever it was: its client is elsewhere now, and nothing may reach the old connection, nor come
+    /// from it.
+    pub(super) async fn fence(&self, pid: &str, node: NodeId) -> Result<(), RecoveryError> {
+        if node == self.shared.node {
+            self.supersede(pid);
+            return Ok(());
+        }
+        let (ticket, (done, fenced)) = (Uuid::new_v4(), oneshot::channel());
+        self.shared.fencing.lock().insert(ticket, done);
+        let _asking = Asking {
+            shared: self.shared.clone(),
+            ticket,
+        };
+        let message = GatewayMessage::Fence {
+            pid: pid.to_owned(),
+            node: self.shared.node,
+            ticket,
+        };
+        let heard = self.shared.backplane.say(node, &message).await;
+        // A node that is gone does not hear it; one that does not answer in time is stuck, and so are its connections.
+        if matches!(heard, Ok(true)) && tokio::time::timeout(FENCE_PATIENCE, fenced).await.is_err()
+        {
+            tracing::warn!(%node, "a socket's former node does not end it");
+        }
+        heard.map(|_| ()).map_err(RecoveryError::from)
+    }
+
+    /// Ends what this node has of a socket whose client is elsewhere.
+    fn supersede_here(&self, pid: &str) {
+        // First: a socket on its way in looks at its claim under the lock by which it enters what is looked for here.
+        if let Some(claim) = self.shared.claims.lock().get(pid) {
+            claim.store(true, Ordering::SeqCst);
+        }
+        self.supersede(pid);
+    }
+
+    fn supersede(&self, pid: &str) {
+        let kept = self.shared.kept.lock().remove(pid);
+        if let Some(kept) = kept {
+            kept.superseded.store(true, Ordering::SeqCst);
+            kept.socket.queue().close(DisconnectReason::Superseded);
+        }
+    }
+}
+
+/// Does what other gateways ask for.
+pub(super) async fn listen(
+    recovery: Recovery,
+    mut messages: mpsc::UnboundedReceiver<GatewayMessage>,
+) {
+    while let Some(message) = messages.recv().await {
+        match message {
+            GatewayMessage::Fence { pid, node, ticket } => {
+                recovery.supersede_here(&pid);
+                let recovery = recovery.clone();
+                tokio::spawn(async move {
+                    let fenced = GatewayMessage::Fenced { ticket };
+                    if let Err(error) = recovery.shared.backplane.say(node, &fenced).await {
+                        tracing::debug!(%error, "a fence not confirmed");
+                    }
+                });
+            }
+            GatewayMessage::Fenced { ticket } => {
+                if let Some(done) = recovery.shared.fencing.lock().remove(&ticket) {
+                    // Whoever waited may have given up.
+                    let _ = done.send(());
+                }
+            }
+        }
+    }
+}
+
+/// A question to another node; it is forgotten with this.
+struct Asking {
+    shared: Arc<Shared>,
+    ticket: Uuid,
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.shared.fencing.lock().remove(&self.ticket);
+    }
+}
