@@ -9,142 +9,18 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use confab_shared::id::{ConversationId, Seq, UserId};
 use confab_shared::model::conversation::ConversationView;
 use confab_shared::model::event::{Event, RoomBatch, UserNotice};
 use confab_shared::model::position::Position;
 use tokio::sync::{mpsc, oneshot};
 
-use super::offset::Offset;
+use super::input::{Awaited, HubInput, HubRequest};
 use super::order::Order;
 use super::room::{JoinOutcome, Room, Stage, Wish, show_to};
 use super::socket::SocketRef;
 use super::users::Users;
 use crate::dialect::Shown;
-
-/// What reaches the actor.
-#[derive(Debug)]
-pub(super) enum HubInput {
-    /// A socket wants a room's live events.
-    Join {
-        /// Who.
-        socket: SocketRef,
-        /// Which room.
-        conversation: ConversationId,
-        /// The conversation's place when the membership was read.
-        as_of: Seq,
-        /// Where to say what came of it.
-        done: oneshot::Sender<JoinOutcome>,
-    },
-    /// A socket wants them no more.
-    Leave {
-        /// Which socket.
-        socket: u64,
-        /// Which room.
-        conversation: ConversationId,
-    },
-    /// A room channel carried this (a [`RoomBatch`] behind its position).
-    Published(Bytes),
-    /// A room is subscribed, and the conversation stood at `seq` after that.
-    Opened {
-        /// Which.
-        conversation: ConversationId,
-        /// How far it had come.
-        seq: Seq,
-    },
-    /// What a room missed.
-    Repaired {
-        /// Which.
-        conversation: ConversationId,
-        /// The changes, in order.
-        events: Vec<Event>,
-        /// Up to where they are complete.
-        up_to: Seq,
-        /// The last announcement that Redis has.
-        kept: Option<(Position, Seq)>,
-        /// Whether nothing more follows.
-        complete: bool,
-    },
-    /// PostgreSQL says how far a conversation has come.
-    Checked {
-        /// Which.
-        conversation: ConversationId,
-        /// How far.
-        seq: Seq,
-    },
-    /// A user's own channel carried this; it is shown later, by [`HubInput::Joined`] or [`HubInput::Removed`].
-    Noticed {
-        /// Who.
-        user: UserId,
-        /// Where it was announced.
-        position: Position,
-        /// What.
-        notice: UserNotice,
-    },
-    /// A user became a member of a conversation.
-    Joined {
-        /// Who.
-        user: UserId,
-        /// Where that was announced, if it was.
-        position: Option<Position>,
-        /// The change that made it so.
-        seq: Seq,
-        /// The conversation; none if there is nothing to show.
-        view: Option<Box<ConversationView>>,
-    },
-    /// A user was removed from a conversation.
-    Removed {
-        /// Who.
-        user: UserId,
-        /// Where that was announced, if it was.
-        position: Option<Position>,
-        /// From which.
-        conversation: ConversationId,
-        /// The removal.
-        event: Event,
-    },
-    /// Whatever was announced up to here has arrived.
-    Arrived(Position),
-    /// Something may have been lost that is not known yet.
-    Doubt(u64),
-    /// Everything was compared after this doubt.
-    Certain(u64),
-    /// A room stands where its announcements may not tell.
-    Diverged(ConversationId),
-    /// Say when everything that was announced up to here is shown.
-    Await(Awaited),
-    /// How far has the node come?
-    Offset(oneshot::Sender<Offset>),
-    /// Which rooms are open?
-    Rooms(oneshot::Sender<Vec<ConversationId>>),
-}
-
-/// What somebody waits for.
-#[derive(Debug)]
-pub(super) struct Awaited {
-    /// Everything announced up to here has arrived, and its notices
-    pub(super) position: Position,
-    /// for this user are shown.
-    pub(super) user: UserId,
-    /// These rooms have been shown up to these changes.
-    pub(super) rooms: Vec<(ConversationId, Seq)>,
-    /// Who waits.
-    pub(super) done: oneshot::Sender<()>,
-}
-
-/// What the actor asks of those who do I/O.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HubRequest {
-    /// Subscribe to a room's channel, then answer [`HubInput::Opened`].
-    Open(ConversationId),
-    /// Nobody listens to it any more.
-    Close(ConversationId),
-    /// Read what changed after this and answer [`HubInput::Repaired`].
-    Repair(ConversationId, Seq),
-    /// Read what is needed to show this notice, then answer [`HubInput::Joined`] or [`HubInput::Removed`].
-    Notice(UserId, Position, UserNotice),
-}
 
 /// The rooms.
 pub(super) struct Actor {

@@ -4,6 +4,7 @@
 //! connected users and the send queues. It does no I/O: what it needs from Redis or PostgreSQL it asks for by [`HubRequest`]s.
 
 mod actor;
+mod input;
 pub mod offset;
 mod order;
 pub mod room;
@@ -27,8 +28,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::HubConfig;
-pub use actor::HubRequest;
-use actor::{Actor, Awaited, HubInput};
+use actor::Actor;
+pub use input::HubRequest;
+use input::{Awaited, HubInput};
 use offset::Offset;
 use order::Order;
 pub use room::JoinOutcome;
