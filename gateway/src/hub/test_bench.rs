@@ -1,16 +1,27 @@
-//! Rooms without an actor or I/O, for tests that play a whole node.
+//! A node's rooms without an actor or I/O, for tests that play a room or a whole node.
+//!
+//! Owns what such tests share: the rooms with the rest of the node that they need, sockets that listen to them, and what these were
+//! sent. What happens, and what ought to come of it, is the tests' own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
 
-use confab_shared::id::{ConversationId, Seq};
-use confab_shared::model::event::Event;
+use confab_shared::id::{ConversationId, MessageId, Seq, UserId};
+use confab_shared::model::event::{Event, Fact};
 use confab_shared::model::position::Position;
+use confab_shared::model::timestamp::Timestamp;
 
 use super::order::Order;
 pub(crate) use super::room::Wish;
-use super::room::{Room, Stage};
-use super::socket::SocketRef;
+use super::room::{JoinOutcome, Room, Stage};
+use super::send_queue::SendQueue;
+use super::socket::{Socket, SocketRef};
 use super::users::Users;
+use crate::dialect::Namespace;
+use crate::dialect::conversations::Conversations;
+
+static DIALECT: Conversations = Conversations;
 
 /// A node's rooms.
 pub(crate) struct Bench {
@@ -30,29 +41,46 @@ impl Bench {
         }
     }
 
-    fn with<T>(
-        &mut self,
-        room: ConversationId,
-        act: impl FnOnce(&mut Room, &mut Stage<'_>) -> T,
-    ) -> T {
-        let mut stage = Stage {
-            users: &self.users,
-            order: &mut self.order,
-        };
+    pub(crate) fn users(&self) -> &Users {
+        &self.users
+    }
+
+    /// A room, which is there as soon as somebody asks for it.
+    pub(crate) fn room(&mut self, room: ConversationId) -> &mut Room {
+        self.stage(room).0
+    }
+
+    fn stage(&mut self, room: ConversationId) -> (&mut Room, Stage<'_>) {
         let max_held = self.max_held;
         let room = self
             .rooms
             .entry(room)
             .or_insert_with(|| Room::new(room, max_held));
-        act(room, &mut stage)
+        let stage = Stage {
+            users: &self.users,
+            order: &mut self.order,
+        };
+        (room, stage)
     }
 
-    pub(crate) fn open(&mut self, room: ConversationId, seq: Seq) {
-        self.with(room, |room, stage| room.opened(seq, stage));
+    pub(crate) fn opened(&mut self, room: ConversationId, seq: Seq) -> Option<Wish> {
+        let (room, mut stage) = self.stage(room);
+        room.opened(seq, &mut stage)
     }
 
-    pub(crate) fn join(&mut self, room: ConversationId, socket: SocketRef, as_of: Seq) {
-        self.with(room, |room, stage| room.join(socket, as_of, stage.order));
+    pub(crate) fn join(
+        &mut self,
+        room: ConversationId,
+        socket: SocketRef,
+        as_of: Seq,
+    ) -> JoinOutcome {
+        let (room, stage) = self.stage(room);
+        room.join(socket, as_of, stage.order)
+    }
+
+    pub(crate) fn leave(&mut self, room: ConversationId, socket: u64) {
+        let (room, stage) = self.stage(room);
+        room.leave(socket, Instant::now(), stage.order);
     }
 
     pub(crate) fn published(
@@ -61,7 +89,8 @@ impl Bench {
         at: Position,
         events: Vec<Event>,
     ) -> Option<Wish> {
-        self.with(room, |room, stage| room.receive(at, events, stage))
+        let (room, mut stage) = self.stage(room);
+        room.receive(at, events, &mut stage)
     }
 
     pub(crate) fn repaired(
@@ -69,14 +98,15 @@ impl Bench {
         room: ConversationId,
         events: Vec<Event>,
         up_to: Seq,
+        complete: bool,
     ) -> Option<Wish> {
-        self.with(room, |room, stage| {
-            room.repaired(events, up_to, None, true, stage)
-        })
+        let (room, mut stage) = self.stage(room);
+        room.repaired(events, up_to, None, complete, &mut stage)
     }
 
     pub(crate) fn checked(&mut self, room: ConversationId, seq: Seq) -> Option<Wish> {
-        self.with(room, |room, stage| room.checked(seq, stage.order))
+        let (room, stage) = self.stage(room);
+        room.checked(seq, stage.order)
     }
 
     pub(crate) fn arrived(&mut self, position: Position) {
@@ -90,4 +120,42 @@ impl Bench {
     pub(crate) fn certain(&mut self, number: u64) {
         self.order.settle_doubt(number);
     }
+}
+
+/// A user's socket in the chat namespace, which is told everything at once.
+pub(crate) fn socket(user: UserId) -> SocketRef {
+    let queue = Arc::new(SendQueue::new(1 << 24));
+    let socket = Socket::new(user, Namespace::Chat, Some(&DIALECT), &DIALECT, queue);
+    socket.release(|_| Vec::new());
+    socket
+}
+
+/// The packets that a socket was sent since this was asked last, from their payload on.
+pub(crate) fn sent(socket: &SocketRef) -> Vec<String> {
+    let mut chunks = VecDeque::new();
+    socket.queue().take(&mut chunks);
+    let bytes: Vec<u8> = chunks.into_iter().flatten().collect();
+    let text = String::from_utf8_lossy(&bytes);
+    text.split("42/chat,").skip(1).map(str::to_owned).collect()
+}
+
+/// What stands behind `"name":"` in a packet, if it has that.
+pub(crate) fn field<'a>(packet: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = packet.split_once(&format!("\"{name}\":\""))?;
+    rest.split('"').next()
+}
+
+/// A change of a conversation.
+pub(crate) fn event(seq: i64, fact: Fact) -> Event {
+    Event {
+        seq: Some(Seq(seq)),
+        at: Timestamp::now(),
+        fact,
+    }
+}
+
+/// A change that can be told from others by what clients are shown: its message has its number.
+pub(crate) fn deleted(seq: i64) -> Event {
+    let (message, by) = (MessageId(seq), UserId::generate());
+    event(seq, Fact::MessageDeleted { message, by })
 }

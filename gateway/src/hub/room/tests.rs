@@ -1,76 +1,35 @@
 //! A room against a hostile channel: whatever pub/sub drops, repeats or reorders, each socket sees everything after its joining
 //! once, in order, and a removed member sees nothing after its removal.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Instant;
 
-use confab_shared::id::{ConversationId, MessageId, Seq, UserId};
+use confab_shared::id::{ConversationId, Seq, UserId};
 use confab_shared::model::event::{Event, Fact};
-use confab_shared::model::timestamp::Timestamp;
 use proptest::prelude::*;
 
 use super::*;
-use crate::dialect::conversations::Conversations;
-use crate::hub::send_queue::SendQueue;
-use crate::hub::socket::Socket;
-
-static DIALECT: Conversations = Conversations;
-
-fn socket(user: UserId) -> SocketRef {
-    let queue = Arc::new(SendQueue::new(1 << 20));
-    let socket = Socket::new(user, Namespace::Chat, Some(&DIALECT), &DIALECT, queue);
-    socket.release(|_| Vec::new());
-    socket
-}
+use crate::hub::test_bench::{Bench, deleted, event, field, sent, socket};
 
 /// What a socket was sent, as the numbers of deleted messages (which stand for seqs here) and 0 for a removal.
 fn seen(socket: &SocketRef) -> Vec<i64> {
-    let mut chunks = VecDeque::new();
-    socket.queue().take(&mut chunks);
-    let bytes: Vec<u8> = chunks.into_iter().flatten().collect();
-    let text = String::from_utf8_lossy(&bytes);
-    text.split("42/chat,")
-        .skip(1)
-        .map(|packet| match packet.split_once("\"messageId\":\"") {
-            Some((_, rest)) => rest.split('"').next().unwrap().parse().unwrap(),
-            None => 0,
-        })
+    sent(socket)
+        .iter()
+        .map(|packet| field(packet, "messageId").map_or(0, |id| id.parse().unwrap()))
         .collect()
 }
 
-fn event(seq: i64, fact: Fact) -> Event {
-    Event {
-        seq: Some(Seq(seq)),
-        at: Timestamp::now(),
-        fact,
-    }
-}
-
-fn deleted(seq: i64) -> Event {
-    event(
-        seq,
-        Fact::MessageDeleted {
-            message: MessageId(seq),
-            by: UserId::generate(),
-        },
-    )
-}
-
-/// A room with the rest of the node that it needs.
+/// One room, and the order in which its events are announced.
 struct Scene {
-    room: Room,
-    users: Users,
-    order: Order,
+    bench: Bench,
+    conversation: ConversationId,
     position: Position,
 }
 
 impl Scene {
     fn new(max_held: usize) -> Self {
         Self {
-            room: Room::new(ConversationId::generate(), max_held),
-            users: Users::default(),
-            order: Order::new(true),
+            bench: Bench::new(max_held),
+            conversation: ConversationId::generate(),
             position: Position::default(),
         }
     }
@@ -81,41 +40,35 @@ impl Scene {
         scene
     }
 
-    fn with(
-        &mut self,
-        act: impl FnOnce(&mut Room, &mut Stage<'_>) -> Option<Wish>,
-    ) -> Option<Wish> {
-        let mut stage = Stage {
-            users: &self.users,
-            order: &mut self.order,
-        };
-        act(&mut self.room, &mut stage)
+    fn room(&mut self) -> &mut Room {
+        self.bench.room(self.conversation)
     }
 
     fn opened(&mut self, seq: i64) -> Option<Wish> {
-        self.with(|room, stage| room.opened(Seq(seq), stage))
+        self.bench.opened(self.conversation, Seq(seq))
     }
 
     fn receive(&mut self, events: Vec<Event>) -> Option<Wish> {
         self.position.micros += 1;
-        let position = self.position;
-        self.with(|room, stage| room.receive(position, events, stage))
+        self.bench
+            .published(self.conversation, self.position, events)
     }
 
     fn repaired(&mut self, events: Vec<Event>, up_to: i64, complete: bool) -> Option<Wish> {
-        self.with(|room, stage| room.repaired(events, Seq(up_to), None, complete, stage))
+        self.bench
+            .repaired(self.conversation, events, Seq(up_to), complete)
     }
 
     fn checked(&mut self, seq: i64) -> Option<Wish> {
-        self.with(|room, stage| room.checked(Seq(seq), stage.order))
+        self.bench.checked(self.conversation, Seq(seq))
     }
 
     fn join(&mut self, socket: SocketRef, as_of: Seq) -> JoinOutcome {
-        self.room.join(socket, as_of, &mut self.order)
+        self.bench.join(self.conversation, socket, as_of)
     }
 
     fn leave(&mut self, socket: u64) {
-        self.room.leave(socket, Instant::now(), &mut self.order);
+        self.bench.leave(self.conversation, socket);
     }
 }
 
@@ -166,7 +119,7 @@ fn a_long_gap_comes_in_pages_and_asks_once() {
 fn a_repair_for_a_room_that_was_let_go_does_not_open_its_successor() {
     let mut scene = Scene::new(8);
     assert_eq!(scene.repaired(vec![deleted(5)], 5, true), None);
-    assert!(!scene.room.is_open());
+    assert!(!scene.room().is_open());
 }
 
 #[test]
@@ -175,7 +128,7 @@ fn what_comes_while_the_room_opens_waits_for_its_place() {
     assert_eq!(scene.receive(vec![deleted(5), deleted(6)]), None);
     let listener = socket(UserId::generate());
     assert_eq!(scene.opened(5), None);
-    assert_eq!(scene.room.seq(), Seq(6));
+    assert_eq!(scene.room().seq(), Seq(6));
     assert_eq!(
         scene.join(listener.clone(), Seq(5)),
         JoinOutcome::Joined(Seq(6))
@@ -200,7 +153,7 @@ fn a_removed_member_sees_its_removal_on_all_its_sockets_and_nothing_after() {
     let (removed, other) = (UserId::generate(), UserId::generate());
     let (joined, apart, stays) = (socket(removed), socket(removed), socket(other));
     for socket in [&joined, &apart, &stays] {
-        scene.users.add(socket.clone());
+        scene.bench.users().add(socket.clone());
     }
     scene.join(joined.clone(), Seq(4));
     scene.join(stays.clone(), Seq(4));
@@ -227,10 +180,10 @@ fn a_socket_that_left_sees_nothing_and_an_empty_room_is_idle() {
     let mut scene = Scene::open(0);
     let listener = socket(UserId::generate());
     scene.join(listener.clone(), Seq(0));
-    scene.room.touch(Instant::now());
-    assert!(scene.room.idle_since().is_none());
+    scene.room().touch(Instant::now());
+    assert!(scene.room().idle_since().is_none());
     scene.leave(listener.key());
-    assert!(scene.room.idle_since().is_some());
+    assert!(scene.room().idle_since().is_some());
     scene.receive(vec![deleted(1)]);
     assert!(seen(&listener).is_empty());
 }
@@ -276,9 +229,9 @@ proptest! {
                 6 => if let Some(open) = wish.take() {
                     wish = answer(&mut scene, open, committed);
                 },
-                _ => if scene.room.is_open() {
+                _ => if scene.room().is_open() {
                     let listener = socket(UserId::generate());
-                    let from = scene.room.seq().0;
+                    let from = scene.room().seq().0;
                     prop_assert_eq!(scene.join(listener.clone(), Seq(committed)), JoinOutcome::Joined(Seq(from)));
                     listeners.push((from, listener));
                 },

@@ -1,21 +1,16 @@
 //! A node, a client that follows several rooms on it, and everything that can go wrong on the way: wherever the client breaks off, what
 //! it has seen and what it is then told make up all that happened, once, in order.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::collections::HashMap;
 
-use confab_shared::id::{MessageId, UserId};
+use confab_shared::id::UserId;
 use confab_shared::model::timestamp::Timestamp;
 use proptest::prelude::*;
 
 use super::*;
-use crate::dialect::Namespace;
-use crate::dialect::conversations::Conversations;
-use crate::hub::send_queue::SendQueue;
-use crate::hub::socket::{Socket, SocketRef};
-use crate::hub::test_bench::{Bench, Wish};
+use crate::hub::socket::SocketRef;
+use crate::hub::test_bench::{Bench, Wish, deleted, event, field, sent, socket};
 
-static DIALECT: Conversations = Conversations;
 const ROOMS: usize = 3;
 
 /// What a client has got: per room the changes, and its place.
@@ -47,20 +42,6 @@ struct World {
     deaf: bool,
 }
 
-fn event(seq: i64, fact: Fact) -> Event {
-    Event {
-        seq: Some(Seq(seq)),
-        at: Timestamp::now(),
-        fact,
-    }
-}
-
-fn change(seq: i64) -> Event {
-    let by = UserId::generate();
-    let message = MessageId(seq);
-    event(seq, Fact::MessageDeleted { message, by })
-}
-
 impl World {
     fn new(listener: &SocketRef) -> Self {
         let mut world = Self {
@@ -75,7 +56,7 @@ impl World {
             deaf: false,
         };
         for room in world.rooms.clone() {
-            world.bench.open(room, Seq(0));
+            world.bench.opened(room, Seq(0));
             world.bench.join(room, listener.clone(), Seq(0));
         }
         world.tick();
@@ -108,9 +89,9 @@ impl World {
 
     fn answer(&mut self, room: usize) {
         if let Some(Wish::Repair(after)) = self.wishes[room].take() {
-            let events = (after.0 + 1..=self.committed[room]).map(change).collect();
+            let events = (after.0 + 1..=self.committed[room]).map(deleted).collect();
             let up_to = Seq(self.committed[room]);
-            self.wishes[room] = self.bench.repaired(self.rooms[room], events, up_to);
+            self.wishes[room] = self.bench.repaired(self.rooms[room], events, up_to, true);
         }
     }
 
@@ -141,7 +122,7 @@ impl World {
                 let before = self.committed[room];
                 self.committed[room] += detail + 1;
                 let mut events: Vec<Event> =
-                    (before + 1..=self.committed[room]).map(change).collect();
+                    (before + 1..=self.committed[room]).map(deleted).collect();
                 if std::mem::take(&mut self.unannounced[room]) {
                     // Workers process what was pending before what is new.
                     events.insert(0, event(before, Fact::Advanced));
@@ -196,7 +177,7 @@ impl World {
             let holes = holes(shown, &history, target);
             let fillings = holes
                 .iter()
-                .map(|hole| (hole.after.0 + 1..=hole.until.0).map(change).collect())
+                .map(|hole| (hole.after.0 + 1..=hole.until.0).map(deleted).collect())
                 .collect();
             parts.push(RoomPart {
                 conversation: *room,
@@ -228,21 +209,14 @@ impl World {
 
 /// What a socket was sent: which room, which change, which offset.
 fn frames(socket: &SocketRef) -> Vec<(ConversationId, i64, String)> {
-    let mut chunks = VecDeque::new();
-    socket.queue().take(&mut chunks);
-    let bytes: Vec<u8> = chunks.into_iter().flatten().collect();
-    let text = String::from_utf8_lossy(&bytes);
-    text.split("42/chat,")
-        .skip(1)
+    sent(socket)
+        .iter()
         .map(|packet| {
-            let field = |name: &str| {
-                let (_, rest) = packet.split_once(&format!("\"{name}\":\"")).unwrap();
-                rest.split('"').next().unwrap().to_owned()
-            };
             let (_, offset) = packet.split_once("},\"").unwrap();
             let offset = offset.split('"').next().unwrap().to_owned();
-            let room = field("conversationId").parse().unwrap();
-            (room, field("messageId").parse().unwrap(), offset)
+            let room = field(packet, "conversationId").unwrap().parse().unwrap();
+            let seq = field(packet, "messageId").unwrap().parse().unwrap();
+            (room, seq, offset)
         })
         .collect()
 }
@@ -264,9 +238,7 @@ proptest! {
         broken_again in any::<prop::sample::Index>(),
         later in prop::collection::vec((0_u8..12, 0_usize..ROOMS, 0_i64..3), 0..20),
     ) {
-        let queue = Arc::new(SendQueue::new(1 << 24));
-        let socket = Socket::new(UserId::generate(), Namespace::Chat, Some(&DIALECT), &DIALECT, queue);
-        socket.release(|_| Vec::new());
+        let socket = socket(UserId::generate());
         let mut world = World::new(&socket);
         for (step, room, detail) in steps {
             world.step(step, room, detail);
