@@ -2,10 +2,11 @@
 //!
 //! A state machine without I/O: events and answers go in, frames go to sockets' queues, wishes come out.
 
+mod listeners;
+
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use bytes::Bytes;
 use confab_shared::id::{ConversationId, Seq, UserId};
 use confab_shared::model::event::{Event, Fact};
 use confab_shared::model::position::Position;
@@ -13,7 +14,9 @@ use confab_shared::model::position::Position;
 use super::order::Order;
 use super::socket::SocketRef;
 use super::users::Users;
-use crate::dialect::{Audience, Dialect, Namespace, Shown};
+use crate::dialect::Shown;
+use listeners::Listeners;
+pub use listeners::show_to;
 
 /// The most events in one chunk of frames: a long repair or a burst must not fill a socket's queue with one push.
 const MAX_CHUNK: usize = 64;
@@ -61,14 +64,6 @@ pub struct Stage<'a> {
 /// An event, and where it was announced; nowhere, if it was read from PostgreSQL.
 type Placed = (Option<Position>, Event);
 
-/// Sockets for whom an event looks the same.
-#[derive(Debug)]
-struct Group {
-    dialect: &'static dyn Dialect,
-    namespace: Namespace,
-    sockets: Vec<SocketRef>,
-}
-
 /// A room with its listeners.
 #[derive(Debug)]
 pub struct Room {
@@ -86,7 +81,7 @@ pub struct Room {
     kept: Option<(Position, Seq)>,
     /// Whether what was shown differs from what was announced: a gap is open, or its repair went ahead of the announcements.
     diverged: bool,
-    groups: Vec<Group>,
+    listeners: Listeners,
     held: BTreeMap<Seq, Event>,
     held_overflowed: bool,
     max_held: usize,
@@ -105,7 +100,7 @@ impl Room {
             announced: Seq(0),
             kept: None,
             diverged: false,
-            groups: Vec::new(),
+            listeners: Listeners::default(),
             held: BTreeMap::new(),
             held_overflowed: false,
             max_held,
@@ -141,7 +136,7 @@ impl Room {
 
     /// Nobody may be waiting for it: it starts to be idle now.
     pub fn touch(&mut self, now: Instant) {
-        self.idle_since = if self.groups.is_empty() {
+        self.idle_since = if self.listeners.is_empty() {
             self.idle_since.or(Some(now))
         } else {
             None
@@ -164,37 +159,16 @@ impl Room {
             return JoinOutcome::Recheck;
         }
         self.idle_since = None;
-        let key = (socket.dialect().id(), socket.namespace());
-        let group = match self
-            .groups
-            .iter_mut()
-            .find(|group| (group.dialect.id(), group.namespace) == key)
-        {
-            Some(group) => group,
-            None => {
-                let group = Group {
-                    dialect: socket.dialect(),
-                    namespace: socket.namespace(),
-                    sockets: Vec::new(),
-                };
-                self.groups.push_mut(group)
-            }
-        };
-        if group
-            .sockets
-            .iter()
-            .any(|other| other.key() == socket.key())
-        {
+        if !self.listeners.add(socket) {
             return JoinOutcome::AlreadyIn;
         }
-        group.sockets.push(socket);
         self.place(order);
         JoinOutcome::Joined(self.seq)
     }
 
     /// A socket leaves.
     pub fn leave(&mut self, socket: u64, now: Instant, order: &mut Order) {
-        self.retain(|other| other.key() != socket);
+        self.listeners.retain(|other| other.key() != socket);
         self.touch(now);
         self.place(order);
     }
@@ -292,7 +266,7 @@ impl Room {
         if self.phase == Phase::Live && self.announced == self.seq {
             self.diverged = false;
         }
-        let differs = self.diverged && !self.groups.is_empty();
+        let differs = self.diverged && !self.listeners.is_empty();
         order.except_room(self.conversation, differs.then_some(self.seq));
     }
 
@@ -354,7 +328,7 @@ impl Room {
                     offset: stamp.as_deref(),
                 })
                 .collect();
-            self.fan_out(&shown);
+            self.listeners.show(self.conversation, &shown);
             for shown in &shown {
                 self.note(*shown, stage.users);
             }
@@ -397,91 +371,20 @@ impl Room {
     /// A member was removed: those of its sockets that had not joined learn it too, and all of them are out.
     fn expel(&mut self, user: UserId, shown: Shown<'_>, users: &Users) {
         for socket in users.sockets(user) {
-            let listens = self
-                .groups
-                .iter()
-                .flat_map(|group| &group.sockets)
-                .any(|other| other.key() == socket.key());
-            if !listens {
+            if !self.listeners.contains(&socket) {
                 show_to(&socket, self.conversation, shown);
             }
         }
         if let Some(seq) = shown.event.seq {
             users.first_sight(user, self.conversation, seq);
         }
-        self.retain(|socket| socket.user() != user);
+        self.listeners.retain(|socket| socket.user() != user);
     }
-
-    fn retain(&mut self, keep: impl Fn(&SocketRef) -> bool) {
-        self.groups.retain_mut(|group| {
-            group.sockets.retain(&keep);
-            !group.sockets.is_empty()
-        });
-    }
-
-    /// Encodes events once per group (and once more per sender, who alone sees its own `tempId`) and queues them. A socket whose
-    /// session is ending listens no more.
-    fn fan_out(&mut self, events: &[Shown<'_>]) {
-        let senders: Vec<UserId> = events.iter().filter_map(sender_with_temp_id).collect();
-        let conversation = self.conversation;
-        for Group {
-            dialect,
-            namespace,
-            sockets,
-        } in &mut self.groups
-        {
-            let encode = |audience| dialect.outbound(*namespace, conversation, events, audience);
-            let shared = encode(Audience::Others);
-            let mut own: Vec<(UserId, Bytes)> = Vec::new();
-            sockets.retain(|socket| {
-                if socket.holds_back() && socket.hold(conversation, events) {
-                    return true;
-                }
-                let user = socket.user();
-                if !senders.contains(&user) {
-                    return shared.is_empty() || socket.push(shared.clone());
-                }
-                let frames = match own.iter().find(|(owner, _)| *owner == user) {
-                    Some((_, frames)) => frames.clone(),
-                    None => {
-                        let frames = encode(Audience::Sender(user));
-                        own.push((user, frames.clone()));
-                        frames
-                    }
-                };
-                socket.push(frames)
-            });
-        }
-        self.groups.retain(|group| !group.sockets.is_empty());
-    }
-}
-
-/// Shows one event of a conversation to one socket, whether or not it listens to the room.
-pub fn show_to(socket: &SocketRef, conversation: ConversationId, shown: Shown<'_>) {
-    let events = std::slice::from_ref(&shown);
-    if socket.holds_back() && socket.hold(conversation, events) {
-        return;
-    }
-    let frames =
-        socket
-            .dialect()
-            .outbound(socket.namespace(), conversation, events, Audience::Others);
-    socket.push(frames);
 }
 
 /// Whether an event itself says what its change was; one that only says how far things have come leaves that to be read.
 fn announces(event: &Event) -> bool {
     !matches!(event.fact, Fact::Advanced)
-}
-
-fn sender_with_temp_id(shown: &Shown<'_>) -> Option<UserId> {
-    match &shown.event.fact {
-        Fact::MessageStored {
-            message,
-            temp_id: Some(_),
-        } => Some(message.sender.id),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

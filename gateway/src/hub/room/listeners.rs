@@ -1,0 +1,135 @@
+//! Who listens to a room, and how what it shows reaches them.
+//!
+//! Owns the sockets, in groups for whom everything looks the same, so that it is encoded once for each. It knows nothing of order,
+//! gaps or memberships: what it is given is shown.
+
+use bytes::Bytes;
+use confab_shared::id::{ConversationId, UserId};
+use confab_shared::model::event::Fact;
+
+use crate::dialect::{Audience, Dialect, Namespace, Shown};
+use crate::hub::socket::SocketRef;
+
+/// The sockets that listen to a room.
+#[derive(Debug, Default)]
+pub(super) struct Listeners {
+    groups: Vec<Group>,
+}
+
+/// Sockets for whom an event looks the same.
+#[derive(Debug)]
+struct Group {
+    dialect: &'static dyn Dialect,
+    namespace: Namespace,
+    sockets: Vec<SocketRef>,
+}
+
+impl Listeners {
+    /// Whether nobody listens.
+    pub(super) fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
+    /// Whether this socket listens.
+    pub(super) fn contains(&self, socket: &SocketRef) -> bool {
+        self.groups
+            .iter()
+            .flat_map(|group| &group.sockets)
+            .any(|other| other.key() == socket.key())
+    }
+
+    /// One more socket listens. False if it did already.
+    pub(super) fn add(&mut self, socket: SocketRef) -> bool {
+        let key = (socket.dialect().id(), socket.namespace());
+        let group = match self
+            .groups
+            .iter_mut()
+            .find(|group| (group.dialect.id(), group.namespace) == key)
+        {
+            Some(group) => group,
+            None => {
+                let group = Group {
+                    dialect: socket.dialect(),
+                    namespace: socket.namespace(),
+                    sockets: Vec::new(),
+                };
+                self.groups.push_mut(group)
+            }
+        };
+        if group
+            .sockets
+            .iter()
+            .any(|other| other.key() == socket.key())
+        {
+            return false;
+        }
+        group.sockets.push(socket);
+        true
+    }
+
+    /// Those that are not to be kept listen no more.
+    pub(super) fn retain(&mut self, keep: impl Fn(&SocketRef) -> bool) {
+        self.groups.retain_mut(|group| {
+            group.sockets.retain(&keep);
+            !group.sockets.is_empty()
+        });
+    }
+
+    /// Encodes events once per group (and once more per sender, who alone sees its own `tempId`) and queues them. A socket whose
+    /// session is ending listens no more.
+    pub(super) fn show(&mut self, conversation: ConversationId, events: &[Shown<'_>]) {
+        let senders: Vec<UserId> = events.iter().filter_map(sender_with_temp_id).collect();
+        for Group {
+            dialect,
+            namespace,
+            sockets,
+        } in &mut self.groups
+        {
+            let encode = |audience| dialect.outbound(*namespace, conversation, events, audience);
+            let shared = encode(Audience::Others);
+            let mut own: Vec<(UserId, Bytes)> = Vec::new();
+            sockets.retain(|socket| {
+                if socket.holds_back() && socket.hold(conversation, events) {
+                    return true;
+                }
+                let user = socket.user();
+                if !senders.contains(&user) {
+                    return shared.is_empty() || socket.push(shared.clone());
+                }
+                let frames = match own.iter().find(|(owner, _)| *owner == user) {
+                    Some((_, frames)) => frames.clone(),
+                    None => {
+                        let frames = encode(Audience::Sender(user));
+                        own.push((user, frames.clone()));
+                        frames
+                    }
+                };
+                socket.push(frames)
+            });
+        }
+        self.groups.retain(|group| !group.sockets.is_empty());
+    }
+}
+
+/// Shows one event of a conversation to one socket, whether or not it listens to the room.
+pub fn show_to(socket: &SocketRef, conversation: ConversationId, shown: Shown<'_>) {
+    let events = std::slice::from_ref(&shown);
+    if socket.holds_back() && socket.hold(conversation, events) {
+        return;
+    }
+    let frames =
+        socket
+            .dialect()
+            .outbound(socket.namespace(), conversation, events, Audience::Others);
+    socket.push(frames);
+}
+
+fn sender_with_temp_id(shown: &Shown<'_>) -> Option<UserId> {
+    match &shown.event.fact {
+        Fact::MessageStored {
+            message,
+            temp_id: Some(_),
+        } => Some(message.sender.id),
+        _ => None,
+    }
+}
