@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
 
+use super::ticket::{PostTicket, UpgradeTicket, WaitingPoll};
 use crate::hub::send_queue::SendQueue;
 use crate::session::DisconnectReason;
 use crate::transport::endpoint::ConnectionGuard;
@@ -172,11 +173,7 @@ impl Mailbox {
             drop(slots);
             self.polled.notify_one();
         }
-        Ok(WaitingPoll {
-            mailbox: self.clone(),
-            answer,
-            is_settled: false,
-        })
+        Ok(WaitingPoll::new(self.clone(), answer))
     }
 
     /// A POST came.
@@ -188,10 +185,7 @@ impl Mailbox {
             _ => return Err(Refused::Closed),
         }
         slots.post = PostSlot::Reading;
-        Ok(PostTicket {
-            mailbox: self.clone(),
-            is_settled: false,
-        })
+        Ok(PostTicket::new(self.clone()))
     }
 
     /// A WebSocket handshake came.
@@ -203,10 +197,7 @@ impl Mailbox {
             _ => return Err(Refused::Closed),
         }
         slots.upgrade = UpgradeSlot::Claimed;
-        Ok(UpgradeTicket {
-            mailbox: self.clone(),
-            is_settled: false,
-        })
+        Ok(UpgradeTicket::new(self.clone()))
     }
 
     /// Lets a waiting poll go with nothing. False if none waits.
@@ -251,6 +242,17 @@ impl Mailbox {
         poll.answer.send(body).is_ok()
     }
 
+    /// A POST was read to its end.
+    pub(super) fn put_post(&self, post: Post) {
+        {
+            let mut slots = self.slots.lock();
+            if slots.stage == Stage::Open {
+                slots.post = PostSlot::Ready(post);
+            }
+        }
+        self.posted.notify_one();
+    }
+
     /// The next POST that was read to its end.
     pub(super) async fn next_post(&self) -> Post {
         loop {
@@ -276,6 +278,17 @@ impl Mailbox {
     /// The POST's packets are processed; the next one may come.
     pub(super) fn post_done(&self) {
         self.slots.lock().post = PostSlot::Free;
+    }
+
+    /// A connection that wants to carry the session is made.
+    pub(super) fn put_connection(&self, connection: Connection) {
+        {
+            let mut slots = self.slots.lock();
+            if slots.stage == Stage::Open {
+                slots.upgrade = UpgradeSlot::Ready(connection);
+            }
+        }
+        self.connected.notify_one();
     }
 
     /// The next connection that wants to carry the session.
@@ -330,7 +343,7 @@ impl Mailbox {
     }
 
     /// A request's client has gone before it was answered: that ends the session, unless a WebSocket carries it by now.
-    fn abandoned(&self) {
+    pub(super) fn abandoned(&self) {
         let slots = self.slots.lock();
         // Under the lock: the session must not move to a WebSocket in between.
         if slots.stage == Stage::Open {
@@ -353,94 +366,5 @@ impl Mailbox {
 impl fmt::Debug for Mailbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Mailbox").finish_non_exhaustive()
-    }
-}
-
-/// A GET that waits for its answer. The server drops it when its client goes away: that ends the session.
-pub(super) struct WaitingPoll {
-    mailbox: Arc<Mailbox>,
-    answer: oneshot::Receiver<Bytes>,
-    is_settled: bool,
-}
-
-impl WaitingPoll {
-    /// The answer; none if the session ended, or moved to a WebSocket, without a word for it.
-    pub(super) async fn answered(mut self) -> Option<Bytes> {
-        let answer = (&mut self.answer).await;
-        self.is_settled = true;
-        answer.ok()
-    }
-}
-
-impl Drop for WaitingPoll {
-    fn drop(&mut self) {
-        if !self.is_settled {
-            self.mailbox.abandoned();
-        }
-    }
-}
-
-/// A POST whose body is being read. Dropped before it is delivered or withdrawn, its body did not come: that ends
-/// the session.
-pub(super) struct PostTicket {
-    mailbox: Arc<Mailbox>,
-    is_settled: bool,
-}
-
-impl PostTicket {
-    /// The body was read to its end. What comes out says whether its packets were in order, unless the session ended first.
-    pub(super) fn deliver(mut self, body: Bytes) -> oneshot::Receiver<bool> {
-        let (done, processed) = oneshot::channel();
-        {
-            let mut slots = self.mailbox.slots.lock();
-            if slots.stage == Stage::Open {
-                slots.post = PostSlot::Ready(Post { body, done });
-            }
-        }
-        self.is_settled = true;
-        self.mailbox.posted.notify_one();
-        processed
-    }
-
-    /// The request was refused; the session goes on.
-    pub(super) fn withdraw(mut self) {
-        self.is_settled = true;
-        self.mailbox.post_done();
-    }
-}
-
-impl Drop for PostTicket {
-    fn drop(&mut self) {
-        if !self.is_settled {
-            self.mailbox.abandoned();
-        }
-    }
-}
-
-/// A WebSocket connection in the making. Dropped before it is delivered, it has come to nothing, and the session goes on.
-pub(crate) struct UpgradeTicket {
-    mailbox: Arc<Mailbox>,
-    is_settled: bool,
-}
-
-impl UpgradeTicket {
-    /// The connection is made.
-    pub(crate) fn deliver(mut self, connection: Connection) {
-        {
-            let mut slots = self.mailbox.slots.lock();
-            if slots.stage == Stage::Open {
-                slots.upgrade = UpgradeSlot::Ready(connection);
-            }
-        }
-        self.is_settled = true;
-        self.mailbox.connected.notify_one();
-    }
-}
-
-impl Drop for UpgradeTicket {
-    fn drop(&mut self) {
-        if !self.is_settled {
-            self.mailbox.upgrade_failed();
-        }
     }
 }

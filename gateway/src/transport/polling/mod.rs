@@ -8,6 +8,7 @@ mod mailbox;
 mod probe;
 mod requests;
 mod task;
+mod ticket;
 
 pub(super) use mailbox::{Connection, Mailbox};
 pub(super) use requests::{BodyError, Unanswered, discard, get, post, read_body};
