@@ -6,15 +6,15 @@ use std::sync::Arc;
 use confab_shared::id::{CommandId, ConversationId, MessageId, Seq, UserId};
 use confab_shared::model::account::{AccountRole, Profile};
 use confab_shared::model::command::{Command, Outcome};
-use confab_shared::model::conversation::MemberRole;
-use confab_shared::model::error::Rejection;
+use confab_shared::model::conversation::{ConversationKind, MemberRole};
+use confab_shared::model::error::{ErrorCode, Rejection};
 use confab_shared::model::event::UserNotice;
 use confab_shared::model::timestamp::Timestamp;
 use confab_shared::postgres::batch::{
     AppliedCommand, ChangedMessage, Changes, Found, FoundDetails, MessageRow, NewMessage, PairRow,
 };
 
-use super::conversation::{Conversation, Member, RoomDraft};
+use super::conversation::{Conversation, Info, Member, RoomDraft};
 use super::{Answer, Request};
 
 /// A user, as far as a batch needs to know.
@@ -103,6 +103,15 @@ impl BatchState {
                 .first_runs
                 .insert((row.conversation, row.command_id), Answer::Outcome(outcome));
         }
+        for row in details.rooms {
+            if let Some(conversation) = state.conversations.get_mut(&row.id) {
+                conversation.learn(Info {
+                    name: Some(row.name),
+                    description: row.description,
+                    max_users: row.max_users,
+                });
+            }
+        }
         for (conversation, marker, count) in details.deleted {
             state.deleted_beyond.insert((conversation, marker), count);
         }
@@ -110,13 +119,14 @@ impl BatchState {
     }
 
     fn take_pair(&mut self, row: PairRow) {
-        if let (Some(kind), Some(last_seq), Some(message_count)) =
-            (row.kind, row.last_seq, row.message_count)
+        if let (Some(kind), Some(created_by), Some(last_seq), Some(message_count)) =
+            (row.kind, row.created_by, row.last_seq, row.message_count)
         {
             let conversation = self
                 .conversations
                 .entry(row.conversation)
-                .or_insert_with(|| Conversation::loaded(kind, last_seq, message_count));
+                .or_insert_with(|| Conversation::loaded(kind, created_by, last_seq, message_count));
+            conversation.ended |= row.ended_at.is_some();
             if let Some(member) = row.membership() {
                 conversation.members.insert(
                     row.user_id,
@@ -146,13 +156,20 @@ impl BatchState {
         }
     }
 
-    /// What a handler works on, if the actor is a present member. To others the conversation does not exist.
+    /// What a handler works on, if the actor may take part: as a present member, or as anybody may in a room. To others the
+    /// conversation does not exist.
     pub(super) fn scope(&mut self, request: &Request<'_>) -> Result<Scope<'_>, Rejection> {
-        let id = request.conversation();
+        let (id, actor) = (request.conversation(), request.actor());
+        let known = self.accounts.contains_key(&actor);
         let conversation = self
             .conversations
             .get_mut(&id)
-            .filter(|conversation| conversation.member(request.actor()).is_some())
+            .filter(|conversation| match conversation.kind {
+                ConversationKind::Direct | ConversationKind::Group => {
+                    conversation.member(actor).is_some()
+                }
+                ConversationKind::Room => known,
+            })
             .ok_or_else(|| Rejection::not_found("conversation"))?;
         if conversation.touch() {
             self.order.push(id);
@@ -171,6 +188,18 @@ impl BatchState {
     /// The profile of a user who may take part in conversations by invitation.
     pub(super) fn invitable(&self, user: UserId) -> Result<&Arc<Profile>, Rejection> {
         invitable(&self.accounts, user)
+    }
+
+    /// What a user's account may do; none: there is no such user.
+    pub(super) fn account_role(&self, user: UserId) -> Option<AccountRole> {
+        self.accounts.get(&user).map(|account| account.role)
+    }
+
+    /// Whether it was a room that is no more.
+    pub(super) fn ended(&self, id: ConversationId) -> bool {
+        self.conversations
+            .get(&id)
+            .is_some_and(|conversation| conversation.ended)
     }
 
     /// Adds a conversation that the batch makes. There must be none of this id.
@@ -210,9 +239,15 @@ impl BatchState {
         self.first_runs
             .insert((conversation, command), answer.clone());
         // A message carries its command's id, and a marker at a message never goes back: these are their own memory. "Everything"
-        // is more on a repetition than it was.
+        // is more on a repetition than it was, but for a room, where nobody's reading is kept.
+        let in_room = || {
+            self.conversations
+                .get(&conversation)
+                .is_some_and(|conversation| conversation.kind == ConversationKind::Room)
+        };
         let own_memory = match request.envelope.command {
             Command::SendMessage { .. } | Command::MarkRead { up_to: Some(_) } => true,
+            Command::MarkRead { up_to: None } if in_room() => true,
             Command::CreateConversation { .. }
             | Command::CreateRoom { .. }
             | Command::UpdateRoom { .. }
@@ -338,6 +373,45 @@ impl Scope<'_> {
     /// The role of a user who acts, if present.
     pub(super) fn role(&self, user: UserId) -> Option<MemberRole> {
         self.conversation.member(user).map(|member| member.role)
+    }
+
+    /// Whether a user who acts may delete others' messages, and change and end a room.
+    pub(super) fn moderates(&self, user: UserId) -> bool {
+        match self.conversation.kind {
+            ConversationKind::Direct | ConversationKind::Group => {
+                self.role(user).is_some_and(MemberRole::moderates)
+            }
+            ConversationKind::Room => {
+                let account = self.accounts.get(&user).map(|account| account.role);
+                self.conversation.created_by == user || account == Some(AccountRole::Admin)
+            }
+        }
+    }
+
+    /// Refuses what is for groups alone.
+    pub(super) fn in_group(&self) -> Result<(), Rejection> {
+        match self.conversation.kind {
+            ConversationKind::Group => Ok(()),
+            ConversationKind::Direct => Err(Rejection::forbidden(
+                "members are fixed in this conversation",
+            )),
+            ConversationKind::Room => {
+                Err(Rejection::new(ErrorCode::Conflict, "a room has no members"))
+            }
+        }
+    }
+
+    /// Refuses what is for rooms alone, and for whoever may do this to them. To the others of a conversation it is no room.
+    pub(super) fn in_own_room(&self, user: UserId, deed: &str) -> Result<(), Rejection> {
+        if self.conversation.kind != ConversationKind::Room {
+            return Err(Rejection::not_found("room"));
+        }
+        if !self.moderates(user) {
+            return Err(Rejection::forbidden(format!(
+                "only its creator or an admin may {deed} a room"
+            )));
+        }
+        Ok(())
     }
 }
 
