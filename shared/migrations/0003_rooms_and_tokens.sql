@@ -22,8 +22,6 @@ CREATE TABLE room_slugs (
     conversation_id uuid NOT NULL UNIQUE,
     taken_at        timestamptz NOT NULL DEFAULT now()
 );
--- The list of rooms: those with the latest activity first.
-CREATE INDEX conversations_rooms ON conversations (updated_at DESC, id DESC) WHERE kind = 'room' AND deleted_at IS NULL;
 
 -- A guest's name is its own for as long as it is there, no account. Searching by the beginning of a name uses the same index.
 DROP INDEX users_username;

@@ -80,13 +80,21 @@ pub(super) struct Info {
     pub(super) max_users: Option<i32>,
 }
 
+/// Whether there is still a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Life {
+    /// As conversations that are no rooms always are.
+    Open,
+    /// It was a room, and is no more.
+    Ended,
+}
+
 /// A conversation.
 #[derive(Debug)]
 pub(super) struct Conversation {
     pub(super) kind: ConversationKind,
     pub(super) created_by: UserId,
-    /// It was a room, and is no more.
-    pub(super) ended: bool,
+    pub(super) life: Life,
     /// Known of those that the batch makes, and of rooms that it changes.
     info: Option<Info>,
     pub(super) last_seq: Seq,
@@ -118,7 +126,7 @@ impl Conversation {
         Self {
             kind,
             created_by,
-            ended: false,
+            life: Life::Open,
             info: None,
             last_seq,
             message_count,
@@ -162,7 +170,7 @@ impl Conversation {
     /// Ends a room.
     pub(super) fn end(&mut self, by: UserId) -> Seq {
         let seq = self.advance_quietly();
-        self.ended = true;
+        self.life = Life::Ended;
         self.info_change = Some((seq, by));
         seq
     }
@@ -220,7 +228,7 @@ impl Conversation {
         let Self {
             kind,
             created_by,
-            ended,
+            life,
             info,
             last_seq,
             message_count,
@@ -229,6 +237,7 @@ impl Conversation {
             active,
             ..
         } = self;
+        let ended = life == Life::Ended;
         if loaded_seq == Seq(0) {
             let Info {
                 name,

@@ -7,7 +7,8 @@ use confab_shared::model::error::Rejection;
 use confab_shared::model::event::{Fact, UserNotice};
 
 use super::conversation::Conversation;
-use super::state::{BatchState, Scope};
+use super::scope::Scope;
+use super::state::BatchState;
 use super::{Answer, Request};
 
 pub(super) fn apply(state: &mut BatchState, request: &Request<'_>) -> Result<Answer, Rejection> {

@@ -16,6 +16,7 @@ mod edit_message;
 mod leave;
 mod mark_read;
 mod remove_member;
+mod scope;
 mod send_message;
 mod state;
 #[cfg(test)]
@@ -206,7 +207,7 @@ fn apply(state: &mut BatchState, request: &Request<'_>) -> Result<Answer, Reject
             request,
             name.as_ref(),
             description.as_ref(),
-            *max_users,
+            max_users.as_ref(),
         ),
         Command::DeleteRoom => delete_room::apply(state, request),
         Command::Leave => leave::apply(state, request),

@@ -15,7 +15,7 @@ pub(super) fn apply(
     request: &Request<'_>,
     name: Option<&String>,
     description: Option<&Option<String>>,
-    max_users: Option<Option<i32>>,
+    max_users: Option<&Option<i32>>,
 ) -> Result<Answer, Rejection> {
     let scope = state.scope(request)?;
     let (at, by) = (scope.at, request.actor());
@@ -27,7 +27,7 @@ pub(super) fn apply(
     let info = Info {
         name: name.or(before.name.as_ref()).cloned(),
         description: description.unwrap_or(&before.description).clone(),
-        max_users: max_users.unwrap_or(before.max_users),
+        max_users: *max_users.unwrap_or(&before.max_users),
     };
     if info != *before {
         let fact = Fact::RoomUpdated {

@@ -38,7 +38,8 @@ enum Act {
     Update {
         name: Option<u8>,
         description: Option<bool>,
-        max_users: Option<Option<u8>>,
+        /// Zero takes the limit away.
+        max_users: Option<u8>,
     },
     End,
 }
@@ -48,7 +49,7 @@ fn act() -> impl Strategy<Value = Act> {
     let update = (
         prop::option::of(0..2_u8),
         prop::option::of(any::<bool>()),
-        prop::option::of(prop::option::of(1..3_u8)),
+        prop::option::of(0..3_u8),
     );
     prop_oneof![
         1 => prop::collection::vec(somebody.clone(), 0..3).prop_map(Act::Create),
@@ -116,7 +117,7 @@ fn command(act: &Act, database: &Database) -> Command {
         } => Command::UpdateRoom {
             name: name.map(|n| format!("name {n}")),
             description: description.map(|given| given.then(|| "described".to_owned())),
-            max_users: max_users.map(|size| size.map(i32::from)),
+            max_users: max_users.map(|size| (size > 0).then_some(i32::from(size))),
         },
         Act::End => Command::DeleteRoom,
     }
