@@ -46,6 +46,10 @@ impl Dialect for Namespaced {
         inbound::intent(event, args)
     }
 
+    fn shows_entered(&self) -> bool {
+        true
+    }
+
     fn lobby(&self) -> Option<RoomName> {
         Some(inbound::lobby())
     }
