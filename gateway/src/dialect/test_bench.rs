@@ -21,9 +21,7 @@ use confab_shared::model::message::Message;
 use confab_shared::model::timestamp::Timestamp;
 use serde_json::Value;
 
-use super::{
-    Audience, Called, Confirmation, Dialect, Intent, Namespace, RoomName, Scene, Shown,
-};
+use super::{Audience, Called, Confirmation, Dialect, Intent, Namespace, RoomName, Scene, Shown};
 
 /// The offset that fixtures carry.
 pub(super) const OFFSET: &str = "1735787043500000-1";
@@ -116,12 +114,11 @@ fn edited() -> Message {
     }
 }
 
-fn tombstone() -> Message {
+fn answer_taken_back() -> Message {
     Message {
         deleted_at: Some(at(3)),
         sender: profile(2, "Bob").into(),
-        reply_to: None,
-        ..edited()
+        ..message()
     }
 }
 
@@ -240,7 +237,14 @@ impl Subjects {
 /// Everything that can happen. Who adds a fact adds it here: [`is_silent`] does not compile without it.
 pub(super) fn facts() -> Vec<(&'static str, Fact)> {
     let carol: Arc<Profile> = profile(3, "Carol").into();
-    let (stored, edited) = (message(), edited());
+    let tombstone = || Message {
+        deleted_at: Some(at(3)),
+        ..edited()
+    };
+    let stored = |message| Fact::MessageStored {
+        message,
+        temp_id: None,
+    };
     let by = user(1);
     let read = |message| Fact::MessagesRead {
         user: user(2),
@@ -258,11 +262,19 @@ pub(super) fn facts() -> Vec<(&'static str, Fact)> {
         (
             "stored",
             Fact::MessageStored {
-                message: stored,
+                message: message(),
                 temp_id: Some("t-1".into()),
             },
         ),
-        ("edited", Fact::MessageEdited { message: edited }),
+        ("stored, edited since", stored(edited())),
+        ("stored, deleted since", stored(tombstone())),
+        ("edited", Fact::MessageEdited { message: edited() }),
+        (
+            "edited, deleted since",
+            Fact::MessageEdited {
+                message: tombstone(),
+            },
+        ),
         (
             "deleted",
             Fact::MessageDeleted {
@@ -346,7 +358,7 @@ impl Confirmed {
             room: room_view(),
             by_slug: RoomName::Slug(Slug::parse("lounge").unwrap()),
             by_id: RoomName::Id(conversation()),
-            messages: [message(), edited(), tombstone()],
+            messages: [message(), edited(), answer_taken_back()],
             admin: Profile {
                 account: AccountRole::Admin,
                 ..profile(1, "Alice")
@@ -368,7 +380,10 @@ impl Confirmed {
         let left = |room| Confirmation::Left { room };
         let history = |subject, messages| Confirmation::History { subject, messages };
         let (two, group) = (&self.subjects.direct, &self.subjects.group);
-        let (in_room, in_group) = (entered(&self.room, Called::BySlug), entered(&self.made, Called::ById));
+        let (in_room, in_group) = (
+            entered(&self.room, Called::BySlug),
+            entered(&self.made, Called::ById),
+        );
         vec![
             ("done", Some(3), Confirmation::Done),
             ("done, no ack", None, Confirmation::Done),
@@ -386,10 +401,18 @@ impl Confirmed {
             ("left by id", Some(10), left(&self.by_id)),
             ("history", Some(11), history(two, &self.messages)),
             ("history, no ack", None, history(two, &self.messages)),
-            ("history of a group", Some(12), history(group, &self.messages[..1])),
+            (
+                "history of a group",
+                Some(12),
+                history(group, &self.messages[..1]),
+            ),
             ("history, empty", Some(13), history(two, &[])),
             ("logged in", Some(14), Confirmation::LoggedIn(&self.admin)),
-            ("logged in, no ack", None, Confirmation::LoggedIn(&self.admin)),
+            (
+                "logged in, no ack",
+                None,
+                Confirmation::LoggedIn(&self.admin),
+            ),
             ("logged out", Some(15), Confirmation::LoggedOut),
             ("logged out, no ack", None, Confirmation::LoggedOut),
         ]
