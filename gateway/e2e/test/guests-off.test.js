@@ -100,7 +100,8 @@ test('a gateway without guests', { concurrency: 8, timeout: 120_000 }, async (t)
       assert.equal((await at({})).status, 401, path);
       assert.equal((await at({ authorization: `Bearer ${ann.token}` })).status, 200, path);
     }
-    ok(await request('GET', '/api/rooms'), 200, 'where guests are let in');
+    // The cluster's own gateways let guests in.
+    ok(await request('GET', '/api/rooms'), 200);
   });
 
   await Promise.all(tests);

@@ -82,7 +82,7 @@ test('a bad token is a system:error, and a better one may follow', limit, async 
   const secret = jwtSecret();
   const expired = resign(ann.token, { claims: { iat: seconds(-7200), exp: seconds(-3600) }, secret });
   const socket = await guest(t, 'namespaced');
-  for (const token of ['your-jwt-token', expired, resign(ann.token, { algorithm: 'none', secret }), '']) {
+  for (const token of ['your-jwt-token', expired, resign(ann.token, { algorithm: 'none', secret })]) {
     await refuses(socket, 'namespaced', 'UNAUTHORIZED', 'auth:login', { token, userType: 'user' });
   }
   for (const args of [[], [null], [{}], [{ userType: 'user' }], [{ token: 7, userType: 'user' }], [ann.token]]) {
