@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { cut, recovers, stays, until } from './support/away.js';
+import { cut, recovers, stays } from './support/away.js';
 import { client, refuses } from './support/dialects.js';
 import { people, register, unique } from './support/people.js';
 import { as, ok } from './support/rest.js';
@@ -195,7 +195,6 @@ test('until it has said anything, a socket hears what its namespace speaks', lim
   const heardAt = (socket) => voice(socket === root ? 'direct' : 'conversations', socket, ben, {});
   assert.equal((await heardAt(root).hears(content)).id, messageId);
   const made = ok(await as(ben, 'GET', '/conversations'), 200)[0];
-  await until(() => chat.connected, 'connected');
   await succeed(chat, 'joinRoom', { conversationId: made.id });
   const second = unique();
   await succeed(writer, 'send_message', { receiverId: ben.id, content: second });

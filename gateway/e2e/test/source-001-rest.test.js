@@ -81,7 +81,7 @@ async function talk(count = 3) {
 }
 
 test('the example authentication flow', limit, async () => {
-  const { email, username } = newcomer('johndoe');
+  const { email, username } = newcomer();
   const own = (command) => command.replaceAll('user@example.com', email).replaceAll('johndoe', username);
 
   // 1. Register a new user
