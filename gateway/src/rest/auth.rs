@@ -86,10 +86,11 @@ pub(super) async fn me(caller: Caller) -> Response {
 }
 
 fn grant(rest: &Rest, account: &Account) -> Result<Response, ApiError> {
-    let access_token =
-        rest.node.tokens.issue(account.id, account.token_version).map_err(|error| {
-            ApiError::internal(&format!("a token could not be issued: {error}"))
-        })?;
+    let access_token = rest
+        .node
+        .tokens
+        .issue(account.id, account.token_version)
+        .map_err(|error| ApiError::internal(&format!("a token could not be issued: {error}")))?;
     let expires_in = rest.node.tokens.lifetime().as_secs();
     Ok(Json(GrantJson {
         user: account.into(),
