@@ -5,7 +5,7 @@ import test from 'node:test';
 import { next } from './support/away.js';
 import { client, guest, notification, refuses } from './support/dialects.js';
 import { privateGateway } from './support/gateways.js';
-import { people, slug, unique } from './support/people.js';
+import { nobody, people, slug, unique } from './support/people.js';
 import { ok, request } from './support/rest.js';
 import { once, quiet, succeed } from './support/socket.js';
 
@@ -80,6 +80,9 @@ test('a gateway without guests', { concurrency: 8, timeout: 120_000 }, async (t)
     await refuses(direct, 'direct', 'UNAUTHORIZED', 'send_message', { receiverId: ann.id, content: unique() });
     const conversations = await guest(t, 'conversations', { url });
     await refuses(conversations, 'conversations', 'UNAUTHORIZED', 'createConversation', { participantIds: [ann.id], type: 'direct' });
+    for (const event of ['joinRoom', 'sendMessage', 'markConversationAsRead']) {
+      await refuses(conversations, 'conversations', 'UNAUTHORIZED', event, { conversationId: nobody(), content: 'let me in' });
+    }
     const lasted = await Promise.all([rooms, direct, conversations].map(stay));
     for (const ms of lasted) assert.ok(ms <= DEADLINE_MS + LATE_MS, `${ms} ms`);
   });
