@@ -55,7 +55,10 @@ pub fn document() -> Value {
         for entry in &catalog.events {
             messages.insert(message_key(dialect, entry), message(dialect, entry));
             if let Some(ack) = &entry.ack {
-                messages.insert(ack_key(dialect, entry), acknowledgement(dialect, entry, ack));
+                messages.insert(
+                    ack_key(dialect, entry),
+                    acknowledgement(dialect, entry, ack),
+                );
             }
         }
         for (name, schema) in catalog.schemas {
@@ -113,7 +116,10 @@ fn describe_channel(namespace: Namespace, dialects: &[(&str, Catalog)]) -> Value
     for (dialect, catalog) in dialects {
         for entry in &catalog.events {
             let ack = entry.ack.is_some().then(|| ack_key(dialect, entry));
-            for key in [Some(message_key(dialect, entry)), ack].into_iter().flatten() {
+            for key in [Some(message_key(dialect, entry)), ack]
+                .into_iter()
+                .flatten()
+            {
                 let reference = json!({ "$ref": format!("#/components/messages/{key}") });
                 messages.insert(key, reference);
             }

@@ -113,10 +113,7 @@ impl Entry {
 pub type Field = (&'static str, Value);
 
 /// An object with fields that are always there, and fields that may be missing.
-pub fn object<const R: usize, const O: usize>(
-    required: [Field; R],
-    optional: [Field; O],
-) -> Value {
+pub fn object<const R: usize, const O: usize>(required: [Field; R], optional: [Field; O]) -> Value {
     let names: Vec<&str> = required.iter().map(|(name, _)| *name).collect();
     let properties: Map<String, Value> = required
         .into_iter()

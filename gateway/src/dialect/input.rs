@@ -86,7 +86,13 @@ mod tests {
     fn a_text_is_a_string_with_or_without_escapes() {
         assert_eq!(text("roomId", args(r#"["room-1"]"#)).unwrap(), "room-1");
         assert_eq!(text("roomId", args(r#"["a\"b", 7]"#)).unwrap(), "a\"b");
-        for none in ["[]", "[7]", "[null]", r#"[{"roomId":"a"}]"#, r#"["\ud800"]"#] {
+        for none in [
+            "[]",
+            "[7]",
+            "[null]",
+            r#"[{"roomId":"a"}]"#,
+            r#"["\ud800"]"#,
+        ] {
             assert!(text("roomId", args(none)).is_err(), "{none}");
         }
     }

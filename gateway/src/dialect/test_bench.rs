@@ -21,9 +21,7 @@ use confab_shared::model::message::Message;
 use confab_shared::model::timestamp::Timestamp;
 use serde_json::Value;
 
-use super::{
-    Audience, Called, Confirmation, Dialect, Intent, Namespace, RoomName, Scene, Shown,
-};
+use super::{Audience, Called, Confirmation, Dialect, Intent, Namespace, RoomName, Scene, Shown};
 
 /// The offset that fixtures carry.
 pub(super) const OFFSET: &str = "1735787043500000-1";
@@ -368,7 +366,10 @@ impl Confirmed {
         let left = |room| Confirmation::Left { room };
         let history = |subject, messages| Confirmation::History { subject, messages };
         let (two, group) = (&self.subjects.direct, &self.subjects.group);
-        let (in_room, in_group) = (entered(&self.room, Called::BySlug), entered(&self.made, Called::ById));
+        let (in_room, in_group) = (
+            entered(&self.room, Called::BySlug),
+            entered(&self.made, Called::ById),
+        );
         vec![
             ("done", Some(3), Confirmation::Done),
             ("done, no ack", None, Confirmation::Done),
@@ -386,10 +387,18 @@ impl Confirmed {
             ("left by id", Some(10), left(&self.by_id)),
             ("history", Some(11), history(two, &self.messages)),
             ("history, no ack", None, history(two, &self.messages)),
-            ("history of a group", Some(12), history(group, &self.messages[..1])),
+            (
+                "history of a group",
+                Some(12),
+                history(group, &self.messages[..1]),
+            ),
             ("history, empty", Some(13), history(two, &[])),
             ("logged in", Some(14), Confirmation::LoggedIn(&self.admin)),
-            ("logged in, no ack", None, Confirmation::LoggedIn(&self.admin)),
+            (
+                "logged in, no ack",
+                None,
+                Confirmation::LoggedIn(&self.admin),
+            ),
             ("logged out", Some(15), Confirmation::LoggedOut),
             ("logged out, no ack", None, Confirmation::LoggedOut),
         ]

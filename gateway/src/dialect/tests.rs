@@ -116,7 +116,9 @@ fn several_events_are_one_chunk_in_order() {
 fn assert_ends_as_it_should(dialect: &dyn Dialect, frames: &[u8], offset: Option<&str>) {
     for Said { event, args } in said(frames) {
         let Some(event) = event else { continue };
-        let last = args.last().unwrap_or_else(|| panic!("{event} has nothing but its name"));
+        let last = args
+            .last()
+            .unwrap_or_else(|| panic!("{event} has nothing but its name"));
         assert_eq!(last.as_str(), offset, "{} {event}", dialect.id());
     }
 }
@@ -192,8 +194,22 @@ fn any_json() -> impl Strategy<Value = Value> {
     ];
     let key = prop_oneof![
         proptest::sample::select(vec![
-            "conversationId", "messageId", "content", "type", "tempId", "replyTo", "participantIds", "name",
-            "receiverId", "otherUserId", "before", "limit", "roomId", "username", "token", "participants",
+            "conversationId",
+            "messageId",
+            "content",
+            "type",
+            "tempId",
+            "replyTo",
+            "participantIds",
+            "name",
+            "receiverId",
+            "otherUserId",
+            "before",
+            "limit",
+            "roomId",
+            "username",
+            "token",
+            "participants",
         ])
         .prop_map(str::to_owned),
         "\\PC{0,8}",
@@ -208,7 +224,10 @@ fn any_json() -> impl Strategy<Value = Value> {
 }
 
 fn any_event() -> impl Strategy<Value = String> {
-    let known: Vec<&str> = ALL.iter().flat_map(|dialect| client_events(*dialect)).collect();
+    let known: Vec<&str> = ALL
+        .iter()
+        .flat_map(|dialect| client_events(*dialect))
+        .collect();
     prop_oneof![
         4 => proptest::sample::select(known).prop_map(str::to_owned),
         1 => any::<String>(),

@@ -108,7 +108,12 @@ fn from_client() -> Vec<Entry> {
 }
 
 fn messages() -> Vec<Entry> {
-    let of_message = || object([("message", own("Message")), ("conversationId", uuid())], []);
+    let of_message = || {
+        object(
+            [("message", own("Message")), ("conversationId", uuid())],
+            [],
+        )
+    };
     vec![
         Entry::to_client("newMessage", "Somebody said something.", of_message()).recoverable(),
         Entry::to_client(
@@ -199,7 +204,10 @@ fn conversations() -> Vec<Entry> {
             "participantsAdded",
             "A group has more members.",
             object(
-                [conversation_id(), ("participants", list(&own("Participant")))],
+                [
+                    conversation_id(),
+                    ("participants", list(&own("Participant"))),
+                ],
                 [],
             ),
         )
@@ -208,11 +216,7 @@ fn conversations() -> Vec<Entry> {
             "participantRemoved",
             "A member was taken out, or left: then both are the same.",
             object(
-                [
-                    conversation_id(),
-                    ("userId", uuid()),
-                    ("removedBy", uuid()),
-                ],
+                [conversation_id(), ("userId", uuid()), ("removedBy", uuid())],
                 [],
             ),
         )

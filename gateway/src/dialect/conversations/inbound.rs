@@ -3,9 +3,7 @@
 use confab_gateway_protocol::json::Args;
 use confab_shared::id::{ConversationId, MessageId, UserId};
 use confab_shared::model::command::Command;
-use confab_shared::model::content::{
-    Content, MAX_PARTICIPANTS, parse_message_type, parse_name,
-};
+use confab_shared::model::content::{Content, MAX_PARTICIPANTS, parse_message_type, parse_name};
 use confab_shared::model::conversation::ConversationKind;
 use confab_shared::model::error::Rejection;
 use serde::Deserialize;

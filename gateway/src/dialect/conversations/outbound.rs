@@ -10,7 +10,7 @@ use confab_shared::model::timestamp::Timestamp;
 use serde::Serialize;
 
 use super::shape::{self, ConversationJson, MessageJson, ParticipantJson};
-use crate::dialect::{ack, Audience, Confirmation, Frames, Namespace, Scene, Shown};
+use crate::dialect::{Audience, Confirmation, Frames, Namespace, Scene, Shown, ack};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

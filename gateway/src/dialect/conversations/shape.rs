@@ -11,8 +11,8 @@ use confab_shared::model::message::Message;
 use confab_shared::model::timestamp::Timestamp;
 use serde::Serialize;
 
-use crate::dialect::numbers::as_string_or_null;
 pub use crate::dialect::numbers::as_string;
+use crate::dialect::numbers::as_string_or_null;
 
 /// How far a message has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -147,7 +147,10 @@ fn conversations() -> Vec<Entry> {
             "participants_added",
             "A group has more members.",
             object(
-                [conversation_id(), ("participants", list(&own("Participant")))],
+                [
+                    conversation_id(),
+                    ("participants", list(&own("Participant"))),
+                ],
                 [],
             ),
         )
@@ -157,11 +160,7 @@ fn conversations() -> Vec<Entry> {
             "participant_removed",
             "A member was taken out, or left: then both are the same.",
             object(
-                [
-                    conversation_id(),
-                    ("userId", uuid()),
-                    ("removedBy", uuid()),
-                ],
+                [conversation_id(), ("userId", uuid()), ("removedBy", uuid())],
                 [],
             ),
         )

@@ -74,7 +74,11 @@ pub(super) struct MessageJson<'a> {
 
 impl<'a> MessageJson<'a> {
     /// A message of this conversation, with the client's own id for it if its sender is to see it.
-    pub(super) fn new(message: &'a Message, subject: &'a Subject, temp_id: Option<&'a str>) -> Self {
+    pub(super) fn new(
+        message: &'a Message,
+        subject: &'a Subject,
+        temp_id: Option<&'a str>,
+    ) -> Self {
         Self::to(message, Receiver::of(subject, message.sender.id), temp_id)
     }
 
@@ -138,7 +142,11 @@ impl<'a> From<&'a ConversationView> for ConversationJson<'a> {
             id: view.id,
             kind: view.kind,
             name: view.name.as_deref(),
-            participants: view.participants.iter().map(ParticipantJson::from).collect(),
+            participants: view
+                .participants
+                .iter()
+                .map(ParticipantJson::from)
+                .collect(),
             last_message,
             unread_count: view.unread_count,
             created_at: view.created_at,

@@ -54,10 +54,7 @@ fn from_client() -> Vec<Entry> {
                 [("roomId", lobby), ("tempId", temp_id())],
             ),
         )
-        .answered(success(
-            [("messageId", message_id())],
-            [("tempId", text())],
-        )),
+        .answered(success([("messageId", message_id())], [("tempId", text())])),
         Entry::from_client(
             "chat:room:create",
             "Makes a room for everybody, or a group.",
@@ -261,11 +258,17 @@ fn schemas() -> Vec<(&'static str, Value)> {
         [
             (
                 "id",
-                described(text(), "What the socket calls it: its slug, if it entered by that."),
+                described(
+                    text(),
+                    "What the socket calls it: its slug, if it entered by that.",
+                ),
             ),
             (
                 "name",
-                described(text(), "Where there is none, the names of its first members."),
+                described(
+                    text(),
+                    "Where there is none, the names of its first members.",
+                ),
             ),
             ("participants", list(&own("User"))),
             ("createdAt", moment()),

@@ -47,10 +47,7 @@ fn from_client() -> Vec<Entry> {
                 [("tempId", temp_id())],
             ),
         )
-        .answered(success(
-            [("messageId", message_id())],
-            [("tempId", text())],
-        )),
+        .answered(success([("messageId", message_id())], [("tempId", text())])),
     ]
 }
 

@@ -148,7 +148,11 @@ impl<'a> From<&'a ConversationView> for ConversationJson<'a> {
             room_id: view.id.to_string(),
             kind: view.kind,
             name: view.name.as_deref(),
-            participants: view.participants.iter().map(ParticipantJson::from).collect(),
+            participants: view
+                .participants
+                .iter()
+                .map(ParticipantJson::from)
+                .collect(),
             created_at: view.created_at,
         }
     }
