@@ -8,8 +8,11 @@ use confab_shared::model::position::Position;
 use confab_shared::postgres::{conversations, until_answered};
 use tokio::sync::{Semaphore, mpsc};
 
+use super::follow::follow;
+use super::revocation;
 use crate::backplane::NoticeItem;
 use crate::node::Node;
+use crate::session::DisconnectReason;
 
 /// How many conversations are read at a time to be shown.
 const CONCURRENCY: u32 = 8;
@@ -39,6 +42,11 @@ pub async fn show_notices(node: Arc<Node>, mut items: mpsc::Receiver<NoticeItem>
                     node.hub.removed(user, position, conversation, event).await;
                 }
             }
+            NoticeItem::Signal(user, signal) => revocation::heed(&node, user, &signal),
+            NoticeItem::CheckTokens => {
+                let node = node.clone();
+                tokio::spawn(async move { revocation::check(&node).await });
+            }
             NoticeItem::Flush(done) => {
                 // All permits are free when everybody is done.
                 drop(permits.acquire_many(CONCURRENCY).await);
@@ -56,6 +64,16 @@ async fn show_joined(
     conversation: ConversationId,
     seq: Seq,
 ) {
+    // First, so that whoever is told of the conversation has been shown what happened in it, wherever that breaks off.
+    for socket in node.hub.users().sockets(user) {
+        if socket.follows()
+            && let Err(error) = follow(node, &socket, conversation, Some(seq)).await
+        {
+            // It comes back and is shown it then.
+            tracing::warn!(%error, "a new conversation is not followed; closing the session");
+            socket.queue().close(DisconnectReason::Unavailable);
+        }
+    }
     let read = || conversations::view(&node.database, conversation, user);
     let patience = node.config.database.patience();
     // None: the user is gone from the conversation again already.

@@ -264,6 +264,11 @@ pub trait Dialect: fmt::Debug + Send + Sync {
         false
     }
 
+    /// Whether a socket that has entered a conversation is shown it: [`Confirmation::Entered`] then, else [`Confirmation::Done`].
+    fn shows_entered(&self) -> bool {
+        false
+    }
+
     /// The room in which its sockets are from when it is known whose they are.
     fn lobby(&self) -> Option<RoomName> {
         None

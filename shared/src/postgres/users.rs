@@ -38,6 +38,18 @@ pub struct Account {
     pub created_at: Timestamp,
 }
 
+impl From<Account> for Profile {
+    fn from(account: Account) -> Self {
+        Self {
+            id: account.id,
+            username: account.username.into(),
+            name: account.name.into(),
+            avatar: account.avatar.map(Arc::from),
+            account: account.role,
+        }
+    }
+}
+
 /// What a registration brings, checked for its form.
 #[derive(Debug, Clone)]
 pub struct NewUser {

@@ -61,3 +61,13 @@ pub fn session_adopt() -> Script {
 pub fn tick() -> Script {
     Script::from_lua(include_str!("scripts/tick.lua"))
 }
+
+/// Notes that somebody is in a public room on a node, and announces who was nowhere in it.
+pub fn room_enter() -> Script {
+    Script::from_lua(include_str!("scripts/room_enter.lua"))
+}
+
+/// Notes that somebody, or everybody, is in a public room on a node no more, and announces who is nowhere in it now.
+pub fn room_exit() -> Script {
+    Script::from_lua(include_str!("scripts/room_exit.lua"))
+}

@@ -144,6 +144,7 @@ pub(super) fn events(scene: Scene<'_>, events: &[Shown<'_>], audience: Audience)
     frames.finish()
 }
 
+#[expect(clippy::too_many_lines, reason = "one arm for each fact")]
 fn write(frames: &mut Frames, conversation: ConversationId, shown: Shown<'_>, audience: Audience) {
     let Shown { event, offset } = shown;
     match &event.fact {
@@ -319,7 +320,9 @@ pub(super) fn confirmed(
                     id,
                     &HistoryAck {
                         success: true,
-                        messages: messages.map(|message| MessageJson::new(message, None)).collect(),
+                        messages: messages
+                            .map(|message| MessageJson::new(message, None))
+                            .collect(),
                     },
                 );
             }

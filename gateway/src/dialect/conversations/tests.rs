@@ -4,13 +4,14 @@
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use confab_gateway_protocol::socketio::{Body, decode};
 use confab_shared::id::{ConversationId, MessageId, Seq, UserId};
 use confab_shared::model::account::{AccountRole, Profile};
 use confab_shared::model::content::TempId;
 use confab_shared::model::conversation::{
-    ConversationKind, ConversationView, MemberRole, Participant,
+    ConversationKind, ConversationView, MemberRole, Participant, Subject,
 };
 use confab_shared::model::error::{ErrorCode, Rejection};
 use confab_shared::model::event::{Event, Fact};
@@ -18,7 +19,7 @@ use confab_shared::model::message::Message;
 use confab_shared::model::timestamp::Timestamp;
 
 use super::Conversations;
-use crate::dialect::{Audience, Confirmation, Dialect, Namespace, Shown};
+use crate::dialect::{Audience, Called, Confirmation, Dialect, Namespace, Scene, Shown};
 
 fn golden(name: &str, actual: &str) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
