@@ -223,6 +223,12 @@ impl From<RequestError> for ApiError {
     }
 }
 
+impl From<fred::error::Error> for ApiError {
+    fn from(error: fred::error::Error) -> Self {
+        RequestError::from(error).into()
+    }
+}
+
 impl From<sqlx::Error> for ApiError {
     fn from(error: sqlx::Error) -> Self {
         RequestError::from(error).into()

@@ -10,7 +10,7 @@ use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
 use axum::http::request::Parts;
 use confab_shared::auth::Claims;
 use confab_shared::id::{ConversationId, MessageId, UserId};
-use confab_shared::model::content::{Slug, TempId};
+use confab_shared::model::content::TempId;
 use confab_shared::model::error::ErrorCode;
 use confab_shared::postgres::tokens;
 use confab_shared::postgres::users::Account;
@@ -23,7 +23,8 @@ use super::Rest;
 use super::describe::{Draft, Part};
 use super::error::ApiError;
 use super::form::{Form, Given, Optional, property};
-use super::rule::{self, CONVERSATION_ID, MESSAGE_ID, USER_ID};
+use super::rule::{self, CONVERSATION_ID, MESSAGE_ID, ROOM_NAME, USER_ID};
+use crate::dialect::RoomName;
 
 /// The header by which a client makes a send repeatable.
 const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
@@ -134,28 +135,15 @@ named! {
     UserId, "participant", USER_ID;
 }
 
-/// A room by its id or by its slug.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum RoomName {
-    /// Its id.
-    Id(ConversationId),
-    /// Its name in addresses.
-    Slug(Slug),
-}
-
 impl Named for RoomName {
     const WHAT: &'static str = "room";
 
     fn parse(text: &str) -> Option<Self> {
-        let id = text.parse().map(Self::Id);
-        id.ok().or_else(|| Slug::parse(text).ok().map(Self::Slug))
+        Self::parse(text).ok()
     }
 
     fn schema() -> ObjectBuilder {
-        ObjectBuilder::new()
-            .schema_type(utoipa::openapi::schema::Type::String)
-            .pattern(Some("^[a-z0-9][a-z0-9_-]{0,63}$"))
-            .examples([Value::from("public")])
+        ROOM_NAME.describe()
     }
 }
 
@@ -384,16 +372,6 @@ mod tests {
             assert!(key(bad).is_err(), "{bad:?}");
         }
         assert!(idempotency_key(&HeaderMap::new()).unwrap().is_none());
-    }
-
-    #[test]
-    fn a_room_is_named_by_its_id_or_its_slug() {
-        let id = ConversationId::generate();
-        assert_eq!(RoomName::parse(&id.to_string()), Some(RoomName::Id(id)));
-        assert!(matches!(RoomName::parse("public"), Some(RoomName::Slug(_))));
-        for bad in ["", "Public", "a b", "-a"] {
-            assert_eq!(RoomName::parse(bad), None, "{bad}");
-        }
     }
 
     #[tokio::test]

@@ -19,6 +19,8 @@ use serde_json::Value;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{KnownFormat, SchemaFormat};
 
+use crate::dialect::RoomName;
+
 /// The most entries of one page.
 const MAX_LIMIT: u32 = 100;
 /// The shortest password, in characters.
@@ -231,6 +233,28 @@ pub(super) const PREFIX: Rule<String> = Rule {
     },
 };
 
+/// A room by its id or its slug. An id in small letters has the form of a slug, too.
+pub(super) const ROOM_NAME: Rule<RoomName> = Rule {
+    read: |field, value| RoomName::parse(text(field, value)?),
+    describe: || string("public").pattern(Some("^[a-z0-9][a-z0-9_-]{0,63}$")),
+};
+
+/// Where a list of those present goes on: behind this name and id.
+pub(super) const PRESENT_CURSOR: Rule<(String, UserId)> = Rule {
+    read: |field, value| {
+        let text = text(field, value)?;
+        let malformed = || Rejection::invalid(format!("{field} is not a place in this list"));
+        let (user, name) = text.split_once('_').ok_or_else(malformed)?;
+        let user = user.parse().map_err(|_| malformed())?;
+        Ok((parse_username(name).map_err(|_| malformed())?, user))
+    },
+    describe: || {
+        string("01900000-0000-7000-8000-000000000004_johndoe").pattern(Some(
+            "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}_[A-Za-z0-9_.-]{3,32}$",
+        ))
+    },
+};
+
 /// What makes a request repeatable.
 pub(super) const IDEMPOTENCY_KEY: Rule<TempId> = Rule {
     read: |field, value| {
@@ -377,6 +401,8 @@ mod tests {
         check(&PAGE);
         check(&LIST_CURSOR);
         check(&SEARCH_CURSOR);
+        check(&ROOM_NAME);
+        check(&PRESENT_CURSOR);
         check(&PREFIX);
         check(&IDEMPOTENCY_KEY);
     }
