@@ -4,12 +4,15 @@ ALTER TABLE conversations
     ADD COLUMN description text CHECK (length(description) BETWEEN 1 AND 500),
     -- The most people who may be present at a time.
     ADD COLUMN max_users   integer CHECK (max_users BETWEEN 1 AND 100000),
-    -- The change that last gave a room another name, description or size, or ended it; and by whom.
+    -- The change that last gave a room another name, description or size, or ended it; by whom and when.
     ADD COLUMN info_seq    bigint NOT NULL DEFAULT 0,
     ADD COLUMN info_by     uuid REFERENCES users (id),
+    ADD COLUMN info_at     timestamptz,
     -- A room that has ended keeps its messages; nobody can enter it or read them any more.
     ADD COLUMN deleted_at  timestamptz,
     ADD CHECK (kind = 'room' OR (description IS NULL AND max_users IS NULL AND deleted_at IS NULL)),
+    ADD CHECK ((info_seq = 0) = (info_by IS NULL)),
+    ADD CHECK ((info_seq = 0) = (info_at IS NULL)),
     ADD CHECK (kind <> 'room' OR name IS NOT NULL);
 
 -- Which room has which slug. A slug is taken before its room is made, so that two that ask for one name are told apart here; a slug
@@ -19,8 +22,6 @@ CREATE TABLE room_slugs (
     conversation_id uuid NOT NULL UNIQUE,
     taken_at        timestamptz NOT NULL DEFAULT now()
 );
--- The list of rooms: those with the latest activity first.
-CREATE INDEX conversations_rooms ON conversations (updated_at DESC, id DESC) WHERE kind = 'room' AND deleted_at IS NULL;
 
 -- A guest's name is its own for as long as it is there, no account. Searching by the beginning of a name uses the same index.
 DROP INDEX users_username;

@@ -186,7 +186,11 @@ mod tests {
             Environment::Production,
         )
         .unwrap();
-        assert!(authority(60).verify(&other.issue(user, 0).unwrap()).is_err());
+        assert!(
+            authority(60)
+                .verify(&other.issue(user, 0).unwrap())
+                .is_err()
+        );
 
         let past = Claims {
             sub: user,

@@ -10,7 +10,8 @@ use confab_shared::model::content::MAX_PARTICIPANTS;
 use confab_shared::model::conversation::ConversationKind;
 use confab_shared::postgres::conversations::{self, Listed};
 use serde_json::Value;
-use utoipa::openapi::schema::{AnyOfBuilder, RefOr, Schema};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{AnyOfBuilder, Schema};
 
 use super::Rest;
 use super::answer::{Listing, Made, Shown};

@@ -16,9 +16,9 @@ use utoipa::openapi::path::{
 };
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::response::{Response, ResponseBuilder};
-use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Ref, RefOr, Schema, Type};
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Ref, Schema, Type};
 use utoipa::openapi::security::SecurityRequirement;
-use utoipa::openapi::Required;
+use utoipa::openapi::{RefOr, Required};
 
 use super::error::{ErrorJson, status};
 use super::form::{Form, Property};

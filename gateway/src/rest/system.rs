@@ -13,6 +13,7 @@ use super::Rest;
 use super::answer::{Shape, Shown};
 use super::error::ApiError;
 use super::extract::{Caller, Reader};
+use crate::registry::{Census, census};
 
 /// How the deployment does.
 #[derive(Serialize, ToSchema)]
@@ -64,13 +65,13 @@ pub(super) async fn stats(
     _reader: Reader,
 ) -> Result<Shown<StatsJson>, ApiError> {
     let stored = rooms::stats(rest.database()).await?;
-    let rest_of_it = rest.node.presence.census().await?;
-    let (gateways, workers) = rest.node.census().await?;
+    let (active_rooms, online_users) = rest.node.presence.census().await?;
+    let Census { gateways, workers } = census(&rest.node.redis).await?;
     Ok(Shown::of(&StatsJson {
         total_rooms: stored.total_rooms,
-        active_rooms: rest_of_it.rooms,
+        active_rooms,
         total_users: stored.total_users,
-        online_users: rest_of_it.people,
+        online_users,
         total_messages: stored.total_messages,
         messages_per_minute: stored.messages_per_minute,
         gateways,

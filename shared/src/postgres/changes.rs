@@ -3,6 +3,8 @@
 //! Owns the way from rows to events: hubs that missed announcements repair the gap with it, and what they then show is what
 //! they would have been told. Every changed row carries the `seq` of its change, so no log of events is kept.
 
+use std::sync::Arc;
+
 use sqlx::postgres::PgRow;
 use sqlx::{PgPool, Row};
 
@@ -37,7 +39,8 @@ pub async fn since(
     // One statement, so that all parts are of one snapshot. Each branch follows an index in the order of its change, but for
     // the readings, which are looked for among the members: an index on them would make every reading dearer.
     let rows = sqlx::query(concat!(
-        "SELECT c.last_seq, c.created_at AS created_at, c.created_by, changes.*, ",
+        "SELECT c.last_seq, c.created_at AS created_at, c.created_by,
+                c.name AS c_name, c.description AS c_description, c.max_users AS c_max_users, changes.*, ",
         message_columns!(),
         " FROM conversations c
          LEFT JOIN LATERAL (
@@ -61,6 +64,10 @@ pub async fn since(
            (SELECT change_seq, 'removed', NULL, user_id, NULL, NULL, removed_by, left_at
             FROM memberships WHERE conversation_id = c.id AND change_seq > $2 AND left_at IS NOT NULL
             ORDER BY change_seq LIMIT $3)
+           UNION ALL
+           (SELECT c.info_seq, CASE WHEN c.deleted_at IS NULL THEN 'room updated' ELSE 'room deleted' END, NULL, NULL, NULL,
+                   NULL, c.info_by, c.info_at
+            WHERE c.info_seq > $2)
            ORDER BY seq LIMIT $3
          ) changes ON true
          LEFT JOIN messages m ON m.id = changes.message_id AND changes.what <> 'read'
@@ -151,6 +158,17 @@ fn append(events: &mut Vec<Event>, seq: Seq, row: &PgRow) -> Result<(), sqlx::Er
         }
         "removed" => Fact::MemberRemoved {
             user: row.try_get::<UserId, _>("user_id")?,
+            by: row.try_get("by_id")?,
+        },
+        "room updated" => Fact::RoomUpdated {
+            by: row.try_get("by_id")?,
+            name: row.try_get::<&str, _>("c_name")?.into(),
+            description: row
+                .try_get::<Option<&str>, _>("c_description")?
+                .map(Arc::from),
+            max_users: row.try_get("c_max_users")?,
+        },
+        "room deleted" => Fact::RoomDeleted {
             by: row.try_get("by_id")?,
         },
         unknown => {

@@ -45,9 +45,10 @@ pub async fn revoke(
     jti: Uuid,
     expires_at: u64,
 ) -> Result<(), sqlx::Error> {
-    let expires_at = OffsetDateTime::from_unix_timestamp(i64::try_from(expires_at).unwrap_or(i64::MAX))
-        // A token for ever is remembered for as long as can be said.
-        .unwrap_or_else(|_| OffsetDateTime::now_utc() + time::Duration::days(36_500));
+    let expires_at =
+        OffsetDateTime::from_unix_timestamp(i64::try_from(expires_at).unwrap_or(i64::MAX))
+            // A token for ever is remembered for as long as can be said.
+            .unwrap_or_else(|_| OffsetDateTime::now_utc() + time::Duration::days(36_500));
     sqlx::query(
         "INSERT INTO revoked_tokens (jti, user_id, expires_at) VALUES ($1, $2, $3) ON CONFLICT (jti) DO NOTHING",
     )

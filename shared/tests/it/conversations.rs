@@ -3,7 +3,7 @@
 use confab_shared::id::{ConversationId, Seq, UserId};
 use confab_shared::model::conversation::MemberRole;
 use confab_shared::model::timestamp::Timestamp;
-use confab_shared::postgres::conversations;
+use confab_shared::postgres::{conversations, memberships};
 use sqlx::PgPool;
 
 use crate::database::with_database;
@@ -143,10 +143,11 @@ fn comings_and_goings_are_found_by_time() {
         );
         let room = db.group(&[ann, ben]).await;
         assert_eq!(
-            conversations::membership(&db.pool, room, ann)
+            memberships::access(&db.pool, room, ann)
                 .await
-                .unwrap(),
-            Some((MemberRole::Owner, Seq(1)))
+                .unwrap()
+                .map(|access| (access.role, access.last_seq)),
+            Some((Some(MemberRole::Owner), Seq(1)))
         );
         tokio::time::sleep(std::time::Duration::from_millis(3)).await;
         let since = Timestamp::now();
@@ -154,12 +155,10 @@ fn comings_and_goings_are_found_by_time() {
         let removed = db.remove(room, ben, ann, None).await;
         let asked = [(ann, since), (ben, since), (cid, since)];
         assert_eq!(
-            conversations::joined_since(&db.pool, &asked).await.unwrap(),
+            memberships::joined_since(&db.pool, &asked).await.unwrap(),
             [(cid, room, added)]
         );
-        let gone = conversations::removed_since(&db.pool, &asked)
-            .await
-            .unwrap();
+        let gone = memberships::removed_since(&db.pool, &asked).await.unwrap();
         assert_eq!(
             gone.iter()
                 .map(|gone| (gone.user, gone.seq, gone.by))
@@ -176,20 +175,18 @@ fn comings_and_goings_are_found_by_time() {
             (ann, since.minus(std::time::Duration::from_mins(1))),
         ];
         assert_eq!(
-            conversations::joined_since(&db.pool, &apart).await.unwrap(),
+            memberships::joined_since(&db.pool, &apart).await.unwrap(),
             [(ann, room, Seq(1)), (ben, room, again)]
         );
         assert!(
-            conversations::removed_since(&db.pool, &apart)
+            memberships::removed_since(&db.pool, &apart)
                 .await
                 .unwrap()
                 .is_empty()
         );
         let removed = db.remove(room, ben, ann, None).await;
         assert_eq!(
-            conversations::membership(&db.pool, room, ben)
-                .await
-                .unwrap(),
+            memberships::access(&db.pool, room, ben).await.unwrap(),
             None
         );
         assert_eq!(

@@ -6,7 +6,7 @@ use confab_shared::id::UserId;
 use confab_shared::model::account::Profile;
 use confab_shared::model::command::Outcome;
 use confab_shared::model::content::MAX_PARTICIPANTS;
-use confab_shared::model::conversation::{ConversationKind, MemberRole, Participant};
+use confab_shared::model::conversation::{MemberRole, Participant};
 use confab_shared::model::error::Rejection;
 use confab_shared::model::event::{Fact, UserNotice};
 
@@ -20,11 +20,7 @@ pub(super) fn apply(
     users: &[UserId],
 ) -> Result<Answer, Rejection> {
     let scope = state.scope(request)?;
-    if scope.conversation.kind != ConversationKind::Group {
-        return Err(Rejection::forbidden(
-            "members are fixed in this conversation",
-        ));
-    }
+    scope.in_group()?;
     if !scope
         .role(request.actor())
         .is_some_and(MemberRole::moderates)

@@ -10,7 +10,7 @@ use confab_shared::model::event::{Event, Fact, RoomBatch, UserNotice};
 use confab_shared::model::message::Message;
 use confab_shared::model::timestamp::Timestamp;
 use confab_shared::postgres::batch::{
-    ChangedConversation, Changes, MemberRow, NewConversation, NewMessage,
+    ChangedConversation, ChangedInfo, Changes, MemberRow, NewConversation, NewMessage,
 };
 
 /// A membership, present or past.
@@ -69,10 +69,34 @@ enum Draft {
     },
 }
 
+/// What a conversation is beside its messages and members.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Info {
+    /// Every room has one, a group may.
+    pub(super) name: Option<String>,
+    /// What a room is for.
+    pub(super) description: Option<String>,
+    /// The most people who may be present in a room; none: no limit.
+    pub(super) max_users: Option<i32>,
+}
+
+/// Whether there is still a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Life {
+    /// As conversations that are no rooms always are.
+    Open,
+    /// It was a room, and is no more.
+    Ended,
+}
+
 /// A conversation.
 #[derive(Debug)]
 pub(super) struct Conversation {
     pub(super) kind: ConversationKind,
+    pub(super) created_by: UserId,
+    pub(super) life: Life,
+    /// Known of those that the batch makes, and of rooms that it changes.
+    info: Option<Info>,
     pub(super) last_seq: Seq,
     pub(super) message_count: i64,
     pub(super) members: HashMap<UserId, Member>,
@@ -82,7 +106,8 @@ pub(super) struct Conversation {
     active: bool,
     /// Its last change before the batch; zero: it is made in it.
     loaded_seq: Seq,
-    made: Option<(Option<String>, UserId)>,
+    /// The last change of `info` or `ended`, and by whom.
+    info_change: Option<(Seq, UserId)>,
     /// Whether the room is to be told how far it had come.
     catch_up: bool,
     /// Whether it is in the batch's list of conversations.
@@ -92,16 +117,24 @@ pub(super) struct Conversation {
 
 impl Conversation {
     /// One that was there before the batch.
-    pub(super) fn loaded(kind: ConversationKind, last_seq: Seq, message_count: i64) -> Self {
+    pub(super) fn loaded(
+        kind: ConversationKind,
+        created_by: UserId,
+        last_seq: Seq,
+        message_count: i64,
+    ) -> Self {
         Self {
             kind,
+            created_by,
+            life: Life::Open,
+            info: None,
             last_seq,
             message_count,
             members: HashMap::new(),
             deleted: Vec::new(),
             active: false,
             loaded_seq: last_seq,
-            made: None,
+            info_change: None,
             catch_up: false,
             touched: false,
             events: Vec::new(),
@@ -109,11 +142,37 @@ impl Conversation {
     }
 
     /// One that the batch makes.
-    pub(super) fn made(kind: ConversationKind, name: Option<String>, by: UserId) -> Self {
+    pub(super) fn made(kind: ConversationKind, info: Info, by: UserId) -> Self {
         Self {
-            made: Some((name, by)),
-            ..Self::loaded(kind, Seq(0), 0)
+            info: Some(info),
+            ..Self::loaded(kind, by, Seq(0), 0)
         }
+    }
+
+    /// Learns what a room is before the batch changes it.
+    pub(super) fn learn(&mut self, info: Info) {
+        self.info = Some(info);
+    }
+
+    /// What it is beside its messages and members, if that was asked for.
+    pub(super) fn info(&self) -> Option<&Info> {
+        self.info.as_ref()
+    }
+
+    /// Makes something else of a room.
+    pub(super) fn inform(&mut self, info: Info, by: UserId) -> Seq {
+        let seq = self.advance_quietly();
+        self.info = Some(info);
+        self.info_change = Some((seq, by));
+        seq
+    }
+
+    /// Ends a room.
+    pub(super) fn end(&mut self, by: UserId) -> Seq {
+        let seq = self.advance_quietly();
+        self.life = Life::Ended;
+        self.info_change = Some((seq, by));
+        seq
     }
 
     /// Notes that the batch does something here. True the first time.
@@ -168,29 +227,52 @@ impl Conversation {
     pub(super) fn finish(self, id: ConversationId, changes: &mut Changes) -> Option<RoomDraft> {
         let Self {
             kind,
+            created_by,
+            life,
+            info,
             last_seq,
             message_count,
             loaded_seq,
+            info_change,
             active,
             ..
         } = self;
-        if let Some((name, created_by)) = self.made {
+        let ended = life == Life::Ended;
+        if loaded_seq == Seq(0) {
+            let Info {
+                name,
+                description,
+                max_users,
+            } = info.unwrap_or_default();
             changes.created.push(NewConversation {
                 id,
                 kind,
                 name,
+                description,
+                max_users,
                 created_by,
                 last_seq,
                 message_count,
+                info_change,
+                ended,
             });
         } else if last_seq > loaded_seq {
             let previous_seq = loaded_seq;
+            let info = info_change.zip(info).map(|((seq, by), info)| ChangedInfo {
+                seq,
+                by,
+                name: info.name,
+                description: info.description,
+                max_users: info.max_users,
+                ended,
+            });
             changes.changed.push(ChangedConversation {
                 id,
                 previous_seq,
                 last_seq,
                 message_count,
                 active,
+                info,
             });
         }
         let dirty = self.members.into_values().filter(|member| member.dirty);

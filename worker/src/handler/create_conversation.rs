@@ -3,13 +3,14 @@
 use std::collections::HashSet;
 
 use confab_shared::id::{ConversationId, UserId};
+use confab_shared::model::account::AccountRole;
 use confab_shared::model::command::Outcome;
 use confab_shared::model::content::MAX_PARTICIPANTS;
 use confab_shared::model::conversation::{ConversationKind, MemberRole};
 use confab_shared::model::error::{ErrorCode, Rejection};
 use confab_shared::model::event::{Fact, UserNotice};
 
-use super::conversation::{Conversation, joining};
+use super::conversation::{Conversation, Info, joining};
 use super::state::BatchState;
 use super::{Answer, Request};
 
@@ -48,6 +49,11 @@ pub(super) fn apply(
         ConversationKind::Group => {}
         ConversationKind::Room => return Err(Rejection::invalid("type must be direct or group")),
     }
+    if state.account_role(actor) == Some(AccountRole::Guest) {
+        return Err(Rejection::forbidden(
+            "guests may take part in public rooms only",
+        ));
+    }
     state.invitable(actor)?;
     for user in &others {
         state.invitable(*user)?;
@@ -62,7 +68,11 @@ pub(super) fn apply(
         };
     }
 
-    let mut conversation = Conversation::made(kind, name.map(str::to_owned), actor);
+    let info = Info {
+        name: name.map(str::to_owned),
+        ..Info::default()
+    };
+    let mut conversation = Conversation::made(kind, info, actor);
     let seq = conversation.advance();
     for user in std::iter::once(actor).chain(others) {
         // Neither of two people owns what they say to each other.

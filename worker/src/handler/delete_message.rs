@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use confab_shared::id::MessageId;
 use confab_shared::model::command::Outcome;
-use confab_shared::model::conversation::MemberRole;
 use confab_shared::model::error::Rejection;
 use confab_shared::model::event::Fact;
 
-use super::state::{BatchState, message_of};
+use super::scope::message_of;
+use super::state::BatchState;
 use super::{Answer, Request};
 
 pub(super) fn apply(
@@ -17,9 +17,7 @@ pub(super) fn apply(
     id: MessageId,
 ) -> Result<Answer, Rejection> {
     let scope = state.scope(request)?;
-    let moderates = scope
-        .role(request.actor())
-        .is_some_and(MemberRole::moderates);
+    let moderates = scope.moderates(request.actor());
     let message = message_of(scope.messages, id, scope.id)?;
     if message.row.sender_id != request.actor() && !moderates {
         return Err(Rejection::forbidden(

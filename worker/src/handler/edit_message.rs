@@ -9,7 +9,8 @@ use confab_shared::model::error::Rejection;
 use confab_shared::model::event::Fact;
 use confab_shared::model::message::Message;
 
-use super::state::{BatchState, message_of};
+use super::scope::message_of;
+use super::state::BatchState;
 use super::{Answer, Request};
 
 pub(super) fn apply(

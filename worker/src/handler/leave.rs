@@ -2,21 +2,18 @@
 
 use confab_shared::id::UserId;
 use confab_shared::model::command::Outcome;
-use confab_shared::model::conversation::{ConversationKind, MemberRole};
+use confab_shared::model::conversation::MemberRole;
 use confab_shared::model::error::Rejection;
 use confab_shared::model::event::{Fact, UserNotice};
 
 use super::conversation::Conversation;
-use super::state::{BatchState, Scope};
+use super::scope::Scope;
+use super::state::BatchState;
 use super::{Answer, Request};
 
 pub(super) fn apply(state: &mut BatchState, request: &Request<'_>) -> Result<Answer, Rejection> {
     let scope = state.scope(request)?;
-    if scope.conversation.kind != ConversationKind::Group {
-        return Err(Rejection::forbidden(
-            "members are fixed in this conversation",
-        ));
-    }
+    scope.in_group()?;
     Ok(depart(scope, request.actor(), request.actor()))
 }
 

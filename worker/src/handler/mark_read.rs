@@ -2,10 +2,12 @@
 
 use confab_shared::id::MessageId;
 use confab_shared::model::command::Outcome;
+use confab_shared::model::conversation::ConversationKind;
 use confab_shared::model::error::Rejection;
 use confab_shared::model::event::Fact;
 
-use super::state::{BatchState, message_of};
+use super::scope::message_of;
+use super::state::BatchState;
 use super::{Answer, Request};
 
 pub(super) fn apply(
@@ -19,6 +21,10 @@ pub(super) fn apply(
         Some(message) => message_of(scope.messages, message, scope.id)?.row.ordinal,
         None => scope.conversation.message_count,
     };
+    if scope.conversation.kind == ConversationKind::Room {
+        // Nobody's reading of a room is kept.
+        return Ok(Answer::Outcome(Outcome::Read { unread: 0 }));
+    }
     let stands = scope
         .conversation
         .member(user)

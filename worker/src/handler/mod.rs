@@ -9,15 +9,19 @@
 mod add_members;
 mod conversation;
 mod create_conversation;
+mod create_room;
 mod delete_message;
+mod delete_room;
 mod edit_message;
 mod leave;
 mod mark_read;
 mod remove_member;
+mod scope;
 mod send_message;
 mod state;
 #[cfg(test)]
 mod tests;
+mod update_room;
 mod wanted;
 
 use confab_shared::id::{CommandId, ConversationId, MessageId, UserId};
@@ -151,6 +155,9 @@ fn decide_one(state: &mut BatchState, request: &Request<'_>) -> Result<Answer, R
         state.notify_again(request);
         return Ok(answer);
     }
+    if state.ended(request.conversation()) {
+        return Err(Rejection::not_found("room"));
+    }
     let answer = apply(state, request)?;
     state.remember(request, &answer);
     Ok(answer)
@@ -181,12 +188,28 @@ fn apply(state: &mut BatchState, request: &Request<'_>) -> Result<Answer, Reject
             edit_message::apply(state, request, *message, content)
         }
         Command::DeleteMessage { message } => delete_message::apply(state, request, *message),
-        Command::CreateRoom { .. } | Command::UpdateRoom { .. } | Command::DeleteRoom => {
-            Err(Rejection::not_found("room"))
-        }
         Command::MarkRead { up_to } => mark_read::apply(state, request, *up_to),
         Command::AddMembers { users } => add_members::apply(state, request, users),
         Command::RemoveMember { user } => remove_member::apply(state, request, *user),
+        // The gateway took the slug before it asked.
+        Command::CreateRoom {
+            slug: _,
+            name,
+            description,
+            max_users,
+        } => create_room::apply(state, request, name, description.as_deref(), *max_users),
+        Command::UpdateRoom {
+            name,
+            description,
+            max_users,
+        } => update_room::apply(
+            state,
+            request,
+            name.as_ref(),
+            description.as_ref(),
+            max_users.as_ref(),
+        ),
+        Command::DeleteRoom => delete_room::apply(state, request),
         Command::Leave => leave::apply(state, request),
     }
 }

@@ -1,7 +1,7 @@
 //! Taking a member out of a group.
 
 use confab_shared::id::UserId;
-use confab_shared::model::conversation::{ConversationKind, MemberRole};
+use confab_shared::model::conversation::MemberRole;
 use confab_shared::model::error::Rejection;
 
 use super::state::BatchState;
@@ -16,11 +16,7 @@ pub(super) fn apply(
         return leave::apply(state, request);
     }
     let scope = state.scope(request)?;
-    if scope.conversation.kind != ConversationKind::Group {
-        return Err(Rejection::forbidden(
-            "members are fixed in this conversation",
-        ));
-    }
+    scope.in_group()?;
     let actor = scope.role(request.actor());
     if !actor.is_some_and(MemberRole::moderates) {
         return Err(Rejection::forbidden("only moderators may remove members"));

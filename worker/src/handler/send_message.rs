@@ -7,7 +7,8 @@ use confab_shared::model::content::{Content, TempId};
 use confab_shared::model::error::Rejection;
 use confab_shared::postgres::batch::NewMessage;
 
-use super::state::{BatchState, message_of};
+use super::scope::message_of;
+use super::state::BatchState;
 use super::{Answer, Request};
 
 pub(super) fn apply(

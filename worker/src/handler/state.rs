@@ -6,7 +6,7 @@ use std::sync::Arc;
 use confab_shared::id::{CommandId, ConversationId, MessageId, Seq, UserId};
 use confab_shared::model::account::{AccountRole, Profile};
 use confab_shared::model::command::{Command, Outcome};
-use confab_shared::model::conversation::MemberRole;
+use confab_shared::model::conversation::ConversationKind;
 use confab_shared::model::error::Rejection;
 use confab_shared::model::event::UserNotice;
 use confab_shared::model::timestamp::Timestamp;
@@ -14,7 +14,8 @@ use confab_shared::postgres::batch::{
     AppliedCommand, ChangedMessage, Changes, Found, FoundDetails, MessageRow, NewMessage, PairRow,
 };
 
-use super::conversation::{Conversation, Member, RoomDraft};
+use super::conversation::{Conversation, Info, Life, Member, RoomDraft};
+use super::scope::{Scope, invitable};
 use super::{Answer, Request};
 
 /// A user, as far as a batch needs to know.
@@ -103,6 +104,15 @@ impl BatchState {
                 .first_runs
                 .insert((row.conversation, row.command_id), Answer::Outcome(outcome));
         }
+        for row in details.rooms {
+            if let Some(conversation) = state.conversations.get_mut(&row.id) {
+                conversation.learn(Info {
+                    name: Some(row.name),
+                    description: row.description,
+                    max_users: row.max_users,
+                });
+            }
+        }
         for (conversation, marker, count) in details.deleted {
             state.deleted_beyond.insert((conversation, marker), count);
         }
@@ -110,13 +120,16 @@ impl BatchState {
     }
 
     fn take_pair(&mut self, row: PairRow) {
-        if let (Some(kind), Some(last_seq), Some(message_count)) =
-            (row.kind, row.last_seq, row.message_count)
+        if let (Some(kind), Some(created_by), Some(last_seq), Some(message_count)) =
+            (row.kind, row.created_by, row.last_seq, row.message_count)
         {
             let conversation = self
                 .conversations
                 .entry(row.conversation)
-                .or_insert_with(|| Conversation::loaded(kind, last_seq, message_count));
+                .or_insert_with(|| Conversation::loaded(kind, created_by, last_seq, message_count));
+            if row.ended_at.is_some() {
+                conversation.life = Life::Ended;
+            }
             if let Some(member) = row.membership() {
                 conversation.members.insert(
                     row.user_id,
@@ -146,13 +159,20 @@ impl BatchState {
         }
     }
 
-    /// What a handler works on, if the actor is a present member. To others the conversation does not exist.
+    /// What a handler works on, if the actor may take part: as a present member, or as anybody may in a room. To others the
+    /// conversation does not exist.
     pub(super) fn scope(&mut self, request: &Request<'_>) -> Result<Scope<'_>, Rejection> {
-        let id = request.conversation();
+        let (id, actor) = (request.conversation(), request.actor());
+        let known = self.accounts.contains_key(&actor);
         let conversation = self
             .conversations
             .get_mut(&id)
-            .filter(|conversation| conversation.member(request.actor()).is_some())
+            .filter(|conversation| match conversation.kind {
+                ConversationKind::Direct | ConversationKind::Group => {
+                    conversation.member(actor).is_some()
+                }
+                ConversationKind::Room => known,
+            })
             .ok_or_else(|| Rejection::not_found("conversation"))?;
         if conversation.touch() {
             self.order.push(id);
@@ -171,6 +191,18 @@ impl BatchState {
     /// The profile of a user who may take part in conversations by invitation.
     pub(super) fn invitable(&self, user: UserId) -> Result<&Arc<Profile>, Rejection> {
         invitable(&self.accounts, user)
+    }
+
+    /// What a user's account may do; none: there is no such user.
+    pub(super) fn account_role(&self, user: UserId) -> Option<AccountRole> {
+        self.accounts.get(&user).map(|account| account.role)
+    }
+
+    /// Whether it was a room that is no more.
+    pub(super) fn ended(&self, id: ConversationId) -> bool {
+        self.conversations
+            .get(&id)
+            .is_some_and(|conversation| conversation.life == Life::Ended)
     }
 
     /// Adds a conversation that the batch makes. There must be none of this id.
@@ -210,9 +242,15 @@ impl BatchState {
         self.first_runs
             .insert((conversation, command), answer.clone());
         // A message carries its command's id, and a marker at a message never goes back: these are their own memory. "Everything"
-        // is more on a repetition than it was.
+        // is more on a repetition than it was, but for a room, where nobody's reading is kept.
+        let in_room = || {
+            self.conversations
+                .get(&conversation)
+                .is_some_and(|conversation| conversation.kind == ConversationKind::Room)
+        };
         let own_memory = match request.envelope.command {
             Command::SendMessage { .. } | Command::MarkRead { up_to: Some(_) } => true,
+            Command::MarkRead { up_to: None } if in_room() => true,
             Command::CreateConversation { .. }
             | Command::CreateRoom { .. }
             | Command::UpdateRoom { .. }
@@ -308,58 +346,4 @@ impl BatchState {
         }
         (changes, rooms, self.notices)
     }
-}
-
-/// What a handler works on: the conversation, of which the actor is a member, and the rest of the batch.
-pub(super) struct Scope<'a> {
-    pub(super) at: Timestamp,
-    pub(super) id: ConversationId,
-    pub(super) conversation: &'a mut Conversation,
-    pub(super) messages: &'a mut HashMap<MessageId, StoredMessage>,
-    pub(super) sent: &'a mut Vec<NewMessage>,
-    pub(super) notices: &'a mut Vec<(UserId, UserNotice)>,
-    accounts: &'a HashMap<UserId, Account>,
-}
-
-impl Scope<'_> {
-    /// The profile of a user who acts.
-    pub(super) fn profile(&self, user: UserId) -> Result<Arc<Profile>, Rejection> {
-        self.accounts
-            .get(&user)
-            .map(|account| Arc::clone(&account.profile))
-            .ok_or_else(|| Rejection::not_found("user"))
-    }
-
-    /// The profile of a user who may take part in conversations by invitation.
-    pub(super) fn invitable(&self, user: UserId) -> Result<&Arc<Profile>, Rejection> {
-        invitable(self.accounts, user)
-    }
-
-    /// The role of a user who acts, if present.
-    pub(super) fn role(&self, user: UserId) -> Option<MemberRole> {
-        self.conversation.member(user).map(|member| member.role)
-    }
-}
-
-/// A message of a conversation.
-pub(super) fn message_of(
-    messages: &mut HashMap<MessageId, StoredMessage>,
-    id: MessageId,
-    conversation: ConversationId,
-) -> Result<&mut StoredMessage, Rejection> {
-    messages
-        .get_mut(&id)
-        .filter(|message| message.row.conversation == conversation)
-        .ok_or_else(|| Rejection::not_found("message"))
-}
-
-fn invitable(
-    accounts: &HashMap<UserId, Account>,
-    user: UserId,
-) -> Result<&Arc<Profile>, Rejection> {
-    accounts
-        .get(&user)
-        .filter(|account| account.role != AccountRole::Guest)
-        .map(|account| &account.profile)
-        .ok_or_else(|| Rejection::not_found("participant"))
 }

@@ -59,6 +59,7 @@ pub fn wanted(requests: &[Request<'_>]) -> Wanted {
 pub fn details(requests: &[Request<'_>], found: &Found) -> Details {
     let mut rosters = HashSet::new();
     let mut markers = HashSet::new();
+    let mut rooms = HashSet::new();
     // Most batches are sends alone: these maps are made for the others only.
     let mut pairs = None;
     let mut ordinals = None;
@@ -78,9 +79,11 @@ pub fn details(requests: &[Request<'_>], found: &Found) -> Details {
             | Command::EditMessage { .. }
             | Command::DeleteMessage { .. }
             | Command::CreateRoom { .. }
-            | Command::UpdateRoom { .. }
-            | Command::DeleteRoom
             | Command::AddMembers { .. } => continue,
+            Command::UpdateRoom { .. } | Command::DeleteRoom => {
+                rooms.insert(request.conversation());
+                continue;
+            }
         };
         let Some(row) = pairs.get(&key) else { continue };
         match &request.envelope.command {
@@ -114,5 +117,6 @@ pub fn details(requests: &[Request<'_>], found: &Found) -> Details {
     Details {
         rosters: rosters.into_iter().collect(),
         markers: markers.into_iter().collect(),
+        rooms: rooms.into_iter().collect(),
     }
 }

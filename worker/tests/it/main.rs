@@ -11,3 +11,4 @@ mod batches;
 mod database;
 mod fences;
 mod histories;
+mod rooms;

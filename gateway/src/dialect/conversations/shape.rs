@@ -2,8 +2,6 @@
 //!
 //! Owns which fields there are and in what order; borrows all they contain. Must never know where they are sent.
 
-use std::fmt::Display;
-
 use confab_shared::id::{ConversationId, MessageId, UserId};
 use confab_shared::model::account::Profile;
 use confab_shared::model::conversation::{
@@ -11,26 +9,12 @@ use confab_shared::model::conversation::{
 };
 use confab_shared::model::message::Message;
 use confab_shared::model::timestamp::Timestamp;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
-/// Writes a number as a string: ids are strings to clients, whatever they are to us.
-pub fn as_string<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
-}
-
-/// Writes an id that may be missing, as a string or null.
-#[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
-fn as_string_or_null<T: Display, S: Serializer>(
-    value: &Option<T>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    match value {
-        Some(value) => serializer.collect_str(value),
-        None => serializer.serialize_none(),
-    }
-}
+pub use crate::dialect::numbers::as_string;
+use crate::dialect::numbers::as_string_or_null;
 
 /// What is said of a conversation's kind.
 pub fn kind_schema() -> Object {
@@ -123,12 +107,7 @@ impl<'a> MessageJson<'a> {
             id: message.id,
             conversation_id: message.conversation,
             sender: SenderJson::from(&*message.sender),
-            // A tombstone has no words, even where an event was made before it became one.
-            content: if message.deleted_at.is_some() {
-                ""
-            } else {
-                &message.content
-            },
+            content: message.shown_content(),
             message_type: &message.message_type,
             status: Status::Sent,
             seq: message.seq.0,

@@ -40,7 +40,7 @@ impl Documents {
     pub(super) fn new(openapi: &OpenApi) -> Result<Self, serde_json::Error> {
         Ok(Self {
             openapi: serde_json::to_vec(openapi)?.into(),
-            asyncapi: serde_json::to_vec(&serde_json::json!({}))?.into(), // PENDING
+            asyncapi: serde_json::to_vec(&crate::dialect::asyncapi::document())?.into(),
         })
     }
 }

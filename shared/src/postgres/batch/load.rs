@@ -40,6 +40,8 @@ pub struct Details {
     pub rosters: Vec<ConversationId>,
     /// Read markers, of which it must be known how many deleted messages lie beyond.
     pub markers: Vec<(ConversationId, i64)>,
+    /// Rooms that are changed, of which it must be known what they are now.
+    pub rooms: Vec<ConversationId>,
 }
 
 /// What there is of it.
@@ -49,6 +51,21 @@ pub struct FoundDetails {
     pub members: Vec<MemberRow>,
     /// For each marker with any: how many deleted messages lie beyond it.
     pub deleted: Vec<(ConversationId, i64, i64)>,
+    /// What each of the rooms is.
+    pub rooms: Vec<RoomRow>,
+}
+
+/// What a room is beside its messages.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct RoomRow {
+    /// Which.
+    pub id: ConversationId,
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub description: Option<String>,
+    /// The most people who may be present; none: no limit.
+    pub max_users: Option<i32>,
 }
 
 /// A conversation and a user, with what is known of each and of the user's membership.
@@ -64,6 +81,10 @@ pub struct PairRow {
     pub last_seq: Option<Seq>,
     /// How many messages were ever stored in it.
     pub message_count: Option<i64>,
+    /// Who made it.
+    pub created_by: Option<UserId>,
+    /// When it ended, if it is a room that has.
+    pub ended_at: Option<Timestamp>,
     /// The user's handle; none: there is no such user.
     pub username: Option<String>,
     /// The user's name.
@@ -206,7 +227,7 @@ pub async fn load(connection: &mut PgConnection, wanted: &Wanted) -> Result<Foun
     let mut found = Found::default();
     let (conversations, users) = columns(&wanted.pairs);
     found.pairs = sqlx::query_as(
-        "SELECT w.conversation, w.user_id, c.kind, c.last_seq, c.message_count,
+        "SELECT w.conversation, w.user_id, c.kind, c.last_seq, c.message_count, c.created_by, c.deleted_at AS ended_at,
                 u.username, u.name, u.avatar, u.role AS account_role,
                 m.role, m.read_count, m.read_seq, m.read_message_id, m.read_at, m.change_seq, m.joined_seq,
                 m.joined_at, m.left_at, m.removed_by
@@ -281,6 +302,14 @@ pub async fn load_details(
         )
         .bind(conversations)
         .bind(markers)
+        .fetch_all(&mut *connection)
+        .await?;
+    }
+    if !wanted.rooms.is_empty() {
+        found.rooms = sqlx::query_as(
+            "SELECT id, name, description, max_users FROM conversations WHERE id = ANY($1) AND kind = 'room'",
+        )
+        .bind(&wanted.rooms)
         .fetch_all(&mut *connection)
         .await?;
     }

@@ -8,11 +8,11 @@ mod prune;
 mod store;
 
 pub use load::{
-    Details, Found, FoundDetails, MemberRow, MessageRow, OutcomeRow, PairRow, SendRow, Wanted,
-    load, load_details,
+    Details, Found, FoundDetails, MemberRow, MessageRow, OutcomeRow, PairRow, RoomRow, SendRow,
+    Wanted, load, load_details,
 };
 pub use prune::prune_applied;
 pub use store::{
-    AppliedCommand, ChangedConversation, ChangedMessage, Changes, NewConversation, NewMessage,
-    Stored, store,
+    AppliedCommand, ChangedConversation, ChangedInfo, ChangedMessage, Changes, NewConversation,
+    NewMessage, Stored, store,
 };

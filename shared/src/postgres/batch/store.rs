@@ -36,14 +36,22 @@ pub struct NewConversation {
     pub id: ConversationId,
     /// Of what kind.
     pub kind: ConversationKind,
-    /// A group's name.
+    /// A group's or room's name.
     pub name: Option<String>,
+    /// What a room is for.
+    pub description: Option<String>,
+    /// The most people who may be present in a room; none: no limit.
+    pub max_users: Option<i32>,
     /// By whom.
     pub created_by: UserId,
     /// The last change that the batch makes to it.
     pub last_seq: Seq,
     /// How many messages the batch leaves in it.
     pub message_count: i64,
+    /// The change of the same batch that last gave the room another name, description or size, or ended it; and by whom.
+    pub info_change: Option<(Seq, UserId)>,
+    /// Whether that change ended it.
+    pub ended: bool,
 }
 
 /// A conversation that changes.
@@ -59,6 +67,25 @@ pub struct ChangedConversation {
     pub message_count: i64,
     /// Whether it counts as active: reading alone does not move a conversation up its members' lists.
     pub active: bool,
+    /// What the batch makes of a room beside its messages.
+    pub info: Option<ChangedInfo>,
+}
+
+/// What a room is after the batch has changed it.
+#[derive(Debug, Clone)]
+pub struct ChangedInfo {
+    /// The change that made it so, the last of the batch.
+    pub seq: Seq,
+    /// By whom.
+    pub by: UserId,
+    /// Its name.
+    pub name: Option<String>,
+    /// What it is for.
+    pub description: Option<String>,
+    /// The most people who may be present; none: no limit.
+    pub max_users: Option<i32>,
+    /// Whether the change ended it.
+    pub ended: bool,
 }
 
 /// A message that is stored.
@@ -139,17 +166,29 @@ WITH fence AS (
     SELECT $3::timestamptz AS at
     WHERE (SELECT count(*) FROM fence) = cardinality($1) AND (SELECT count(*) FROM unmoved) = cardinality($4)
 ), created AS (
-    INSERT INTO conversations (id, kind, name, created_by, last_seq, message_count, created_at, updated_at, changed_at)
-    SELECT n.id, n.kind, n.name, n.created_by, n.last_seq, n.message_count, go.at, go.at, go.at
-    FROM go, unnest($9::uuid[], $10::text[], $11::text[], $12::uuid[], $13::bigint[], $14::bigint[])
-        AS n (id, kind, name, created_by, last_seq, message_count)
+    INSERT INTO conversations (id, kind, name, description, max_users, created_by, last_seq, message_count, created_at, updated_at,
+        changed_at, info_seq, info_by, info_at, deleted_at)
+    SELECT n.id, n.kind, n.name, n.description, n.max_users, n.created_by, n.last_seq, n.message_count, go.at, go.at,
+        go.at, COALESCE(n.info_seq, 0), n.info_by, CASE WHEN n.info_seq IS NOT NULL THEN go.at END, CASE WHEN n.ended THEN go.at END
+    FROM go, unnest($9::uuid[], $10::text[], $11::text[], $12::uuid[], $13::bigint[], $14::bigint[], $44::text[], $45::integer[],
+        $46::bigint[], $47::uuid[], $48::boolean[])
+        AS n (id, kind, name, created_by, last_seq, message_count, description, max_users, info_seq, info_by, ended)
 ), changed AS (
     UPDATE conversations c
     SET last_seq = v.last_seq,
         message_count = v.message_count,
         updated_at = CASE WHEN v.active THEN go.at ELSE c.updated_at END,
-        changed_at = go.at
-    FROM go, unnest($4::uuid[], $6::bigint[], $7::bigint[], $8::boolean[]) AS v (id, last_seq, message_count, active)
+        changed_at = go.at,
+        name = CASE WHEN v.info_seq IS NULL THEN c.name ELSE v.name END,
+        description = CASE WHEN v.info_seq IS NULL THEN c.description ELSE v.description END,
+        max_users = CASE WHEN v.info_seq IS NULL THEN c.max_users ELSE v.max_users END,
+        info_seq = COALESCE(v.info_seq, c.info_seq),
+        info_by = COALESCE(v.info_by, c.info_by),
+        info_at = CASE WHEN v.info_seq IS NULL THEN c.info_at ELSE go.at END,
+        deleted_at = CASE WHEN v.ended THEN go.at ELSE c.deleted_at END
+    FROM go, unnest($4::uuid[], $6::bigint[], $7::bigint[], $8::boolean[], $49::bigint[], $50::uuid[], $51::text[], $52::text[],
+        $53::integer[], $54::boolean[])
+        AS v (id, last_seq, message_count, active, info_seq, info_by, name, description, max_users, ended)
     WHERE c.id = v.id
 ), members AS (
     INSERT INTO memberships AS m (conversation_id, user_id, role, read_count, read_seq, read_message_id, read_at, change_seq,
@@ -244,6 +283,25 @@ pub async fn store(
         .bind(column(applied, |row| row.conversation))
         .bind(column(applied, |row| row.command))
         .bind(column(applied, |row| row.outcome.as_str()))
+        .bind(column(created, |row| row.description.as_deref()))
+        .bind(column(created, |row| row.max_users))
+        .bind(column(created, |row| row.info_change.map(|(seq, _)| seq)))
+        .bind(column(created, |row| row.info_change.map(|(_, by)| by)))
+        .bind(column(created, |row| row.ended))
+        .bind(column(changed, |row| info(row).map(|info| info.seq)))
+        .bind(column(changed, |row| info(row).map(|info| info.by)))
+        .bind(column(changed, |row| {
+            info(row).and_then(|info| info.name.as_deref())
+        }))
+        .bind(column(changed, |row| {
+            info(row).and_then(|info| info.description.as_deref())
+        }))
+        .bind(column(changed, |row| {
+            info(row).and_then(|info| info.max_users)
+        }))
+        .bind(column(changed, |row| {
+            info(row).is_some_and(|info| info.ended)
+        }))
         .fetch_one(connection)
         .await;
     let (held, done, ids) = match result {
@@ -267,6 +325,10 @@ pub async fn store(
     } else {
         Stored::Fenced(lost)
     })
+}
+
+fn info(row: &ChangedConversation) -> Option<&ChangedInfo> {
+    row.info.as_ref()
 }
 
 /// One column of some rows, as the array that `unnest` takes.

@@ -8,8 +8,8 @@ use confab_shared::model::command::{Command, CommandEnvelope};
 use confab_shared::model::conversation::ConversationKind;
 use confab_shared::model::timestamp::Timestamp;
 use confab_shared::postgres::batch::{
-    Changes, Details, Found, FoundDetails, MemberRow, MessageRow, OutcomeRow, PairRow, SendRow,
-    Wanted,
+    Changes, Details, Found, FoundDetails, MemberRow, MessageRow, OutcomeRow, PairRow, RoomRow,
+    SendRow, Wanted,
 };
 use uuid::Uuid;
 
@@ -20,11 +20,17 @@ pub(super) struct ConversationRow {
     pub(super) kind: ConversationKind,
     pub(super) last_seq: Seq,
     pub(super) message_count: i64,
+    created_by: UserId,
+    pub(super) info: Info,
+    pub(super) ended: bool,
 }
+
+/// A name, a description, and the most users.
+pub(super) type Info = (Option<String>, Option<String>, Option<i32>);
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Database {
-    pub(super) accounts: HashMap<UserId, String>,
+    accounts: HashMap<UserId, AccountRole>,
     pub(super) conversations: HashMap<ConversationId, ConversationRow>,
     pub(super) members: HashMap<(ConversationId, UserId), MemberRow>,
     pub(super) messages: BTreeMap<MessageId, MessageRow>,
@@ -54,11 +60,16 @@ pub(super) fn envelope(
 impl Database {
     /// With accounts for the first `users` users.
     pub(super) fn with_users(users: u128) -> Self {
-        let accounts = (0..users).map(|n| (user(n), format!("user{n}"))).collect();
+        let accounts = (0..users).map(|n| (user(n), AccountRole::User)).collect();
         Self {
             accounts,
             ..Self::default()
         }
+    }
+
+    /// Adds an account, or gives it another role.
+    pub(super) fn account(&mut self, user: UserId, role: AccountRole) {
+        self.accounts.insert(user, role);
     }
 
     /// Runs one batch.
@@ -126,15 +137,18 @@ impl Database {
     fn pair(&self, conversation: ConversationId, user_id: UserId) -> PairRow {
         let thread = self.conversations.get(&conversation);
         let member = self.members.get(&(conversation, user_id));
-        let username = self.accounts.get(&user_id).cloned();
+        let account_role = self.accounts.get(&user_id).copied();
+        let username = account_role.map(|_| format!("user{}", user_id.0.as_u128()));
         PairRow {
             conversation,
             user_id,
             kind: thread.map(|row| row.kind),
             last_seq: thread.map(|row| row.last_seq),
             message_count: thread.map(|row| row.message_count),
+            created_by: thread.map(|row| row.created_by),
+            ended_at: thread.filter(|row| row.ended).map(|_| Timestamp::now()),
             name: username.clone(),
-            account_role: username.as_ref().map(|_| AccountRole::User),
+            account_role,
             username,
             avatar: None,
             role: member.map(|row| row.role),
@@ -162,7 +176,18 @@ impl Database {
             let count = self.messages.values().filter(beyond).count();
             (count > 0).then(|| (*conversation, *marker, i64::try_from(count).unwrap()))
         });
+        let rooms = wanted.rooms.iter().filter_map(|id| {
+            let row = self.conversations.get(id)?;
+            let (name, description, max_users) = row.info.clone();
+            (row.kind == ConversationKind::Room).then(|| RoomRow {
+                id: *id,
+                name: name.unwrap(),
+                description,
+                max_users,
+            })
+        });
         FoundDetails {
+            rooms: rooms.collect(),
             members: self.members.values().filter(present).cloned().collect(),
             deleted: deleted.collect(),
         }
@@ -174,7 +199,12 @@ impl Database {
                 kind: new.kind,
                 last_seq: new.last_seq,
                 message_count: new.message_count,
+                created_by: new.created_by,
+                info: (new.name.clone(), new.description.clone(), new.max_users),
+                ended: new.ended,
             };
+            assert!(new.kind != ConversationKind::Room || new.name.is_some());
+            assert!(!new.ended || new.info_change.is_some());
             assert!(self.accounts.contains_key(&new.created_by));
             assert!(
                 self.conversations.insert(new.id, row).is_none(),
@@ -190,6 +220,12 @@ impl Database {
             );
             row.last_seq = changed.last_seq;
             row.message_count = changed.message_count;
+            assert!(!row.ended, "nothing happens in a room that has ended");
+            if let Some(info) = &changed.info {
+                assert!(info.seq > changed.previous_seq && info.seq <= changed.last_seq);
+                row.info = (info.name.clone(), info.description.clone(), info.max_users);
+                row.ended = info.ended;
+            }
         }
         for member in &changes.members {
             assert_eq!(member.left_at.is_none(), member.removed_by.is_none());

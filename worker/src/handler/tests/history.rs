@@ -1,35 +1,56 @@
 //! Whole histories, cut into batches anywhere and redelivered from anywhere, against a model that counts on its fingers.
 
-use std::collections::HashMap;
+mod naive;
 
-use confab_shared::id::{ConversationId, MessageId, UserId};
+use confab_shared::id::{ConversationId, MessageId};
+use confab_shared::model::account::AccountRole;
 use confab_shared::model::command::{Command, CommandEnvelope, Outcome};
-use confab_shared::model::content::Content;
-use confab_shared::model::conversation::{ConversationKind, MemberRole};
-use confab_shared::model::error::{ErrorCode, Rejection};
+use confab_shared::model::content::{Content, Slug};
+use confab_shared::model::conversation::ConversationKind;
+use confab_shared::model::error::Rejection;
 use confab_shared::model::event::Fact;
 use proptest::prelude::*;
+
+use naive::Naive;
 
 use super::database::{Database, envelope, user};
 use crate::handler::Announcements;
 
+/// Accounts are 0 to 3. Then come a stranger without an account, and a guest.
 const USERS: u128 = 4;
+const ADMIN: u8 = 3;
+const GUEST: u8 = 5;
 
 /// What somebody does. Messages are named by how far back they are.
 #[derive(Debug, Clone)]
 enum Act {
     Create(Vec<u8>),
-    Send { reply: Option<u8> },
+    Send {
+        reply: Option<u8>,
+    },
     Edit(u8),
     Delete(u8),
     Read(Option<u8>),
     Add(Vec<u8>),
     Remove(u8),
     Leave,
+    CreateRoom,
+    Update {
+        name: Option<u8>,
+        description: Option<bool>,
+        /// Zero takes the limit away.
+        max_users: Option<u8>,
+    },
+    End,
 }
 
 fn act() -> impl Strategy<Value = Act> {
-    let somebody = 0..5_u8;
+    let somebody = 0..6_u8;
+    let update = (
+        prop::option::of(0..2_u8),
+        prop::option::of(any::<bool>()),
+        prop::option::of(0..3_u8),
+    );
     prop_oneof![
         1 => prop::collection::vec(somebody.clone(), 0..3).prop_map(Act::Create),
         6 => prop::option::weighted(0.2, 0..6_u8).prop_map(|reply| Act::Send { reply }),
@@ -39,153 +60,10 @@ fn act() -> impl Strategy<Value = Act> {
         2 => prop::collection::vec(somebody.clone(), 1..3).prop_map(Act::Add),
         1 => somebody.prop_map(Act::Remove),
         1 => Just(Act::Leave),
+        1 => Just(Act::CreateRoom),
+        2 => update.prop_map(|(name, description, max_users)| Act::Update { name, description, max_users }),
+        1 => prop::bool::weighted(0.2).prop_map(|end| if end { Act::End } else { Act::Leave }),
     ]
-}
-
-/// One conversation, as a person with pencil and paper would keep it.
-#[derive(Debug, Default)]
-struct Naive {
-    exists: bool,
-    /// Present members in the order they joined, each with a role and the messages it has not read.
-    members: Vec<(UserId, MemberRole, Vec<MessageId>)>,
-    messages: HashMap<MessageId, (UserId, bool)>,
-    changes: i64,
-}
-
-impl Naive {
-    fn role(&self, who: UserId) -> Option<MemberRole> {
-        self.members
-            .iter()
-            .find(|(member, ..)| *member == who)
-            .map(|(_, role, _)| *role)
-    }
-
-    fn unread(&mut self, who: UserId) -> &mut Vec<MessageId> {
-        &mut self
-            .members
-            .iter_mut()
-            .find(|(member, ..)| *member == who)
-            .unwrap()
-            .2
-    }
-
-    /// Does what the command asks, or says why not. `sent` is the number that a sent message got.
-    fn apply(
-        &mut self,
-        actor: UserId,
-        command: &Command,
-        sent: Option<MessageId>,
-    ) -> Result<Option<usize>, ErrorCode> {
-        if let Command::CreateConversation { participants, .. } = command {
-            return self.create(actor, participants);
-        }
-        let role = self.role(actor).ok_or(ErrorCode::NotFound)?;
-        match command {
-            Command::CreateConversation { .. } => unreachable!(),
-            Command::SendMessage { reply_to, .. } => {
-                if let Some(answered) = reply_to {
-                    self.messages.get(answered).ok_or(ErrorCode::NotFound)?;
-                }
-                let id = sent.unwrap();
-                self.messages.insert(id, (actor, false));
-                for (member, _, unread) in &mut self.members {
-                    if *member == actor {
-                        unread.clear();
-                    } else {
-                        unread.push(id);
-                    }
-                }
-                self.changes += 1;
-            }
-            Command::EditMessage { message, .. } => match self.messages.get(message) {
-                Some((sender, false)) if *sender == actor => self.changes += 1,
-                Some((_, false)) => return Err(ErrorCode::Forbidden),
-                _ => return Err(ErrorCode::NotFound),
-            },
-            Command::DeleteMessage { message } => {
-                let (sender, deleted) =
-                    self.messages.get_mut(message).ok_or(ErrorCode::NotFound)?;
-                if *sender != actor && !role.moderates() {
-                    return Err(ErrorCode::Forbidden);
-                }
-                self.changes += i64::from(!*deleted);
-                *deleted = true;
-                for (_, _, unread) in &mut self.members {
-                    unread.retain(|id| id != message);
-                }
-            }
-            Command::MarkRead { up_to } => {
-                if let Some(message) = up_to {
-                    self.messages.get(message).ok_or(ErrorCode::NotFound)?;
-                }
-                let last = up_to.unwrap_or(MessageId(i64::MAX));
-                self.unread(actor).retain(|id| *id > last);
-                return Ok(Some(self.unread(actor).len()));
-            }
-            Command::AddMembers { users } => {
-                if !role.moderates() {
-                    return Err(ErrorCode::Forbidden);
-                }
-                if users.iter().any(|new| *new >= user(USERS)) {
-                    return Err(ErrorCode::NotFound);
-                }
-                let before = self.members.len();
-                self.join(users);
-                self.changes += i64::from(self.members.len() > before);
-            }
-            Command::RemoveMember { user } if *user == actor => self.depart(actor),
-            Command::RemoveMember { user } => {
-                if !role.moderates() {
-                    return Err(ErrorCode::Forbidden);
-                }
-                let target = self.role(*user).ok_or(ErrorCode::NotFound)?;
-                if target == MemberRole::Owner && role != MemberRole::Owner {
-                    return Err(ErrorCode::Forbidden);
-                }
-                self.depart(*user);
-            }
-            Command::Leave => self.depart(actor),
-        }
-        Ok(None)
-    }
-
-    fn create(
-        &mut self,
-        actor: UserId,
-        participants: &[UserId],
-    ) -> Result<Option<usize>, ErrorCode> {
-        if participants.iter().any(|other| *other >= user(USERS)) {
-            return Err(ErrorCode::NotFound);
-        }
-        if self.exists {
-            return Err(ErrorCode::Conflict);
-        }
-        self.exists = true;
-        self.members.push((actor, MemberRole::Owner, Vec::new()));
-        self.join(participants);
-        self.changes = 1;
-        Ok(None)
-    }
-
-    /// Who joins together is ranked by id, as rows with one `joined_seq` are.
-    fn join(&mut self, users: &[UserId]) {
-        let mut users = users.to_vec();
-        users.sort_unstable();
-        for new in users {
-            if self.role(new).is_none() {
-                self.members.push((new, MemberRole::Member, Vec::new()));
-            }
-        }
-    }
-
-    fn depart(&mut self, who: UserId) {
-        self.changes += 1;
-        let owned = self.role(who) == Some(MemberRole::Owner);
-        self.members.retain(|(member, ..)| *member != who);
-        if owned && let Some((_, role, _)) = self.members.first_mut() {
-            *role = MemberRole::Owner;
-        }
-    }
 }
 
 /// An act as a command. Messages are those stored before the batch, or none: nobody knows a number before its commit.
@@ -226,6 +104,22 @@ fn command(act: &Act, database: &Database) -> Command {
             user: user(u128::from(*other)),
         },
         Act::Leave => Command::Leave,
+        Act::CreateRoom => Command::CreateRoom {
+            slug: Slug::of_name("room"),
+            name: "room".to_owned(),
+            description: None,
+            max_users: None,
+        },
+        Act::Update {
+            name,
+            description,
+            max_users,
+        } => Command::UpdateRoom {
+            name: name.map(|n| format!("name {n}")),
+            description: description.map(|given| given.then(|| "described".to_owned())),
+            max_users: max_users.map(|size| (size > 0).then_some(i32::from(size))),
+        },
+        Act::End => Command::DeleteRoom,
     }
 }
 
@@ -286,13 +180,17 @@ proptest! {
 
     #[test]
     fn every_history_agrees_with_the_model_however_it_is_cut(
-        acts in prop::collection::vec((0..5_u8, act(), prop::bool::weighted(0.4)), 1..60),
+        begins_as_room in any::<bool>(),
+        acts in prop::collection::vec((0..6_u8, act(), prop::bool::weighted(0.4)), 1..60),
         redeliver in any::<prop::sample::Index>(),
     ) {
         let conversation = ConversationId::generate();
         let mut database = Database::with_users(USERS);
+        database.account(user(u128::from(ADMIN)), AccountRole::Admin);
+        database.account(user(u128::from(GUEST)), AccountRole::Guest);
         let mut naive = Naive::default();
-        let creation = command(&Act::Create(vec![1, 2]), &database);
+        let first = if begins_as_room { Act::CreateRoom } else { Act::Create(vec![1, 2]) };
+        let creation = command(&first, &database);
         let mut batch = vec![(envelope(conversation, user(0), creation), false)];
         let mut accepted = Vec::new();
         for (actor, act, cut) in &acts {
@@ -300,17 +198,14 @@ proptest! {
                 accepted.extend(run_and_compare(&mut database, &mut naive, &batch)?);
                 batch.clear();
             }
-            // The model knows one conversation of accounts that exist; a fifth user is a stranger without an account.
             let actor = user(u128::from(*actor));
-            if matches!(act, Act::Create(_)) && actor >= user(USERS) {
-                continue;
-            }
             batch.push((envelope(conversation, actor, command(act, &database)), false));
         }
         accepted.extend(run_and_compare(&mut database, &mut naive, &batch)?);
 
         let row = &database.conversations[&conversation];
         prop_assert_eq!(row.last_seq.0, naive.changes);
+        prop_assert_eq!((&row.info, row.ended), (&naive.info, naive.ended));
         for (member, role, unread) in &naive.members {
             let row = &database.members[&(conversation, *member)];
             prop_assert_eq!((row.left_at, row.role), (None, *role));

@@ -2,6 +2,7 @@
 
 mod members;
 mod messages;
+mod rooms;
 
 use confab_shared::id::{ConversationId, MessageId, UserId};
 use confab_shared::model::command::{Command, Outcome};
