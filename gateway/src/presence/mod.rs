@@ -14,7 +14,7 @@ use confab_shared::lifecycle::spawn_vital;
 use confab_shared::model::account::Profile;
 use confab_shared::redis::keyspace::Keyspace;
 use fred::clients::Client;
-use fred::interfaces::HashesInterface;
+use fred::interfaces::{HashesInterface, SetsInterface};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -112,6 +112,28 @@ impl Presence {
             let () = pipeline.hlen(self.keyspace.present(*room)).await?;
         }
         pipeline.all().await
+    }
+
+    /// In how many rooms somebody is, and how many are present in all of them; who is in several counts in each.
+    pub async fn census(&self) -> Result<(u64, u64), fred::error::Error> {
+        let nodes: Vec<String> = self.redis.smembers(Keyspace::present_nodes()).await?;
+        let sets: Vec<String> = nodes
+            .iter()
+            .filter_map(|node| node.parse().ok())
+            .map(Keyspace::node_rooms)
+            .collect();
+        if sets.is_empty() {
+            return Ok((0, 0));
+        }
+        let rooms: Vec<String> = self.redis.sunion(sets).await?;
+        let rooms: Vec<ConversationId> =
+            rooms.iter().filter_map(|room| room.parse().ok()).collect();
+        let counts = self.counts(&rooms).await?;
+        let active = counts.iter().filter(|count| **count > 0).count();
+        Ok((
+            u64::try_from(active).unwrap_or(u64::MAX),
+            counts.iter().sum(),
+        ))
     }
 
     /// Who is present in a room, by name.

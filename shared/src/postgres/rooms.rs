@@ -127,3 +127,12 @@ pub async fn create_guest(pool: &PgPool, username: &str) -> Result<Account, Crea
     .await?;
     made.ok_or(CreateUserError::UsernameTaken)
 }
+
+/// These guests are there.
+pub async fn note_guests(pool: &PgPool, guests: &[UserId]) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE users SET last_seen_at = now() WHERE id = ANY($1) AND role = 'guest'")
+        .bind(guests)
+        .execute(pool)
+        .await?;
+    Ok(())
+}

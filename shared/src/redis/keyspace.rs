@@ -134,6 +134,12 @@ impl Keyspace {
         "confab:present_nodes"
     }
 
+    /// Sorted set: the live gateways, scored by when their registration lapses (Unix milliseconds). For counting; where they are, their
+    /// [leases](Self::node_lease) say.
+    pub fn gateways() -> &'static str {
+        "confab:gateways"
+    }
+
     /// Sorted set: the live workers, scored by when their registration lapses (Unix milliseconds).
     pub fn workers() -> &'static str {
         "confab:workers"

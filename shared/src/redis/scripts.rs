@@ -12,6 +12,16 @@ pub fn worker_register() -> Script {
     Script::from_lua(include_str!("scripts/worker_register.lua"))
 }
 
+/// Renews a gateway's registration and answers who is alive: the same as a worker's.
+pub fn gateway_register() -> Script {
+    worker_register()
+}
+
+/// Says how many are registered.
+pub fn registered() -> Script {
+    Script::from_lua(include_str!("scripts/registered.lua"))
+}
+
 /// Extends a partition's lease, if it is still its holder's.
 pub fn lease_renew() -> Script {
     Script::from_lua(include_str!("scripts/lease_renew.lua"))

@@ -10,13 +10,41 @@ use confab_shared::model::conversation::{
 use confab_shared::model::message::Message;
 use confab_shared::model::timestamp::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
 pub use crate::dialect::numbers::as_string;
 use crate::dialect::numbers::as_string_or_null;
 
+/// What is said of a conversation's kind.
+pub fn kind_schema() -> Object {
+    words(&[
+        ConversationKind::Direct,
+        ConversationKind::Group,
+        ConversationKind::Room,
+    ])
+}
+
+/// What is said of a member's role.
+pub fn role_schema() -> Object {
+    words(&[MemberRole::Owner, MemberRole::Admin, MemberRole::Member])
+}
+
+/// One of these, as they are written.
+fn words<T: Serialize>(values: &[T]) -> Object {
+    let words = values
+        .iter()
+        .filter_map(|value| serde_json::to_value(value).ok());
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some(words))
+        .build()
+}
+
 /// How far a message has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = ChatMessageStatus)]
 pub enum Status {
     /// It is stored.
     Sent,
@@ -25,9 +53,11 @@ pub enum Status {
 }
 
 /// Who said a message.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ChatSender)]
 pub struct SenderJson<'a> {
     #[serde(rename = "_id")]
+    #[schema(value_type = String, format = Uuid)]
     id: UserId,
     name: &'a str,
     username: &'a str,
@@ -44,11 +74,14 @@ impl<'a> From<&'a Profile> for SenderJson<'a> {
 }
 
 /// A message.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = ChatMessage)]
 pub struct MessageJson<'a> {
     #[serde(rename = "_id", serialize_with = "as_string")]
+    #[schema(value_type = String)]
     id: MessageId,
+    #[schema(value_type = String, format = Uuid)]
     conversation_id: ConversationId,
     sender: SenderJson<'a>,
     content: &'a str,
@@ -56,11 +89,14 @@ pub struct MessageJson<'a> {
     message_type: &'a str,
     status: Status,
     seq: i64,
+    #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
     updated_at: Timestamp,
     is_edited: bool,
     is_deleted: bool,
     #[serde(serialize_with = "as_string_or_null")]
+    #[schema(required, value_type = Option<String>)]
     reply_to: Option<MessageId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     temp_id: Option<&'a str>,
@@ -94,14 +130,17 @@ impl<'a> MessageJson<'a> {
 }
 
 /// A member.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = ChatParticipant)]
 pub struct ParticipantJson<'a> {
     #[serde(rename = "_id")]
+    #[schema(value_type = String, format = Uuid)]
     id: UserId,
     name: &'a str,
     username: &'a str,
     is_online: bool,
+    #[schema(schema_with = role_schema)]
     role: MemberRole,
 }
 
@@ -120,18 +159,25 @@ impl<'a> ParticipantJson<'a> {
 }
 
 /// A conversation as one of its members sees it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = ChatConversation)]
 pub struct ConversationJson<'a> {
     #[serde(rename = "_id")]
+    #[schema(value_type = String, format = Uuid)]
     id: ConversationId,
     #[serde(rename = "type")]
+    #[schema(schema_with = kind_schema)]
     kind: ConversationKind,
+    #[schema(required)]
     name: Option<&'a str>,
     participants: Vec<ParticipantJson<'a>>,
+    #[schema(required)]
     last_message: Option<MessageJson<'a>>,
     unread_count: i64,
+    #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
     updated_at: Timestamp,
 }
 
