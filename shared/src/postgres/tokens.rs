@@ -44,9 +44,10 @@ pub async fn revoke(
     jti: Uuid,
     expires_at: u64,
 ) -> Result<(), sqlx::Error> {
-    let expires_at = OffsetDateTime::from_unix_timestamp(i64::try_from(expires_at).unwrap_or(i64::MAX))
-        // A token for ever is remembered for as long as can be said.
-        .unwrap_or_else(|_| OffsetDateTime::now_utc() + time::Duration::days(36_500));
+    let expires_at =
+        OffsetDateTime::from_unix_timestamp(i64::try_from(expires_at).unwrap_or(i64::MAX))
+            // A token for ever is remembered for as long as can be said.
+            .unwrap_or_else(|_| OffsetDateTime::now_utc() + time::Duration::days(36_500));
     sqlx::query(
         "INSERT INTO revoked_tokens (jti, user_id, expires_at) VALUES ($1, $2, $3) ON CONFLICT (jti) DO NOTHING",
     )
@@ -85,12 +86,25 @@ pub async fn no_longer_good(
     .await
 }
 
-/// Forgets tokens that have ended by themselves.
+/// Forgets tokens that have ended by themselves, in bounded steps. Answers how many.
 pub async fn prune(pool: &PgPool) -> Result<u64, sqlx::Error> {
-    let done = sqlx::query("DELETE FROM revoked_tokens WHERE expires_at < now()")
+    const PAGE: i64 = 1_000;
+    let mut pruned = 0;
+    loop {
+        let page = sqlx::query(
+            "DELETE FROM revoked_tokens WHERE jti = ANY(ARRAY(
+                 SELECT jti FROM revoked_tokens WHERE expires_at < now() ORDER BY expires_at LIMIT $1
+             ))",
+        )
+        .bind(PAGE)
         .execute(pool)
-        .await?;
-    Ok(done.rows_affected())
+        .await?
+        .rows_affected();
+        pruned += page;
+        if page == 0 {
+            return Ok(pruned);
+        }
+    }
 }
 
 #[expect(

@@ -131,6 +131,16 @@ pub async fn find(pool: &PgPool, id: UserId) -> Result<Option<Account>, sqlx::Er
     .await
 }
 
+/// Notes that these users are there now. For users whose going a gateway sees, and for guests as long as they stay: one that nobody
+/// has seen for an hour may be removed.
+pub async fn seen(pool: &PgPool, users: &[UserId]) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE users SET last_seen_at = now() WHERE id = ANY($1)")
+        .bind(users)
+        .execute(pool)
+        .await?;
+    Ok(())
+}
+
 /// A user as others see them.
 pub async fn profile(pool: &PgPool, id: UserId) -> Result<Option<Profile>, sqlx::Error> {
     let row: Option<(UserId, String, String, Option<String>, AccountRole)> =

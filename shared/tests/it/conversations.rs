@@ -158,9 +158,7 @@ fn comings_and_goings_are_found_by_time() {
             memberships::joined_since(&db.pool, &asked).await.unwrap(),
             [(cid, room, added)]
         );
-        let gone = memberships::removed_since(&db.pool, &asked)
-            .await
-            .unwrap();
+        let gone = memberships::removed_since(&db.pool, &asked).await.unwrap();
         assert_eq!(
             gone.iter()
                 .map(|gone| (gone.user, gone.seq, gone.by))
@@ -188,9 +186,7 @@ fn comings_and_goings_are_found_by_time() {
         );
         let removed = db.remove(room, ben, ann, None).await;
         assert_eq!(
-            memberships::access(&db.pool, room, ben)
-                .await
-                .unwrap(),
+            memberships::access(&db.pool, room, ben).await.unwrap(),
             None
         );
         assert_eq!(
