@@ -91,6 +91,8 @@ program_environment() { # INTERNAL_PORT
 exec_gateway() { # INDEX
     program_environment "$(gateway_internal "$1")"
     export PORT CONFAB_HTTP__BIND=${CONFAB_HTTP__BIND:-127.0.0.1}
+    # Off by default elsewhere: a server on the internet does not open its rooms to everybody unasked.
+    export CONFAB_AUTH__GUESTS=${CONFAB_AUTH__GUESTS:-true} CONFAB_ROOMS__AUTO_CREATE=${CONFAB_ROOMS__AUTO_CREATE:-true}
     PORT=$(gateway_port "$1")
     exec setsid "$BIN_DIR/confab-gateway"
 }

@@ -35,6 +35,8 @@ pub struct GatewayConfig {
     pub limits: LimitsConfig,
     /// Limits of one socket.
     pub sockets: SocketsConfig,
+    /// Public rooms.
+    pub rooms: RoomsConfig,
     /// The way of commands to the workers.
     pub ingress: IngressConfig,
     /// Rooms on this node.
@@ -109,6 +111,7 @@ pub struct AuthConfig {
     pub jwt_expires_in: String,
     pub password_concurrency: usize,
     pub login_timeout_seconds: u64,
+    pub guests: bool,
 }
 
 impl std::fmt::Debug for AuthConfig {
@@ -227,8 +230,17 @@ pub struct LimitsConfig {
 pub struct SocketsConfig {
     pub max_in_flight: usize,
     pub max_rooms: usize,
+    pub max_followed: usize,
     pub root_dialect: String,
     pub chat_dialect: String,
+}
+
+/// Public rooms.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "config.default.toml documents every key")]
+pub struct RoomsConfig {
+    pub auto_create: bool,
+    pub linger_seconds: u64,
 }
 
 /// The way of commands to the workers.

@@ -24,6 +24,8 @@ pub struct Metrics {
     pub sockets_recovered: IntCounter,
     /// Sockets whose clients came back and had to begin anew.
     pub sockets_not_recovered: IntCounter,
+    /// Sockets that said only after CONNECT whose they are, guests included.
+    pub sockets_introduced: IntCounter,
     /// Commands accepted, by name.
     pub commands: IntCounterVec,
     /// Commands refused because too much was waiting.
@@ -98,6 +100,10 @@ impl Metrics {
             sockets_recovered: counter(
                 "confab_gateway_sockets_recovered_total",
                 "Sockets whose clients came back and got what they had missed.",
+            )?,
+            sockets_introduced: counter(
+                "confab_gateway_sockets_introduced_total",
+                "Sockets that said only after CONNECT whose they are, guests included.",
             )?,
             sockets_not_recovered: counter(
                 "confab_gateway_sockets_not_recovered_total",

@@ -20,6 +20,7 @@ use crate::config::GatewayConfig;
 use crate::hub::Hub;
 use crate::ingress::Ingress;
 use crate::metrics::Metrics;
+use crate::presence::Presence;
 use crate::recovery::{self, Recovery};
 
 /// What one gateway process shares between its connections.
@@ -42,6 +43,8 @@ pub struct Node {
     pub backplane: Backplane,
     /// What it takes for sockets to be recovered.
     pub recovery: Recovery,
+    /// Who is in which public room.
+    pub presence: Presence,
     /// What is counted.
     pub metrics: Arc<Metrics>,
 }
@@ -97,6 +100,8 @@ impl Node {
             messages: inbox.messages,
         };
         let recovery = Recovery::start(recovery, stop);
+        let linger = Duration::from_secs(config.rooms.linger_seconds);
+        let presence = Presence::start(redis.clone(), keyspace, id, linger, stop);
         let node = Self {
             id,
             config,
@@ -107,6 +112,7 @@ impl Node {
             hub,
             backplane,
             recovery,
+            presence,
             metrics,
         };
         Ok((node, inbox.notices))

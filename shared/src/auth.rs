@@ -17,6 +17,9 @@ use crate::id::UserId;
 /// The shortest secret that signs tokens outside development, in bytes (RFC 7518, 3.2: as long as the hash).
 pub const MIN_SECRET_BYTES: usize = 32;
 
+/// The namespace of the ids that are derived from other issuers' tokens.
+const FOREIGN_TOKENS: Uuid = Uuid::from_u128(0x1e0c_6a2b_7d52_4c0e_9a43_5b0f_2d6c_8e71);
+
 /// What a token says.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Claims {
@@ -27,8 +30,8 @@ pub struct Claims {
     pub iat: u64,
     /// When it ends, in seconds since 1970.
     pub exp: u64,
-    /// Which token; revocation names it. Other issuers' ids need not be UUIDs; tokens without one of ours end with their time, or with
-    /// a change of password.
+    /// Which token; revocation names it. Other issuers' ids need not be UUIDs, if there are any: then it is derived from the token
+    /// itself, so that a checked token always has one.
     #[serde(default, deserialize_with = "lenient_id")]
     pub jti: Option<Uuid>,
     /// Under which version of the account's tokens it was issued; other issuers' have none.
@@ -127,7 +130,14 @@ impl TokenAuthority {
 
     /// What a token says, if it is ours and not over.
     pub fn verify(&self, token: &str) -> Result<Claims, InvalidToken> {
-        Ok(jsonwebtoken::decode::<Claims>(token, &self.decoding, &self.validation)?.claims)
+        let mut claims =
+            jsonwebtoken::decode::<Claims>(token, &self.decoding, &self.validation)?.claims;
+        if claims.jti.is_none() {
+            // Of what was signed alone: the signature can be spelled in several ways.
+            let signed = token.rsplit_once('.').map_or(token, |(signed, _)| signed);
+            claims.jti = Some(Uuid::new_v5(&FOREIGN_TOKENS, signed.as_bytes()));
+        }
+        Ok(claims)
     }
 }
 
@@ -176,7 +186,11 @@ mod tests {
             Environment::Production,
         )
         .unwrap();
-        assert!(authority(60).verify(&other.issue(user, 0).unwrap()).is_err());
+        assert!(
+            authority(60)
+                .verify(&other.issue(user, 0).unwrap())
+                .is_err()
+        );
 
         let past = Claims {
             sub: user,
@@ -214,6 +228,23 @@ mod tests {
                 .verify(&format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{body}."))
                 .is_err()
         );
+    }
+
+    #[test]
+    fn other_issuers_tokens_have_an_id_too() {
+        let (authority, user) = (authority(60), UserId::generate());
+        let sign = |claims: serde_json::Value| {
+            jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &authority.encoding)
+                .unwrap()
+        };
+        let plain = sign(serde_json::json!({"sub": user, "exp": u64::MAX / 2}));
+        let named = sign(serde_json::json!({"sub": user, "exp": u64::MAX / 2, "jti": "a1"}));
+        let id = |token: &str| authority.verify(token).unwrap().jti.unwrap();
+        assert_eq!(id(&plain), id(&plain));
+        assert_ne!(id(&plain), id(&named));
+        let ours = Uuid::new_v4();
+        let ours_named = sign(serde_json::json!({"sub": user, "exp": u64::MAX / 2, "jti": ours}));
+        assert_eq!(id(&ours_named), ours);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use confab_shared::id::{NodeId, UserId};
 use confab_shared::lifecycle::spawn_vital;
-use confab_shared::model::event::UserNotice;
+use confab_shared::model::event::{UserNotice, UserSignal};
 use confab_shared::model::position::Position;
 use confab_shared::postgres::until_answered;
 use confab_shared::redis::keyspace::Keyspace;
@@ -39,6 +39,10 @@ pub use watch::memory_name;
 pub enum NoticeItem {
     /// Show this user this; the position is where it was announced, if it was.
     Show(UserId, Option<Position>, UserNotice),
+    /// Something that was said to this user once.
+    Signal(UserId, UserSignal),
+    /// Find out which tokens of those who are connected are no longer good.
+    CheckTokens,
     /// Say when everything before this is done.
     Flush(oneshot::Sender<()>),
 }
@@ -252,6 +256,18 @@ impl Backplane {
         })?;
         let heard: i64 = self.redis.publish(Keyspace::node(node), json).await?;
         Ok(heard > 0)
+    }
+
+    /// Says something to a user's sockets, wherever they are.
+    pub async fn signal(
+        &self,
+        user: UserId,
+        signal: &UserSignal,
+    ) -> Result<(), fred::error::Error> {
+        let json = serde_json::to_string(signal).map_err(|error| {
+            fred::error::Error::new(fred::error::ErrorKind::InvalidArgument, error.to_string())
+        })?;
+        self.redis.publish(Keyspace::user(user), json).await
     }
 
     /// Waits until Redis is found to have lost its memory.

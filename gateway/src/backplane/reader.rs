@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use confab_shared::model::command::Reply;
-use confab_shared::model::event::UserNotice;
+use confab_shared::model::event::{UserNotice, UserSignal};
 use confab_shared::model::position::Position;
 use confab_shared::redis::keyspace::Keyspace;
 use fred::types::{Message, Value};
@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::{GatewayMessage, Shared};
+use super::{GatewayMessage, NoticeItem, Shared};
 
 /// While messages come faster than they are read, waiting commands are added again no more often than this.
 const READD_EVERY: Duration = Duration::from_secs(1);
@@ -66,7 +66,15 @@ async fn route(shared: &Shared, message: Message) {
     if Keyspace::parse_room(&message.channel).is_some() {
         shared.hub.published(payload).await;
     } else if let Some(user) = Keyspace::parse_user(&message.channel) {
-        if let Some((position, notice)) = parse_notice(&payload) {
+        if payload.first() == Some(&b'{') {
+            if let Some(signal) = parse::<UserSignal>(&payload) {
+                let item = NoticeItem::Signal(user, signal);
+                if shared.notices.try_send(item).is_err() {
+                    // Too many wait already: the sweep finds out what it said.
+                    shared.resync().await;
+                }
+            }
+        } else if let Some((position, notice)) = parse_notice(&payload) {
             shared.hub.noticed(user, position, notice).await;
         }
     } else {

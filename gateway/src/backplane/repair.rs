@@ -7,7 +7,7 @@ use confab_shared::id::{ConversationId, Seq};
 use confab_shared::model::event::{RoomBatch, UserNotice};
 use confab_shared::model::position::Position;
 use confab_shared::model::timestamp::Timestamp;
-use confab_shared::postgres::{changes, conversations};
+use confab_shared::postgres::{changes, conversations, memberships};
 use confab_shared::redis::keyspace::BATCH_FIELD;
 use fred::interfaces::StreamsInterface;
 use tokio::sync::{mpsc, oneshot};
@@ -117,6 +117,9 @@ pub(super) async fn sweep(shared: Shared, every: Duration) {
             .until_answered("not compared with the database", || compare(&shared, since))
             .await;
         compared = began;
+        if shared.notices.send(NoticeItem::CheckTokens).await.is_err() {
+            return;
+        }
         // What was found is shown by now, or known to be out of order.
         let (shown, waiting) = oneshot::channel();
         if shared.notices.send(NoticeItem::Flush(shown)).await.is_ok() && waiting.await.is_ok() {
@@ -138,9 +141,7 @@ async fn compare(shared: &Shared, since: Timestamp) -> Result<(), sqlx::Error> {
         .map(|(user, connected)| (user, connected.max(since)))
         .collect();
     for users in users.chunks(BATCH) {
-        for (user, conversation, seq) in
-            conversations::joined_since(&shared.database, users).await?
-        {
+        for (user, conversation, seq) in memberships::joined_since(&shared.database, users).await? {
             if shared
                 .notices
                 .send(NoticeItem::Show(
@@ -154,7 +155,7 @@ async fn compare(shared: &Shared, since: Timestamp) -> Result<(), sqlx::Error> {
                 return Ok(());
             }
         }
-        for removed in conversations::removed_since(&shared.database, users).await? {
+        for removed in memberships::removed_since(&shared.database, users).await? {
             let notice = UserNotice::Removed {
                 conversation: removed.conversation,
                 seq: removed.seq,

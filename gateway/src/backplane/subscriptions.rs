@@ -1,9 +1,11 @@
 //! Which channels this node listens to. One task decides and executes, so that subscribing and leaving keep their order.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use confab_shared::id::{ConversationId, NodeId, Seq, UserId};
+use confab_shared::model::conversation::Subject;
 use confab_shared::postgres::conversations;
 use confab_shared::redis::keyspace::Keyspace;
 use fred::interfaces::PubsubInterface;
@@ -205,13 +207,17 @@ impl Subscriptions {
 
 /// Tells the hub how far newly subscribed rooms have come. Retries until PostgreSQL answers.
 async fn announce(shared: &Shared, rooms: &[ConversationId]) {
-    let read = || conversations::last_seqs(&shared.database, rooms);
-    let seqs = shared.until_answered("rooms not opened", read).await;
+    let read = || conversations::subjects(&shared.database, rooms);
+    let subjects = shared.until_answered("rooms not opened", read).await;
+    let mut known: HashMap<ConversationId, (Subject, Seq)> = subjects
+        .into_iter()
+        .map(|(subject, seq)| (subject.id, (subject, seq)))
+        .collect();
     for room in rooms {
-        let seq = seqs
-            .iter()
-            .find(|(known, _)| known == room)
-            .map_or(Seq(0), |(_, seq)| *seq);
-        shared.hub.opened(*room, seq).await;
+        let (subject, seq) = known.remove(room).unzip();
+        shared
+            .hub
+            .opened(*room, subject.map(Arc::new), seq.unwrap_or_default())
+            .await;
     }
 }

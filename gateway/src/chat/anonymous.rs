@@ -1,60 +1,124 @@
-//! A socket that gave no token: it may do nothing, and not for long.
+//! A socket that gave no token: it may say who it is, or enter a public room where guests are welcome.
 
 use std::time::Duration;
 
 use confab_shared::model::error::{ErrorCode, Rejection};
 use tokio::task::AbortHandle;
 
-use crate::dialect::{Dialect, Namespace};
+use crate::dialect::{self, Confirmation, Dialect, Namespace};
 use crate::session::DisconnectReason;
 use crate::transport::application::{Incoming, Link};
 use crate::transport::socketio::disconnect_frame;
+
+/// What a socket speaks.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Spoken {
+    /// It said so, or its first event did.
+    Chosen(&'static dyn Dialect),
+    /// Its namespace's default, until its first event.
+    Default(&'static dyn Dialect),
+}
+
+impl Spoken {
+    fn dialect(self) -> &'static dyn Dialect {
+        match self {
+            Self::Chosen(dialect) | Self::Default(dialect) => dialect,
+        }
+    }
+}
 
 /// A socket that has not said who it is.
 #[derive(Debug)]
 pub struct AnonymousSocket {
     namespace: Namespace,
-    /// The dialect in which it is refused.
-    dialect: &'static dyn Dialect,
+    spoken: Spoken,
     link: Link,
-    patience: AbortHandle,
+    patience: Option<AbortHandle>,
 }
 
 impl AnonymousSocket {
-    /// A socket that is put out, with its session, when it is still there after `patience`.
+    /// A socket that is put out, with its session, when it is still there after `patience`, if that is bounded.
     pub(super) fn new(
         namespace: Namespace,
-        dialect: &'static dyn Dialect,
+        spoken: Spoken,
         link: Link,
-        patience: Duration,
+        patience: Option<Duration>,
     ) -> Self {
-        let way = link.clone();
-        let timer = tokio::spawn(async move {
-            tokio::time::sleep(patience).await;
-            way.push(disconnect_frame(namespace.as_str()));
-            way.close(DisconnectReason::Unauthenticated);
+        let patience = patience.map(|patience| {
+            let way = link.clone();
+            let timer = tokio::spawn(async move {
+                tokio::time::sleep(patience).await;
+                way.push(disconnect_frame(namespace.as_str()));
+                way.close(DisconnectReason::Unauthenticated);
+            });
+            timer.abort_handle()
         });
         Self {
             namespace,
-            dialect,
+            spoken,
             link,
-            patience: timer.abort_handle(),
+            patience,
         }
     }
 
-    /// Whatever it asks for, it is told to log in.
-    pub(super) fn event(&self, event: Incoming<'_>) {
-        let rejection = Rejection::new(ErrorCode::Unauthorized, "log in first");
-        let frames = self
-            .dialect
-            .rejected(self.namespace, event.ack_id, event.name, &rejection);
-        self.link.push(frames);
+    /// The namespace it joined.
+    pub(super) fn namespace(&self) -> Namespace {
+        self.namespace
+    }
+
+    /// The way to its client.
+    pub(super) fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// The dialect of an event; the first one that a dialect knows settles the socket's.
+    pub(super) fn dialect_of(&mut self, event: &str) -> &'static dyn Dialect {
+        if let Spoken::Default(default) = self.spoken
+            && let Some(spoken) = dialect::speaking(event, default)
+        {
+            self.spoken = Spoken::Chosen(spoken);
+        }
+        self.spoken.dialect()
+    }
+
+    /// Its dialect, once that is settled.
+    pub(super) fn chosen(&self) -> Option<&'static dyn Dialect> {
+        match self.spoken {
+            Spoken::Chosen(dialect) => Some(dialect),
+            Spoken::Default(_) => None,
+        }
+    }
+
+    /// An event is refused.
+    pub(super) fn reject(&self, event: &Incoming<'_>, rejection: &Rejection) {
+        let dialect = self.spoken.dialect();
+        self.link
+            .push(dialect.rejected(self.namespace, event.ack_id, event.name, rejection));
+    }
+
+    /// It has to say who it is first.
+    pub(super) fn turn_away(&self, event: &Incoming<'_>) {
+        self.reject(
+            event,
+            &Rejection::new(ErrorCode::Unauthorized, "log in first"),
+        );
+    }
+
+    /// It goes without ever having said who it is.
+    pub(super) fn let_go(&self, event: &Incoming<'_>) {
+        let dialect = self.spoken.dialect();
+        let said = dialect.confirmed(self.namespace, event.ack_id, Confirmation::LoggedOut);
+        self.link.push(said);
+        self.link.push(disconnect_frame(self.namespace.as_str()));
+        self.link.close(DisconnectReason::LoggedOut);
     }
 }
 
 impl Drop for AnonymousSocket {
     fn drop(&mut self) {
-        // It left by itself: its session may go on with other namespaces, or with a token.
-        self.patience.abort();
+        // It left by itself, or is somebody now: its session may go on.
+        if let Some(patience) = &self.patience {
+            patience.abort();
+        }
     }
 }

@@ -4,9 +4,14 @@
 //! event means, and has the hub or the ingress do it. It has no words of its own: every frame is the dialect's.
 
 mod anonymous;
+mod answer;
 mod arrival;
+mod follow;
+mod inside;
+mod introduction;
 mod notices;
 mod recover;
+mod revocation;
 mod socket;
 
 use std::sync::Arc;
@@ -15,20 +20,22 @@ use std::time::Duration;
 use confab_gateway_protocol::json::Json;
 use confab_shared::auth::Claims;
 use confab_shared::id::UserId;
+use confab_shared::model::account::Profile;
 use confab_shared::model::error::ErrorCode;
-use confab_shared::postgres::users;
+use confab_shared::postgres::tokens;
 use serde::Deserialize;
 
 use crate::dialect::{self, Dialect, Namespace};
 use crate::hub::socket::Socket;
 use crate::node::Node;
+use crate::recovery::Recovery;
 use crate::session::DisconnectReason;
 use crate::transport::application::{
     Application, ConnectError, Connected, Handshake, Incoming, Link,
 };
 use crate::transport::endpoint::random_id;
 
-use anonymous::AnonymousSocket;
+use anonymous::{AnonymousSocket, Spoken};
 use arrival::Arrival;
 pub use notices::show_notices;
 use socket::UserSocket;
@@ -76,8 +83,16 @@ fn lenient<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<String>,
 pub enum ChatSocket {
     /// It gave no token.
     Anonymous(AnonymousSocket),
-    /// It is a user's.
-    User(UserSocket),
+    /// It is a user's, or a guest's.
+    User(Box<UserSocket>),
+}
+
+/// How a socket came.
+struct Way<'a> {
+    namespace: Namespace,
+    /// The dialect that it asked for.
+    dialect: Option<&'static dyn Dialect>,
+    link: &'a Link,
 }
 
 impl Chat {
@@ -99,14 +114,19 @@ impl Chat {
         }
     }
 
-    /// Who the token's bearer is. The account must still be there.
-    async fn authenticate(&self, token: &str) -> Result<UserId, ConnectError> {
-        let Claims { sub, .. } = self.node.tokens.verify(token).map_err(|error| {
+    /// What a token says, if it is ours and not over.
+    fn verify(&self, token: &str) -> Result<Claims, ConnectError> {
+        self.node.tokens.verify(token).map_err(|error| {
             tracing::debug!(%error, "a socket was refused");
             unauthorized()
-        })?;
-        match users::profile(&self.node.database, sub).await {
-            Ok(Some(_)) => Ok(sub),
+        })
+    }
+
+    /// The token's bearer. The account must still be there, and the token good. To be asked when signals are listened for: a token that
+    /// ends later ends the socket.
+    async fn bearer(&self, claims: &Claims) -> Result<Arc<Profile>, ConnectError> {
+        match tokens::bearer(&self.node.database, claims).await {
+            Ok(Some(account)) => Ok(Arc::new(account.into())),
             Ok(None) => Err(unauthorized()),
             Err(error) => {
                 tracing::warn!(%error, "a socket could not be authenticated");
@@ -125,16 +145,16 @@ impl Chat {
         Ok(())
     }
 
-    /// A socket that counts as connected, with its user's own channel listened to.
+    /// A socket that counts as connected, with its user's own channel listened to. Guests have no claims.
     async fn welcome(
         &self,
         user: UserId,
-        namespace: Namespace,
-        dialect: Option<&'static dyn Dialect>,
-        link: &Link,
+        claims: Option<Claims>,
+        way: &Way<'_>,
     ) -> Result<Arrival, ConnectError> {
-        let default = self.default_dialect(namespace);
-        let socket = Socket::new(user, namespace, dialect, default, link.queue().clone());
+        let default = self.default_dialect(way.namespace);
+        let queue = way.link.queue().clone();
+        let socket = Socket::new(user, claims, way.namespace, way.dialect, default, queue);
         // In this order: once it counts as connected, what is said on its channel is for it.
         let arrival = Arrival::new(self.node.clone(), socket);
         self.node
@@ -148,12 +168,9 @@ impl Chat {
     /// A new socket.
     async fn admit(
         &self,
-        user: UserId,
-        namespace: Namespace,
-        dialect: Option<&'static dyn Dialect>,
-        link: &Link,
+        arrival: Arrival,
+        profile: Arc<Profile>,
     ) -> Result<Connected<ChatSocket>, ConnectError> {
-        let arrival = self.welcome(user, namespace, dialect, link).await?;
         let sid = random_id();
         let (kept, pid) = self
             .node
@@ -161,30 +178,46 @@ impl Chat {
             .keep(arrival.socket(), &sid)
             .await
             .map_err(|error| unavailable(&error))?;
-        let (node, socket) = (self.node.clone(), arrival.stay());
+        let mut socket = UserSocket::new(self.node.clone(), arrival.stay(), profile, kept);
+        socket.arrive().await.map_err(|error| unavailable(&error))?;
         Ok(Connected {
-            socket: ChatSocket::User(UserSocket::new(node, socket, kept, None)),
+            socket: ChatSocket::User(Box::new(socket)),
             sid,
             pid,
         })
     }
 
+    /// The socket of somebody who said only later who they are, or who is a guest. Its client was told that it cannot be recovered.
+    async fn admit_late(
+        &self,
+        arrival: Arrival,
+        profile: Arc<Profile>,
+    ) -> Result<Box<UserSocket>, ConnectError> {
+        let kept = Recovery::hold(arrival.socket(), &random_id());
+        let (node, socket) = (self.node.clone(), arrival.stay());
+        let mut socket = Box::new(UserSocket::new(node, socket, profile, kept));
+        socket.arrive().await.map_err(|error| unavailable(&error))?;
+        socket.begin();
+        Ok(socket)
+    }
+
     /// The socket of a client that has come back, if everything it missed can be told. None: it begins anew.
     async fn readmit(
         &self,
-        user: UserId,
-        namespace: Namespace,
+        mut arrival: Arrival,
+        profile: &Arc<Profile>,
         pid: String,
         offset: Option<&str>,
-        link: &Link,
     ) -> Result<Option<Connected<ChatSocket>>, ConnectError> {
         let recovery = &self.node.recovery;
-        let adopted = recovery.adopt(&pid, offset, user, namespace).await;
+        let namespace = arrival.socket().namespace();
+        let adopted = recovery.adopt(&pid, offset, profile.id, namespace).await;
         let Some(adopted) = adopted.map_err(|error| unavailable(&error))? else {
             return Ok(None);
         };
-        let dialect = adopted.record.dialect.as_deref().and_then(dialect::named);
-        let mut arrival = self.welcome(user, namespace, dialect, link).await?;
+        if let Some(dialect) = adopted.record.dialect.as_deref().and_then(dialect::named) {
+            arrival.socket().settle_dialect(Some(dialect));
+        }
         let prepared = recover::prepare(&self.node, &mut arrival, &adopted).await;
         let Some(catch_up) = prepared.map_err(|error| unavailable(&error))? else {
             return Ok(None);
@@ -193,10 +226,12 @@ impl Chat {
             .keep_adopted(&pid, &adopted, arrival.socket(), catch_up.rooms.clone())
             .await
             .map_err(|error| unavailable(&error))?;
-        let (node, socket) = (self.node.clone(), arrival.stay());
         self.node.metrics.sockets_recovered.inc();
+        let (node, socket) = (self.node.clone(), arrival.stay());
+        let mut socket = UserSocket::new(node, socket, profile.clone(), kept);
+        socket.resume(catch_up).await;
         Ok(Some(Connected {
-            socket: ChatSocket::User(UserSocket::new(node, socket, kept, Some(catch_up))),
+            socket: ChatSocket::User(Box::new(socket)),
             sid: adopted.record.sid,
             pid: Some(pid),
         }))
@@ -235,8 +270,13 @@ impl Application for Chat {
             },
         };
         let Some(token) = token.or_else(|| bearer(handshake)) else {
-            let dialect = dialect.unwrap_or(self.default_dialect(namespace));
-            let patience = Duration::from_secs(self.node.config.auth.login_timeout_seconds);
+            let dialect = dialect.map_or(
+                Spoken::Default(self.default_dialect(namespace)),
+                Spoken::Chosen,
+            );
+            // Guests may stay: they are somebody as soon as they enter a room.
+            let patience = (!self.node.config.auth.guests)
+                .then(|| Duration::from_secs(self.node.config.auth.login_timeout_seconds));
             let socket = AnonymousSocket::new(namespace, dialect, link.clone(), patience);
             return Ok(Some(Connected {
                 socket: ChatSocket::Anonymous(socket),
@@ -245,19 +285,30 @@ impl Application for Chat {
             }));
         };
         let connecting = async {
-            let user = self.authenticate(&token).await?;
+            let claims = self.verify(&token)?;
+            let user = claims.sub;
+            let way = Way {
+                namespace,
+                // A client that comes back spoke what it did.
+                dialect: dialect.filter(|_| pid.is_none()),
+                link,
+            };
+            let mut arrival = self.welcome(user, Some(claims.clone()), &way).await?;
+            let profile = self.bearer(&claims).await?;
             if let Some(pid) = pid {
                 let back = self
-                    .readmit(user, namespace, pid, offset.as_deref(), link)
+                    .readmit(arrival, &profile, pid, offset.as_deref())
                     .await?;
                 if back.is_some() {
                     return Ok(back);
                 }
                 self.node.metrics.sockets_not_recovered.inc();
+                let way = Way { dialect, ..way };
+                arrival = self.welcome(user, Some(claims), &way).await?;
             }
             // Not before: whoever comes back may have left a session here that does not know it is over.
             self.has_room_for(user, link)?;
-            self.admit(user, namespace, dialect, link).await.map(Some)
+            self.admit(arrival, profile).await.map(Some)
         };
         tokio::time::timeout(self.node.reply_timeout(), connecting)
             .await
@@ -273,7 +324,11 @@ impl Application for Chat {
 
     async fn event(&self, socket: &mut ChatSocket, event: Incoming<'_>) {
         match socket {
-            ChatSocket::Anonymous(socket) => socket.event(event),
+            ChatSocket::Anonymous(anonymous) => {
+                if let Some(user) = self.introduce(anonymous, event).await {
+                    *socket = ChatSocket::User(user);
+                }
+            }
             ChatSocket::User(socket) => socket.event(event).await,
         }
     }

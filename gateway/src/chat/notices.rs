@@ -1,22 +1,29 @@
 //! Shows users what concerns them whatever they have joined: conversations they came into, or were put out of.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use confab_shared::id::{ConversationId, Seq, UserId};
 use confab_shared::model::event::{Event, Fact, UserNotice};
 use confab_shared::model::position::Position;
-use confab_shared::postgres::{conversations, until_answered};
+use confab_shared::postgres::{conversations, rooms, until_answered};
 use tokio::sync::{Semaphore, mpsc};
 
+use super::follow::follow;
+use super::revocation;
 use crate::backplane::NoticeItem;
 use crate::node::Node;
+use crate::session::DisconnectReason;
 
+/// How often it is noted that guests are there: well within the time after which they are taken for gone.
+const GUESTS_NOTED: Duration = Duration::from_secs(600);
 /// How many conversations are read at a time to be shown.
 const CONCURRENCY: u32 = 8;
 
 /// Shows notices until there are no more. A user's notices about one conversation stay in order by their `seq`: a membership that
 /// has ended again is no longer found.
 pub async fn show_notices(node: Arc<Node>, mut items: mpsc::Receiver<NoticeItem>) {
+    let mut guests_noted = Instant::now();
     let permits = Arc::new(Semaphore::new(CONCURRENCY as usize));
     while let Some(item) = items.recv().await {
         match item {
@@ -39,6 +46,20 @@ pub async fn show_notices(node: Arc<Node>, mut items: mpsc::Receiver<NoticeItem>
                     node.hub.removed(user, position, conversation, event).await;
                 }
             }
+            NoticeItem::Signal(user, signal) => revocation::heed(&node, user, &signal),
+            NoticeItem::CheckTokens => {
+                let node = node.clone();
+                let guests_too = guests_noted.elapsed() >= GUESTS_NOTED;
+                if guests_too {
+                    guests_noted = Instant::now();
+                }
+                tokio::spawn(async move {
+                    revocation::check(&node).await;
+                    if guests_too {
+                        note_guests(&node).await;
+                    }
+                });
+            }
             NoticeItem::Flush(done) => {
                 // All permits are free when everybody is done.
                 drop(permits.acquire_many(CONCURRENCY).await);
@@ -49,6 +70,23 @@ pub async fn show_notices(node: Arc<Node>, mut items: mpsc::Receiver<NoticeItem>
     }
 }
 
+/// Guests who say nothing are removed after a while, unless they are known to be there.
+async fn note_guests(node: &Node) {
+    let users = node.hub.users();
+    let guests: Vec<UserId> = users
+        .connected()
+        .into_iter()
+        .map(|(user, _)| user)
+        .filter(|user| {
+            let sockets = users.sockets(*user);
+            sockets.iter().any(|socket| socket.token().is_none())
+        })
+        .collect();
+    if let Err(error) = rooms::note_guests(&node.database, &guests).await {
+        tracing::debug!(%error, "guests not noted as being there");
+    }
+}
+
 async fn show_joined(
     node: &Node,
     user: UserId,
@@ -56,6 +94,16 @@ async fn show_joined(
     conversation: ConversationId,
     seq: Seq,
 ) {
+    // First, so that whoever is told of the conversation has been shown what happened in it, wherever that breaks off.
+    for socket in node.hub.users().sockets(user) {
+        if socket.follows()
+            && let Err(error) = follow(node, &socket, conversation, Some(seq)).await
+        {
+            // It comes back and is shown it then.
+            tracing::warn!(%error, "a new conversation is not followed; closing the session");
+            socket.queue().close(DisconnectReason::Unavailable);
+        }
+    }
     let read = || conversations::view(&node.database, conversation, user);
     let patience = node.config.database.patience();
     // None: the user is gone from the conversation again already.

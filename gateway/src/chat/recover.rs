@@ -1,22 +1,28 @@
 //! A client that comes back: its socket as it was, and what it missed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use confab_shared::id::{ConversationId, Seq, UserId};
+use confab_shared::model::content::Slug;
+use confab_shared::model::conversation::{ConversationKind, Subject};
 use confab_shared::model::event::{Event, Fact, UserNotice};
 use confab_shared::model::position::Position;
-use confab_shared::postgres::conversations::Place;
-use confab_shared::postgres::{changes, conversations};
+use confab_shared::postgres::memberships::Place;
+use confab_shared::postgres::{changes, conversations, memberships};
 
 use super::arrival::Arrival;
 use super::notices::removal;
-use crate::dialect::{Audience, Shown};
+use crate::dialect::{Audience, Called, Scene, Shown};
+use crate::hub::offset::Offset;
 use crate::hub::socket::{Held, SocketRef};
-use crate::hub::{HubClosed, JoinOutcome};
+use crate::hub::{HubClosed, JoinOutcome, Joining};
 use crate::node::Node;
-use crate::recovery::replay::{Missed, Replay, RoomPart, Step, fill, holes, shown_until};
-use crate::recovery::{Adopted, RecoveryError};
+use crate::recovery::replay::{
+    Missed, Replay, RoomPart, Step, fill, holes, is_settled, shown_until,
+};
+use crate::recovery::{Adopted, EnteredRoom, Histories, RecoveryError};
 
 /// How often a membership is read again because memberships changed meanwhile.
 const JOIN_ATTEMPTS: usize = 8;
@@ -47,14 +53,18 @@ pub(super) struct CatchUp {
     /// What it missed, encoded.
     frames: Vec<Bytes>,
     replay: Replay,
-    /// The rooms that it is still in, with their floors.
-    pub(super) rooms: BTreeMap<ConversationId, Seq>,
+    /// The rooms that it is still in.
+    pub(super) rooms: BTreeMap<ConversationId, EnteredRoom>,
+    /// Those of them in which people are present, with what the socket calls them.
+    pub(super) public: Vec<(ConversationId, Option<Slug>)>,
 }
 
 /// A room of the socket's as it stands now.
 struct Standing {
     conversation: ConversationId,
-    floor: Seq,
+    entered: EnteredRoom,
+    /// Whether the socket listens to it without having entered it.
+    followed: bool,
     place: Place,
     /// Where the hub's room stood when the socket joined it; none if the user is no longer a member.
     joined_at: Option<Seq>,
@@ -71,20 +81,26 @@ pub(super) async fn prepare(
 ) -> Result<Option<CatchUp>, RecoverError> {
     let socket = arrival.socket().clone();
     let user = socket.user();
-    let Some(standings) = rejoin(node, arrival, adopted).await? else {
+    let Some(mut standings) = rejoin(node, arrival, adopted).await? else {
         return Ok(None);
     };
+    // Of many conversations that it merely follows, most have been quiet for long: nothing is asked about those.
+    standings.retain(|room| !(room.followed && is_settled(&adopted.since, &room.place)));
     let rooms: Vec<ConversationId> = standings.iter().map(|room| room.conversation).collect();
     let histories = node.recovery.histories(adopted, &rooms, user).await?;
-    let Some(histories) = histories else {
+    let Some(mut histories) = histories else {
         return Ok(None);
     };
-    let (mut parts, mut rooms) = (Vec::new(), BTreeMap::new());
+    let since = since(adopted, &standings, &histories);
+    let subjects = conversations::subjects(&node.database, &rooms).await?;
+    let mut told = Told::new(subjects, &standings);
+    let (mut parts, mut rooms, mut public) = (Vec::new(), BTreeMap::new(), Vec::new());
     let mut removals = BTreeMap::new();
     let mut count = 0;
-    for (standing, history) in standings.iter().zip(histories.rooms) {
-        let since = &adopted.since;
-        let Some(shown) = shown_until(since, &history, standing.floor, &standing.place) else {
+    let announcements = std::mem::take(&mut histories.rooms);
+    for (standing, history) in standings.iter().zip(announcements) {
+        let floor = standing.entered.floor;
+        let Some(shown) = shown_until(&since, &history, floor, &standing.place) else {
             return Ok(None);
         };
         let conversation = standing.conversation;
@@ -104,7 +120,12 @@ pub(super) async fn prepare(
                 node.hub.leave(socket.key(), conversation).await;
             }
             None if standing.joined_at.is_some() => {
-                rooms.insert(conversation, standing.floor);
+                if !standing.followed {
+                    rooms.insert(conversation, standing.entered);
+                }
+                if standing.place.kind == ConversationKind::Room {
+                    public.push((conversation, told.slug(conversation)));
+                }
             }
             // It was told before that it is out; what came then is not for it.
             None => missed.clear(),
@@ -122,7 +143,7 @@ pub(super) async fn prepare(
     if count + notices.len() > node.recovery.max_events() {
         return Ok(None);
     }
-    let mut replay = Replay::new(&adopted.since, histories.cut, parts, notices);
+    let mut replay = Replay::new(&since, histories.cut, parts, notices);
     let steps = replay.steps();
     for room in replay.ahead() {
         node.hub.diverged(room).await;
@@ -130,12 +151,15 @@ pub(super) async fn prepare(
     let shown: Vec<(ConversationId, Seq)> = replay
         .shown()
         .into_iter()
-        .filter(|(room, _)| rooms.contains_key(room))
+        .filter(|(room, _)| rooms.contains_key(room) || told.is_followed(*room))
         .collect();
     if !node.recovery.shown(histories.cut, user, shown).await? {
         return Ok(None);
     }
-    let frames: Vec<Bytes> = steps.iter().map(|step| show_step(&socket, step)).collect();
+    let frames: Vec<Bytes> = steps
+        .iter()
+        .map(|step| told.show_step(&socket, step))
+        .collect();
     let bytes: usize = frames.iter().map(Bytes::len).sum();
     // More would overrun the socket's queue, now and whenever its client comes back for it.
     if bytes
@@ -151,7 +175,81 @@ pub(super) async fn prepare(
         frames,
         replay,
         rooms,
+        public,
     }))
+}
+
+/// Where the client is to be gone on from. What was said in a conversation before it was shown that the user is in it had not been
+/// shown either, if the socket was to follow it from then on.
+fn since(adopted: &Adopted, standings: &[Standing], histories: &Histories) -> Offset {
+    let mut since = adopted.since.clone();
+    for (position, notice) in &histories.notices {
+        let UserNotice::Joined { conversation, seq } = notice else {
+            continue;
+        };
+        let unseen = *position > since.position || since.notices.contains(position);
+        let is_followed = standings
+            .iter()
+            .any(|room| room.followed && room.conversation == *conversation);
+        if unseen && is_followed && since.exception(*conversation).is_none() {
+            since.rooms.push((*conversation, *seq));
+        }
+    }
+    since
+}
+
+/// What conversations are called to a socket that is told of them.
+struct Told {
+    subjects: HashMap<ConversationId, (Arc<Subject>, Called, bool)>,
+}
+
+impl Told {
+    fn new(subjects: Vec<(Subject, Seq)>, standings: &[Standing]) -> Self {
+        let mut known: HashMap<ConversationId, Arc<Subject>> = subjects
+            .into_iter()
+            .map(|(subject, _)| (subject.id, Arc::new(subject)))
+            .collect();
+        let subjects = standings.iter().filter_map(|room| {
+            let subject = known.remove(&room.conversation)?;
+            Some((
+                room.conversation,
+                (subject, room.entered.called, room.followed),
+            ))
+        });
+        Self {
+            subjects: subjects.collect(),
+        }
+    }
+
+    /// The slug of a room that the socket calls by it.
+    fn slug(&self, conversation: ConversationId) -> Option<Slug> {
+        let (subject, called, _) = self.subjects.get(&conversation)?;
+        let slug = subject.slug.as_deref()?;
+        (*called == Called::BySlug)
+            .then(|| Slug::parse(slug).ok())
+            .flatten()
+    }
+
+    fn is_followed(&self, conversation: ConversationId) -> bool {
+        self.subjects
+            .get(&conversation)
+            .is_some_and(|(_, _, followed)| *followed)
+    }
+
+    fn show_step(&mut self, socket: &SocketRef, Step { missed, offset }: &Step) -> Bytes {
+        let offset = Some(offset.as_str());
+        match missed {
+            Missed::Event(conversation, event) | Missed::Removed(conversation, event) => {
+                let (subject, called, _) =
+                    self.subjects.entry(*conversation).or_insert_with(|| {
+                        let subject = Arc::new(Subject::unknown(*conversation));
+                        (subject, Called::ById, false)
+                    });
+                show(socket, subject, *called, event, offset)
+            }
+            Missed::Joined(_, view) => socket.dialect().joined(socket.namespace(), view, offset),
+        }
+    }
 }
 
 /// Joins the rooms again that the socket is still in. None: memberships change faster than they are read.
@@ -161,28 +259,60 @@ async fn rejoin(
     adopted: &Adopted,
 ) -> Result<Option<Vec<Standing>>, RecoverError> {
     let socket = arrival.socket().clone();
-    let mut standings = Vec::new();
-    let rooms: Vec<ConversationId> = adopted.record.rooms.keys().copied().collect();
-    let places = conversations::places(&node.database, socket.user(), &rooms).await?;
+    let mut wanted: HashMap<ConversationId, (EnteredRoom, bool)> = adopted
+        .record
+        .rooms
+        .iter()
+        .map(|(room, entered)| (*room, (*entered, false)))
+        .collect();
+    if socket.dialect().sees_all() {
+        socket.begin_following();
+        let most = node.config.sockets.max_followed;
+        for (room, _, floor) in memberships::of_user(&node.database, socket.user(), most).await? {
+            let called = Called::ById;
+            let entered = EnteredRoom { floor, called };
+            wanted.entry(room).or_insert((entered, true));
+        }
+    }
+    let rooms: Vec<ConversationId> = wanted.keys().copied().collect();
+    let places = memberships::places(&node.database, socket.user(), &rooms).await?;
+    let mut joining = Vec::with_capacity(places.len());
     for place in places {
-        let conversation = place.conversation;
-        let floor = adopted.record.rooms.get(&conversation).copied();
-        let floor = floor.unwrap_or_default();
+        let Some((entered, followed)) = wanted.remove(&place.conversation) else {
+            continue;
+        };
         // Added again since: it was put out in between, and did not join again.
-        let is_in = place.joined_seq.is_some_and(|seq| seq <= floor);
-        let joined_at = if is_in {
-            arrival.enter(conversation);
-            match join(node, &socket, conversation, place.last_seq).await? {
-                Joining::Joined(seq) => Some(seq),
-                Joining::NoMember => None,
-                Joining::Unsettled => return Ok(None),
+        let is_in = place.joined_seq.is_some_and(|seq| seq <= entered.floor);
+        let outcome = if is_in {
+            arrival.enter(place.conversation);
+            if followed {
+                socket.follow(place.conversation);
             }
+            let wish = wish(&socket, entered.called, place.last_seq);
+            Some(node.hub.begin_join(place.conversation, wish).await)
         } else {
             None
         };
+        joining.push((place, entered, followed, outcome));
+    }
+    let mut standings = Vec::with_capacity(joining.len());
+    for (place, entered, followed, outcome) in joining {
+        let conversation = place.conversation;
+        let joined_at = match outcome {
+            None => None,
+            Some(outcome) => {
+                let outcome = outcome.await.map_err(|_| HubClosed)?;
+                match settle(node, &socket, conversation, entered.called, outcome).await? {
+                    Rejoined::At(seq) => Some(seq),
+                    Rejoined::NoMember => None,
+                    Rejoined::Unsettled => return Ok(None),
+                }
+            }
+        };
         standings.push(Standing {
             conversation,
-            floor,
+            entered,
+            followed,
             place,
             joined_at,
         });
@@ -190,37 +320,47 @@ async fn rejoin(
     Ok(Some(standings))
 }
 
+fn wish(socket: &SocketRef, called: Called, as_of: Seq) -> Joining {
+    Joining {
+        socket: socket.clone(),
+        called,
+        as_of,
+        backlog: None,
+    }
+}
+
 /// What became of joining a room again.
-enum Joining {
+enum Rejoined {
     /// Events after this change are held back for the socket.
-    Joined(Seq),
+    At(Seq),
     /// The user is no longer a member.
     NoMember,
     /// Memberships change faster than they are read.
     Unsettled,
 }
 
-/// Joins a room again.
-async fn join(
+/// Waits out a room's joining, however often memberships have to be looked at again.
+async fn settle(
     node: &Node,
     socket: &SocketRef,
     conversation: ConversationId,
-    mut as_of: Seq,
-) -> Result<Joining, RecoverError> {
+    called: Called,
+    mut outcome: JoinOutcome,
+) -> Result<Rejoined, RecoverError> {
     for _ in 0..JOIN_ATTEMPTS {
-        match node.hub.join(socket.clone(), conversation, as_of).await? {
-            JoinOutcome::Joined(seq) => return Ok(Joining::Joined(seq)),
-            JoinOutcome::AlreadyIn => return Ok(Joining::Unsettled),
+        match outcome {
+            JoinOutcome::Joined(seq) => return Ok(Rejoined::At(seq)),
+            JoinOutcome::AlreadyIn => return Ok(Rejoined::Unsettled),
             JoinOutcome::Recheck => {}
         }
-        let membership =
-            conversations::membership(&node.database, conversation, socket.user()).await?;
-        match membership {
-            Some((_, seq)) => as_of = seq,
-            None => return Ok(Joining::NoMember),
-        }
+        let access = memberships::access(&node.database, conversation, socket.user()).await?;
+        let Some(access) = access else {
+            return Ok(Rejoined::NoMember);
+        };
+        let again = wish(socket, called, access.last_seq);
+        outcome = node.hub.join(conversation, again).await?;
     }
-    Ok(Joining::Unsettled)
+    Ok(Rejoined::Unsettled)
 }
 
 /// A room's events after `shown`, without a hole, up to `target` at least: from its history, and where that has none of an event,
@@ -329,12 +469,13 @@ impl CatchUp {
             }
             frames.push(match one {
                 Held::Event {
-                    conversation,
+                    subject,
+                    called,
                     event,
                     offset,
                 } => {
                     let offset = offset.map(|offset| self.replay.amend(offset));
-                    show(socket, conversation, &event, offset.as_deref())
+                    show(socket, &subject, called, &event, offset.as_deref())
                 }
                 Held::Notice { frames, .. } | Held::Frames(frames) => frames,
             });
@@ -343,25 +484,16 @@ impl CatchUp {
     }
 }
 
-fn show_step(socket: &SocketRef, Step { missed, offset }: &Step) -> Bytes {
-    let offset = Some(offset.as_str());
-    match missed {
-        Missed::Event(conversation, event) | Missed::Removed(conversation, event) => {
-            show(socket, *conversation, event, offset)
-        }
-        Missed::Joined(_, view) => socket.dialect().joined(socket.namespace(), view, offset),
-    }
-}
-
 /// What a new socket's client is sent that was held back until it was connected.
 pub(super) fn held_frames(socket: &SocketRef, held: Vec<Held>) -> Vec<Bytes> {
     held.into_iter()
         .map(|one| match one {
             Held::Event {
-                conversation,
+                subject,
+                called,
                 event,
                 offset,
-            } => show(socket, conversation, &event, offset.as_deref()),
+            } => show(socket, &subject, called, &event, offset.as_deref()),
             Held::Notice { frames, .. } | Held::Frames(frames) => frames,
         })
         .collect()
@@ -369,16 +501,19 @@ pub(super) fn held_frames(socket: &SocketRef, held: Vec<Held>) -> Vec<Bytes> {
 
 fn show(
     socket: &SocketRef,
-    conversation: ConversationId,
+    subject: &Subject,
+    called: Called,
     event: &Event,
     offset: Option<&str>,
 ) -> Bytes {
     let shown = Shown { event, offset };
+    let scene = Scene {
+        namespace: socket.namespace(),
+        subject,
+        called,
+    };
     let audience = Audience::Sender(socket.user());
-    socket.dialect().outbound(
-        socket.namespace(),
-        conversation,
-        std::slice::from_ref(&shown),
-        audience,
-    )
+    socket
+        .dialect()
+        .outbound(scene, std::slice::from_ref(&shown), audience)
 }

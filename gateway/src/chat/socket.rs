@@ -1,31 +1,41 @@
-//! One socket's side of the chat: its events become commands, joins and refusals.
+//! One socket's side of the chat: its events become commands, joins, questions and refusals.
 
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use confab_shared::id::{CommandId, ConversationId, UserId};
+use confab_shared::model::account::{AccountRole, Profile};
 use confab_shared::model::command::{Command, Outcome};
-use confab_shared::model::content::TempId;
+use confab_shared::model::content::{Slug, TempId};
 use confab_shared::model::conversation::ConversationKind;
 use confab_shared::model::error::{ErrorCode, Rejection, RequestError};
 use confab_shared::postgres::conversations;
 
+use super::answer::Answer;
 use super::arrival::take_out;
+use super::follow::{FollowError, follow_all, unfollow};
 use super::recover::{CatchUp, held_frames};
+use super::revocation;
 use crate::dialect::{self, Confirmation, Dialect, Intent};
-use crate::hub::JoinOutcome;
 use crate::hub::socket::SocketRef;
 use crate::node::Node;
 use crate::recovery::Kept;
+use crate::rooms::{self, NewRoom};
 use crate::transport::application::Incoming;
 
-/// How often a membership is read again because memberships changed meanwhile.
-const JOIN_ATTEMPTS: usize = 8;
-
-/// A user's socket and the rooms it listens to. However it ends, dropping it takes it out of everything.
+/// A user's socket and what it listens to. However it ends, dropping it takes it out of everything.
 pub struct UserSocket {
-    node: Arc<Node>,
-    socket: SocketRef,
-    kept: Arc<Kept>,
+    pub(super) node: Arc<Node>,
+    pub(super) socket: SocketRef,
+    pub(super) profile: Arc<Profile>,
+    pub(super) kept: Arc<Kept>,
+    /// Rooms that it has entered by their slugs.
+    pub(super) names: BTreeMap<Slug, ConversationId>,
+    /// Rooms in which it is present.
+    pub(super) present: BTreeSet<ConversationId>,
+    /// Direct conversations that are known to be there: some of those it said something in.
+    pub(super) directs: HashSet<ConversationId>,
     /// What its client is to be sent first, if it has come back.
     catch_up: Option<Box<CatchUp>>,
     left_on_purpose: bool,
@@ -39,63 +49,61 @@ impl std::fmt::Debug for UserSocket {
     }
 }
 
-/// What is needed to answer an event later.
-struct Answer {
-    socket: SocketRef,
-    ack_id: Option<u64>,
-    event: Box<str>,
-    /// Whether it counts among the socket's requests that wait.
-    counted: bool,
-}
-
-impl Answer {
-    fn confirm(&self, confirmation: Confirmation<'_>) {
-        let frames =
-            self.socket
-                .dialect()
-                .confirmed(self.socket.namespace(), self.ack_id, confirmation);
-        if !frames.is_empty() {
-            self.socket.push(frames);
-        }
-    }
-
-    fn reject(&self, rejection: &Rejection) {
-        let (dialect, namespace) = (self.socket.dialect(), self.socket.namespace());
-        self.socket
-            .push(dialect.rejected(namespace, self.ack_id, &self.event, rejection));
-    }
-
-    /// Confirms or refuses what was done at once.
-    fn done(&self, result: Result<(), RequestError>) {
-        match result {
-            Ok(()) => self.confirm(Confirmation::Done),
-            Err(error) => self.reject(&refusal(&error)),
-        }
-    }
-}
-
-impl Drop for Answer {
-    fn drop(&mut self) {
-        if self.counted {
-            self.socket.end_request();
-        }
-    }
-}
-
 impl UserSocket {
-    /// A socket, which counts as connected already; with what it missed, if its client has come back.
+    /// A socket, which counts as connected already.
     pub(super) fn new(
         node: Arc<Node>,
         socket: SocketRef,
+        profile: Arc<Profile>,
         kept: Arc<Kept>,
-        catch_up: Option<CatchUp>,
     ) -> Self {
         Self {
             node,
             socket,
+            profile,
             kept,
-            catch_up: catch_up.map(Box::new),
+            names: BTreeMap::new(),
+            present: BTreeSet::new(),
+            directs: HashSet::new(),
+            catch_up: None,
             left_on_purpose: false,
+        }
+    }
+
+    /// Its client has come back: the rooms it is present in, what it calls them, and what it missed.
+    pub(super) async fn resume(&mut self, catch_up: CatchUp) {
+        for (room, slug) in &catch_up.public {
+            if let Some(slug) = slug {
+                self.names.insert(slug.clone(), *room);
+            }
+            let profile = self.profile.clone();
+            match self.node.presence.enter(*room, profile, None).await {
+                Ok(()) => {
+                    self.present.insert(*room);
+                }
+                // It gets the room's events all the same.
+                Err(error) => tracing::warn!(%error, "a socket that came back is not present"),
+            }
+        }
+        self.catch_up = Some(Box::new(catch_up));
+    }
+
+    /// What its dialect has it listen to without being asked.
+    pub(super) async fn arrive(&mut self) -> Result<(), RequestError> {
+        let dialect = self.socket.dialect();
+        if dialect.sees_all() {
+            follow_all(&self.node, &self.socket)
+                .await
+                .map_err(|error| match error {
+                    FollowError::Database(error) => RequestError::from(error),
+                    FollowError::Closed(_) | FollowError::Unsettled => {
+                        Rejection::new(ErrorCode::Overloaded, "try again").into()
+                    }
+                })?;
+        }
+        match dialect.lobby() {
+            Some(lobby) if !self.is_guest() => self.enter(&lobby).await.map(|_| ()),
+            _ => Ok(()),
         }
     }
 
@@ -119,66 +127,155 @@ impl UserSocket {
         self.socket.user()
     }
 
+    pub(super) fn is_guest(&self) -> bool {
+        self.profile.account == AccountRole::Guest
+    }
+
     /// An event came.
     pub(super) async fn event(&mut self, event: Incoming<'_>) {
         let dialect = self.dialect_of(event.name).await;
-        let answer = Answer {
-            socket: self.socket.clone(),
-            ack_id: event.ack_id,
-            event: event.name.into(),
-            counted: false,
-        };
+        let answer = Answer::new(self.socket.clone(), event.ack_id, event.name);
         match dialect.inbound(event.name, event.args) {
+            Ok(intent) => {
+                let patience = self.node.reply_timeout();
+                self.fulfil(intent, answer, patience).await;
+            }
             Err(rejection) => answer.reject(&rejection),
-            Ok(Intent::JoinRoom(conversation)) => answer.done(self.in_time(conversation).await),
-            Ok(Intent::LeaveRoom(conversation)) => answer.done(self.leave(conversation).await),
-            Ok(Intent::Change {
+        }
+    }
+
+    /// Does what the client asks for. Questions to PostgreSQL and Redis are given up in time: while they are away, the client is not left
+    /// waiting.
+    pub(super) async fn fulfil(&mut self, intent: Intent, answer: Answer, patience: Duration) {
+        if self.is_guest() && !is_open_to_guests(&intent) {
+            answer.reject(&Rejection::new(ErrorCode::Unauthorized, "log in first"));
+            return;
+        }
+        match intent {
+            Intent::Change {
                 conversation,
                 command,
-            }) => {
-                self.change(conversation, command, answer);
-            }
-            Ok(Intent::Create {
+            } => self.change(conversation, command, answer),
+            Intent::Create {
                 kind,
                 name,
                 participants,
-            }) => match creation(self.user(), kind, name, participants) {
+            } => match creation(self.user(), kind, name, participants) {
                 Ok((conversation, command)) => self.change(conversation, command, answer),
                 Err(rejection) => answer.reject(&rejection),
             },
+            Intent::CreateRoom { name } => {
+                let made = in_time(patience, self.create_room(name)).await;
+                self.show(made, &answer).await;
+            }
+            Intent::Enter { room, .. } => {
+                let entered = in_time(patience, self.enter(&room)).await;
+                self.show_entered(entered, &answer).await;
+            }
+            Intent::Exit(room) => match in_time(patience, self.exit(&room)).await {
+                Ok(()) => answer.confirm(Confirmation::Left { room: &room }),
+                Err(error) => answer.fail(&error),
+            },
+            Intent::Say {
+                room,
+                content,
+                temp_id,
+                inside,
+            } => match in_time(patience, self.whereabouts(&room, inside)).await {
+                Ok(conversation) => {
+                    self.change(conversation, message(content, temp_id), answer);
+                }
+                Err(error) => answer.fail(&error),
+            },
+            Intent::SayTo {
+                receiver,
+                content,
+                temp_id,
+            } => match in_time(patience, self.between(receiver)).await {
+                Ok(conversation) => {
+                    self.change(conversation, message(content, temp_id), answer);
+                }
+                Err(error) => answer.fail(&error),
+            },
+            Intent::History {
+                with,
+                before,
+                limit,
+            } => {
+                let read = in_time(patience, self.history(with, before, limit)).await;
+                match read {
+                    Ok((subject, messages)) => answer.confirm(Confirmation::History {
+                        subject: &subject,
+                        messages: &messages,
+                    }),
+                    Err(error) => answer.fail(&error),
+                }
+            }
+            Intent::LogIn { token } => match self.node.tokens.verify(&token) {
+                Ok(claims) if claims.sub == self.user() => {
+                    answer.confirm(Confirmation::LoggedIn(&self.profile));
+                }
+                Ok(_) => {
+                    let message = "this socket is somebody else's already";
+                    answer.reject(&Rejection::new(ErrorCode::Forbidden, message));
+                }
+                Err(_) => {
+                    answer.reject(&Rejection::new(ErrorCode::Unauthorized, "Unauthorized"));
+                }
+            },
+            Intent::LogOut => {
+                answer.confirm(Confirmation::LoggedOut);
+                self.leave_on_purpose();
+                revocation::end(&self.socket);
+            }
         }
     }
 
     /// The dialect of an event. The first one that a dialect knows settles the socket's.
-    async fn dialect_of(&self, event: &str) -> &'static dyn Dialect {
-        match dialect::speaking(event, self.socket.dialect()) {
-            None => self.socket.dialect(),
-            spoken @ Some(_) if self.socket.settled_dialect().is_some() => {
-                self.socket.settle_dialect(spoken)
-            }
-            spoken @ Some(_) => {
-                let dialect = self.socket.settle_dialect(spoken);
-                let noted = self.node.recovery.speaks(&self.kept, dialect.id()).await;
-                if let Err(error) = noted {
-                    // Recovered, it would speak its namespace's default until its next event.
-                    tracing::debug!(%error, "a socket's dialect not noted");
-                }
-                dialect
-            }
+    async fn dialect_of(&mut self, event: &str) -> &'static dyn Dialect {
+        let former = self.socket.dialect();
+        let spoken @ Some(_) = dialect::speaking(event, former) else {
+            return former;
+        };
+        if self.socket.settled_dialect().is_some() {
+            return self.socket.settle_dialect(spoken);
+        }
+        let dialect = self.socket.settle_dialect(spoken);
+        let noted = self.node.recovery.speaks(&self.kept, dialect.id()).await;
+        if let Err(error) = noted {
+            // Recovered, it would speak its namespace's default until its next event.
+            tracing::debug!(%error, "a socket's dialect not noted");
+        }
+        if former.id() != dialect.id() {
+            self.change_over(former).await;
+        }
+        dialect
+    }
+
+    /// Until now it was taken to speak another dialect.
+    async fn change_over(&mut self, former: &'static dyn Dialect) {
+        unfollow(&self.node, &self.socket).await;
+        if let Some(lobby) = former.lobby()
+            && let Err(error) = self.exit(&lobby).await
+        {
+            tracing::debug!(%error, "a lobby not left");
+        }
+        let patience = self.node.reply_timeout();
+        if let Err(error) = in_time(patience, self.arrive()).await {
+            tracing::warn!(%error, "a socket does not hear what it ought to; it has to come back");
+            self.socket
+                .queue()
+                .close(crate::session::DisconnectReason::Unavailable);
         }
     }
 
     /// Sends a command on its way. The answer comes when the worker has committed it.
     fn change(&self, conversation: ConversationId, command: Command, mut answer: Answer) {
-        if !self
-            .socket
-            .begin_request(self.node.config.sockets.max_in_flight)
-        {
+        if !answer.count(self.node.config.sockets.max_in_flight) {
             let message = "too many unconfirmed requests on this socket";
             answer.reject(&Rejection::new(ErrorCode::Overloaded, message));
             return;
         }
-        answer.counted = true;
         let user = self.user();
         let (id, temp_id) = match &command {
             Command::SendMessage {
@@ -200,71 +297,20 @@ impl UserSocket {
             });
     }
 
-    /// Joins a room, or says in time that it could not: while Redis or PostgreSQL are away, the client is not left waiting.
-    async fn in_time(&mut self, conversation: ConversationId) -> Result<(), RequestError> {
-        let patience = self.node.reply_timeout();
-        match tokio::time::timeout(patience, self.join(conversation)).await {
-            Ok(joined) => joined,
-            Err(_) => {
-                Err(Rejection::new(ErrorCode::Timeout, "not joined in time; try again").into())
-            }
-        }
+    async fn create_room(&self, name: String) -> Result<ConversationId, RequestError> {
+        let room = NewRoom {
+            name,
+            description: None,
+            max_users: None,
+        };
+        rooms::create(&self.node, self.user(), room).await
     }
 
-    /// Listens to a room of which the user is a member. Joining a room again does no harm.
-    async fn join(&mut self, conversation: ConversationId) -> Result<(), RequestError> {
-        let full = self.kept.room_count() >= self.node.config.sockets.max_rooms;
-        if full && !self.kept.is_in(conversation) {
-            let message = "this socket has joined too many rooms";
-            return Err(Rejection::new(ErrorCode::Conflict, message).into());
-        }
-        for _ in 0..JOIN_ATTEMPTS {
-            let membership =
-                conversations::membership(&self.node.database, conversation, self.user()).await?;
-            let Some((_, as_of)) = membership else {
-                return Err(Rejection::not_found("conversation").into());
-            };
-            // Before the hub knows: whatever becomes of this task, the socket will leave what it may have joined.
-            self.kept.enter(conversation, as_of);
-            match self
-                .node
-                .hub
-                .join(self.socket.clone(), conversation, as_of)
-                .await
-            {
-                // It was noted then. What it was told since may still be on its way: its floor stays where it was.
-                Ok(JoinOutcome::AlreadyIn) => return Ok(()),
-                Ok(JoinOutcome::Joined(seq)) => {
-                    // Before the client knows: what it is told has to hold wherever it comes back.
-                    let noted = self.node.recovery.joined(&self.kept, conversation, seq);
-                    let Err(error) = noted.await else {
-                        return Ok(());
-                    };
-                    tracing::warn!(%error, "a joined room was not noted");
-                    self.node.hub.leave(self.socket.key(), conversation).await;
-                    self.kept.exit(conversation);
-                    break;
-                }
-                Ok(JoinOutcome::Recheck) => {}
-                Err(_) => break,
-            }
-        }
-        let message = "the room could not be joined; retry later";
-        Err(Rejection::new(ErrorCode::Overloaded, message).into())
-    }
-
-    /// Listens to a room no more. Of a room it does not listen to, only members may know that it exists.
-    async fn leave(&mut self, conversation: ConversationId) -> Result<(), RequestError> {
-        if self.kept.is_in(conversation) {
-            self.node.hub.leave(self.socket.key(), conversation).await;
-            if let Err(error) = self.node.recovery.left(&self.kept, conversation).await {
-                tracing::debug!(%error, "a room that was left is still in its socket's record");
-            }
-            return Ok(());
-        }
-        match conversations::membership(&self.node.database, conversation, self.user()).await? {
-            Some(_) => Ok(()),
-            None => Err(Rejection::not_found("conversation").into()),
+    /// Confirms that a conversation is there by showing it.
+    async fn show(&self, made: Result<ConversationId, RequestError>, answer: &Answer) {
+        match made {
+            Ok(conversation) => show_made(&self.node, conversation, answer).await,
+            Err(error) => answer.fail(&error),
         }
     }
 }
@@ -272,12 +318,71 @@ impl UserSocket {
 impl Drop for UserSocket {
     fn drop(&mut self) {
         self.node.recovery.release(&self.kept, self.left_on_purpose);
-        take_out(&self.node, &self.socket, self.kept.rooms());
+        let mut rooms = self.kept.rooms();
+        rooms.extend(self.socket.end_following());
+        take_out(&self.node, &self.socket, rooms);
+        let present = std::mem::take(&mut self.present);
+        if present.is_empty() {
+            return;
+        }
+        let (presence, user, on_purpose) = (
+            self.node.presence.clone(),
+            self.user(),
+            self.left_on_purpose,
+        );
+        // Without a runtime there is nobody to be told.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                for room in present {
+                    presence.exit(room, user, on_purpose).await;
+                }
+            });
+        }
+    }
+}
+
+/// What somebody without an account may do: be in public rooms. That they are public is for whoever does it to see.
+fn is_open_to_guests(intent: &Intent) -> bool {
+    match intent {
+        Intent::Enter { .. } | Intent::Exit(_) | Intent::Say { .. } | Intent::LogOut => true,
+        Intent::Change { command, .. } => matches!(
+            command,
+            Command::SendMessage { .. }
+                | Command::EditMessage { .. }
+                | Command::DeleteMessage { .. }
+                | Command::MarkRead { .. }
+        ),
+        Intent::Create { .. }
+        | Intent::CreateRoom { .. }
+        | Intent::SayTo { .. }
+        | Intent::History { .. }
+        | Intent::LogIn { .. } => false,
+    }
+}
+
+/// The result of something, or that it took too long.
+pub(super) async fn in_time<T>(
+    patience: Duration,
+    done: impl Future<Output = Result<T, RequestError>>,
+) -> Result<T, RequestError> {
+    tokio::time::timeout(patience, done)
+        .await
+        .unwrap_or_else(|_| {
+            Err(Rejection::new(ErrorCode::Timeout, "not done in time; try again").into())
+        })
+}
+
+fn message(content: confab_shared::model::content::Content, temp_id: Option<TempId>) -> Command {
+    Command::SendMessage {
+        content,
+        message_type: "text".to_owned(),
+        reply_to: None,
+        temp_id,
     }
 }
 
 /// The command that makes a conversation, and where.
-fn creation(
+pub(super) fn creation(
     creator: UserId,
     kind: ConversationKind,
     name: Option<String>,
@@ -324,23 +429,17 @@ fn complete(
         Ok(Outcome::Created { .. }) => {
             // The dialect shows the whole conversation: read it back, off this call, which must not wait.
             let node = node.clone();
-            tokio::spawn(async move {
-                match conversations::view(&node.database, conversation, answer.socket.user()).await
-                {
-                    Ok(Some(view)) => answer.confirm(Confirmation::Conversation(&view)),
-                    Ok(None) => answer.reject(&Rejection::not_found("conversation")),
-                    Err(error) => answer.reject(&refusal(&error.into())),
-                }
-            });
+            tokio::spawn(async move { show_made(&node, conversation, &answer).await });
         }
         Err(rejection) => answer.reject(&rejection),
     }
 }
 
-/// What the client is told; a fault that is ours is logged, once, here.
-fn refusal(error: &RequestError) -> Rejection {
-    if !matches!(error, RequestError::Rejected(_)) {
-        tracing::warn!(%error, "a socket's request failed");
+async fn show_made(node: &Node, conversation: ConversationId, answer: &Answer) {
+    let user = answer.socket().user();
+    match conversations::view(&node.database, conversation, user).await {
+        Ok(Some(view)) => answer.confirm(Confirmation::Conversation(&view)),
+        Ok(None) => answer.reject(&Rejection::not_found("conversation")),
+        Err(error) => answer.fail(&error.into()),
     }
-    error.rejection()
 }

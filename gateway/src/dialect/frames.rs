@@ -9,7 +9,8 @@ use super::Namespace;
 /// The frames of one namespace, in order.
 ///
 /// Each is a whole, unmasked WebSocket text frame, so that the same bytes serve every socket. An event that carries no recovery
-/// offset must not end in a string argument: clients would take it for one. Payloads here are objects and arrays.
+/// offset must not end in a string argument: clients would take it for one. Payloads here are objects and arrays, or see
+/// [`Frames::text_event`].
 #[derive(Debug)]
 pub struct Frames {
     namespace: Namespace,
@@ -42,6 +43,20 @@ impl Frames {
                 None => args.finish(),
             }
             Ok(())
+        });
+    }
+
+    /// Adds an event whose argument is a string, which clients cannot be told again.
+    ///
+    /// A `null` follows the string. A client that can be recovered takes a string at an event's end for an offset, and would give this
+    /// one back as the place it had come to; to its listeners a further argument is nothing.
+    pub fn text_event(&mut self, name: &str, text: &str) {
+        let namespace = self.namespace.as_str();
+        self.packet(|out| {
+            socketio::event(out, namespace, None, name)
+                .string(text)
+                .value(&())
+                .map(socketio::ArgsWriter::finish)
         });
     }
 

@@ -2,10 +2,18 @@
 //!
 //! A dialect is a pure mapping, both ways. It does no I/O, knows no transport and keeps no state. A new API is one folder here and
 //! one line in [`ALL`]. Whatever happens in a conversation has a word in every dialect; where a source has none, the dialect has one
-//! in its source's style.
+//! in its source's style. [`asyncapi`] describes all of them to those who write clients.
 
+mod ack;
+pub mod asyncapi;
+pub mod catalog;
 pub mod conversations;
+pub mod direct;
 mod frames;
+mod input;
+pub mod namespaced;
+mod numbers;
+pub mod rooms;
 
 use std::fmt;
 
@@ -21,10 +29,16 @@ use confab_shared::model::event::Event;
 use confab_shared::model::message::Message;
 use confab_shared::model::timestamp::Timestamp;
 
+use catalog::Catalog;
 pub use frames::Frames;
 
 /// Every dialect: the one place where they are registered.
-pub const ALL: &[&dyn Dialect] = &[&conversations::Conversations];
+pub const ALL: &[&dyn Dialect] = &[
+    &conversations::Conversations,
+    &direct::Direct,
+    &rooms::Rooms,
+    &namespaced::Namespaced,
+];
 
 /// The dialect of this name.
 pub fn named(name: &str) -> Option<&'static dyn Dialect> {
@@ -85,6 +99,16 @@ pub enum Called {
     BySlug,
 }
 
+impl Called {
+    /// The conversation's name, as the socket has it.
+    pub fn name(self, id: ConversationId, slug: Option<&str>) -> String {
+        match (self, slug) {
+            (Self::BySlug, Some(slug)) => slug.to_owned(),
+            (Self::BySlug | Self::ById, _) => id.to_string(),
+        }
+    }
+}
+
 /// Where events are shown.
 #[derive(Debug, Clone, Copy)]
 pub struct Scene<'a> {
@@ -99,10 +123,8 @@ pub struct Scene<'a> {
 impl Scene<'_> {
     /// The conversation's name, as the sockets have it.
     pub fn room_id(&self) -> String {
-        match (self.called, &self.subject.slug) {
-            (Called::BySlug, Some(slug)) => slug.to_string(),
-            _ => self.subject.id.to_string(),
-        }
+        self.called
+            .name(self.subject.id, self.subject.slug.as_deref())
     }
 }
 
@@ -121,6 +143,15 @@ impl RoomName {
         match text.parse() {
             Ok(id) => Ok(Self::Id(id)),
             Err(_) => Slug::parse(text).map(Self::Slug),
+        }
+    }
+}
+
+impl fmt::Display for RoomName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => id.fmt(f),
+            Self::Slug(slug) => slug.fmt(f),
         }
     }
 }
@@ -162,7 +193,7 @@ pub enum Intent {
     Enter {
         /// Which.
         room: RoomName,
-        /// What somebody without an account wants to be called.
+        /// What somebody without an account wants to be called. Not checked: it is nothing to those who have one.
         guest_name: Option<String>,
     },
     /// Listen no more, be present no more.
@@ -264,6 +295,11 @@ pub trait Dialect: fmt::Debug + Send + Sync {
         false
     }
 
+    /// Whether a socket that has entered a conversation is shown it: [`Confirmation::Entered`] then, else [`Confirmation::Done`].
+    fn shows_entered(&self) -> bool {
+        false
+    }
+
     /// The room in which its sockets are from when it is known whose they are.
     fn lobby(&self) -> Option<RoomName> {
         None
@@ -292,4 +328,12 @@ pub trait Dialect: fmt::Debug + Send + Sync {
         event: &str,
         rejection: &Rejection,
     ) -> Bytes;
+
+    /// All its events and what they look like.
+    fn catalog(&self) -> Catalog;
 }
+
+#[cfg(test)]
+mod test_bench;
+#[cfg(test)]
+mod tests;

@@ -10,17 +10,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use confab_shared::id::{ConversationId, Seq, UserId};
-use confab_shared::model::conversation::ConversationView;
+use confab_shared::model::conversation::{ConversationView, Subject};
 use confab_shared::model::event::{Event, RoomBatch, UserNotice};
 use confab_shared::model::position::Position;
 use tokio::sync::{mpsc, oneshot};
 
 use super::input::{Awaited, HubInput, HubRequest};
 use super::order::Order;
-use super::room::{JoinOutcome, Room, Stage, Wish, show_to};
-use super::socket::SocketRef;
+use super::room::{JoinOutcome, Joining, Room, Stage, Wish, show_to};
 use super::users::Users;
-use crate::dialect::Shown;
+use crate::dialect::{Called, Shown};
 
 /// The rooms.
 pub(super) struct Actor {
@@ -36,7 +35,7 @@ pub(super) struct Actor {
 /// A room and those who wait for it to open.
 struct RoomSlot {
     room: Room,
-    waiting: Vec<(SocketRef, Seq, oneshot::Sender<JoinOutcome>)>,
+    waiting: Vec<(Joining, oneshot::Sender<JoinOutcome>)>,
     /// Removals said while the room was opening: whether it shows them is known when it is open.
     removals: Vec<(UserId, Option<Position>, Event)>,
 }
@@ -84,22 +83,26 @@ impl Actor {
     fn handle(&mut self, input: HubInput) {
         match input {
             HubInput::Join {
-                socket,
                 conversation,
-                as_of,
+                joining,
                 done,
-            } => self.join(socket, conversation, as_of, done),
+            } => self.join(conversation, joining, done),
             HubInput::Leave {
                 socket,
                 conversation,
             } => {
                 if let Some(slot) = self.rooms.get_mut(&conversation) {
-                    slot.waiting.retain(|(waiting, ..)| waiting.key() != socket);
+                    slot.waiting
+                        .retain(|(joining, _)| joining.socket.key() != socket);
                     slot.room.leave(socket, Instant::now(), &mut self.order);
                 }
             }
             HubInput::Published(payload) => self.published(&payload),
-            HubInput::Opened { conversation, seq } => self.opened(conversation, seq),
+            HubInput::Opened {
+                conversation,
+                subject,
+                seq,
+            } => self.opened(conversation, subject, seq),
             HubInput::Repaired {
                 conversation,
                 events,
@@ -181,9 +184,8 @@ impl Actor {
 
     fn join(
         &mut self,
-        socket: SocketRef,
         conversation: ConversationId,
-        as_of: Seq,
+        joining: Joining,
         done: oneshot::Sender<JoinOutcome>,
     ) {
         let max_held = self.max_held;
@@ -202,27 +204,30 @@ impl Actor {
             }
         };
         if slot.room.is_open() {
-            answer(slot.room.join(socket, as_of, &mut self.order), done);
+            answer(slot.room.join(joining, &mut self.order), done);
             slot.room.touch(Instant::now());
         } else {
-            slot.waiting.push((socket, as_of, done));
+            slot.waiting.push((joining, done));
         }
     }
 
-    fn opened(&mut self, conversation: ConversationId, seq: Seq) {
+    fn opened(&mut self, conversation: ConversationId, subject: Option<Arc<Subject>>, seq: Seq) {
         let Some(slot) = self.rooms.get_mut(&conversation) else {
             return;
         };
         let was_open = slot.room.is_open();
+        if let Some(subject) = subject {
+            slot.room.describe(subject);
+        }
         let mut stage = Stage {
             users: &self.users,
             order: &mut self.order,
         };
         let wish = slot.room.opened(seq, &mut stage);
         if !was_open {
-            for (socket, as_of, done) in slot.waiting.drain(..) {
+            for (joining, done) in slot.waiting.drain(..) {
                 if !done.is_closed() {
-                    answer(slot.room.join(socket, as_of, &mut self.order), done);
+                    answer(slot.room.join(joining, &mut self.order), done);
                 }
             }
             slot.room.touch(Instant::now());
@@ -313,8 +318,9 @@ impl Actor {
                 event: &removal,
                 offset: stamp.as_deref(),
             };
+            let subject = Arc::new(Subject::unknown(conversation));
             for socket in self.users.sockets(user) {
-                show_to(&socket, conversation, shown);
+                show_to(&socket, &subject, Called::ById, shown);
             }
         }
     }

@@ -2,28 +2,27 @@
 //!
 //! Owns the words alone. What becomes of them is the actor's business, and who says them the [hub](super::Hub)'s.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use confab_shared::id::{ConversationId, Seq, UserId};
-use confab_shared::model::conversation::ConversationView;
+use confab_shared::model::conversation::{ConversationView, Subject};
 use confab_shared::model::event::{Event, UserNotice};
 use confab_shared::model::position::Position;
 use tokio::sync::oneshot;
 
 use super::offset::Offset;
-use super::room::JoinOutcome;
-use super::socket::SocketRef;
+use super::room::{JoinOutcome, Joining};
 
 /// What reaches the actor.
 #[derive(Debug)]
 pub(super) enum HubInput {
     /// A socket wants a room's live events.
     Join {
-        /// Who.
-        socket: SocketRef,
         /// Which room.
         conversation: ConversationId,
-        /// The conversation's place when the membership was read.
-        as_of: Seq,
+        /// Who, and how.
+        joining: Joining,
         /// Where to say what came of it.
         done: oneshot::Sender<JoinOutcome>,
     },
@@ -40,6 +39,8 @@ pub(super) enum HubInput {
     Opened {
         /// Which.
         conversation: ConversationId,
+        /// What is to be known of it; none: it does not exist.
+        subject: Option<Arc<Subject>>,
         /// How far it had come.
         seq: Seq,
     },

@@ -21,7 +21,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use confab_shared::id::{ConversationId, Seq, UserId};
 use confab_shared::lifecycle::spawn_vital;
-use confab_shared::model::conversation::ConversationView;
+use confab_shared::model::conversation::{ConversationView, Subject};
 use confab_shared::model::event::{Event, UserNotice};
 use confab_shared::model::position::Position;
 use tokio::sync::{mpsc, oneshot};
@@ -33,8 +33,7 @@ pub use input::HubRequest;
 use input::{Awaited, HubInput};
 use offset::Offset;
 use order::Order;
-pub use room::JoinOutcome;
-use socket::SocketRef;
+pub use room::{Backlog, JoinOutcome, Joining};
 use users::Users;
 
 /// How many inputs may wait for the actor. Those who feed it wait when it is full.
@@ -91,22 +90,30 @@ impl Hub {
         }
     }
 
-    /// Lets a socket listen to a room. `as_of` is where the conversation stood when the membership was read.
+    /// Lets a socket listen to a room.
     pub async fn join(
         &self,
-        socket: SocketRef,
         conversation: ConversationId,
-        as_of: Seq,
+        joining: Joining,
     ) -> Result<JoinOutcome, HubClosed> {
+        let outcome = self.begin_join(conversation, joining).await;
+        outcome.await.map_err(|_| HubClosed)
+    }
+
+    /// Asks for the same, without waiting: many rooms open at once.
+    pub async fn begin_join(
+        &self,
+        conversation: ConversationId,
+        joining: Joining,
+    ) -> oneshot::Receiver<JoinOutcome> {
         let (done, outcome) = oneshot::channel();
         self.send(HubInput::Join {
-            socket,
             conversation,
-            as_of,
+            joining,
             done,
         })
         .await;
-        outcome.await.map_err(|_| HubClosed)
+        outcome
     }
 
     /// A socket listens no more. Takes effect before any later [`join`](Self::join) of it.
@@ -134,8 +141,18 @@ impl Hub {
     }
 
     /// A room is subscribed, and stood at `seq` after that.
-    pub async fn opened(&self, conversation: ConversationId, seq: Seq) {
-        self.send(HubInput::Opened { conversation, seq }).await;
+    pub async fn opened(
+        &self,
+        conversation: ConversationId,
+        subject: Option<Arc<Subject>>,
+        seq: Seq,
+    ) {
+        self.send(HubInput::Opened {
+            conversation,
+            subject,
+            seq,
+        })
+        .await;
     }
 
     /// What a room had missed, up to and including `up_to`; unless `complete`, more follows. `kept` is the last announcement that

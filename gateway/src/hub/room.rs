@@ -5,16 +5,18 @@
 mod listeners;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use confab_shared::id::{ConversationId, Seq, UserId};
+use confab_shared::model::conversation::Subject;
 use confab_shared::model::event::{Event, Fact};
 use confab_shared::model::position::Position;
 
 use super::order::Order;
 use super::socket::SocketRef;
 use super::users::Users;
-use crate::dialect::Shown;
+use crate::dialect::{Called, Shown};
 use listeners::Listeners;
 pub use listeners::show_to;
 
@@ -39,6 +41,28 @@ pub enum JoinOutcome {
     AlreadyIn,
     /// Memberships changed since the caller looked: look again.
     Recheck,
+}
+
+/// A socket that wants to listen.
+#[derive(Debug)]
+pub struct Joining {
+    /// Which.
+    pub socket: SocketRef,
+    /// What it calls the room.
+    pub called: Called,
+    /// Where the conversation stood when it was read that it may.
+    pub as_of: Seq,
+    /// What it is to be shown first.
+    pub backlog: Option<Backlog>,
+}
+
+/// What happened in a conversation before a socket listens, and is to be shown to it all the same.
+#[derive(Debug)]
+pub struct Backlog {
+    /// The changes, in order.
+    pub events: Vec<Event>,
+    /// Up to where they are complete.
+    pub up_to: Seq,
 }
 
 /// How a room stands with the truth.
@@ -68,6 +92,7 @@ type Placed = (Option<Position>, Event);
 #[derive(Debug)]
 pub struct Room {
     conversation: ConversationId,
+    subject: Arc<Subject>,
     phase: Phase,
     /// The last change shown.
     seq: Seq,
@@ -93,6 +118,7 @@ impl Room {
     pub fn new(conversation: ConversationId, max_held: usize) -> Self {
         Self {
             conversation,
+            subject: Arc::new(Subject::unknown(conversation)),
             phase: Phase::Opening,
             seq: Seq(0),
             baseline: Seq(0),
@@ -143,6 +169,11 @@ impl Room {
         };
     }
 
+    /// What is to be known of the conversation.
+    pub fn describe(&mut self, subject: Arc<Subject>) {
+        self.subject = subject;
+    }
+
     /// The room's channel is subscribed and the conversation had come to `seq` after that.
     pub fn opened(&mut self, seq: Seq, stage: &mut Stage<'_>) -> Option<Wish> {
         if self.is_open() {
@@ -153,17 +184,53 @@ impl Room {
         self.release(stage)
     }
 
-    /// A socket joins, whose membership its caller read when the conversation stood at `as_of`.
-    pub fn join(&mut self, socket: SocketRef, as_of: Seq, order: &mut Order) -> JoinOutcome {
-        if as_of < self.membership_seq {
+    /// A socket joins.
+    pub fn join(&mut self, joining: Joining, order: &mut Order) -> JoinOutcome {
+        let Joining {
+            socket,
+            called,
+            as_of,
+            backlog,
+        } = joining;
+        if self.listeners.contains(&socket) {
+            return JoinOutcome::AlreadyIn;
+        }
+        let short = backlog
+            .as_ref()
+            .is_some_and(|backlog| backlog.up_to < self.seq);
+        if as_of < self.membership_seq || short {
             return JoinOutcome::Recheck;
         }
         self.idle_since = None;
-        if !self.listeners.add(socket) {
-            return JoinOutcome::AlreadyIn;
+        if let Some(backlog) = backlog {
+            self.show_backlog(&socket, called, &backlog.events, order);
         }
+        self.listeners.add(socket, called);
         self.place(order);
         JoinOutcome::Joined(self.seq)
+    }
+
+    /// Shows a socket what happened up to where the room stands; what is later, the room shows itself.
+    fn show_backlog(
+        &self,
+        socket: &SocketRef,
+        called: Called,
+        events: &[Event],
+        order: &mut Order,
+    ) {
+        for event in events {
+            let Some(seq) = event.seq.filter(|seq| *seq <= self.seq) else {
+                break;
+            };
+            // For this socket the room has come no further, wherever it stands for others.
+            order.except_room(self.conversation, Some(seq));
+            let stamp = order.stamp();
+            let shown = Shown {
+                event,
+                offset: stamp.as_deref(),
+            };
+            show_to(socket, &self.subject, called, shown);
+        }
     }
 
     /// A socket leaves.
@@ -328,7 +395,7 @@ impl Room {
                     offset: stamp.as_deref(),
                 })
                 .collect();
-            self.listeners.show(self.conversation, &shown);
+            self.listeners.show(&self.subject, &shown);
             for shown in &shown {
                 self.note(*shown, stage.users);
             }
@@ -359,7 +426,18 @@ impl Room {
                 self.expel(*user, shown, users);
             }
             Fact::MembersAdded { .. } => self.membership_seq = seq,
-            Fact::ConversationCreated { .. }
+            Fact::RoomUpdated { name, .. } => {
+                let name = Some(Arc::clone(name));
+                let known = Subject::clone(&self.subject);
+                self.subject = Arc::new(Subject { name, ..known });
+            }
+            Fact::RoomDeleted { .. } => {
+                self.membership_seq = seq;
+                self.listeners.retain(|_| false);
+            }
+            Fact::Entered { .. }
+            | Fact::Exited { .. }
+            | Fact::ConversationCreated { .. }
             | Fact::MessageStored { .. }
             | Fact::MessageEdited { .. }
             | Fact::MessageDeleted { .. }
@@ -372,7 +450,7 @@ impl Room {
     fn expel(&mut self, user: UserId, shown: Shown<'_>, users: &Users) {
         for socket in users.sockets(user) {
             if !self.listeners.contains(&socket) {
-                show_to(&socket, self.conversation, shown);
+                show_to(&socket, &self.subject, Called::ById, shown);
             }
         }
         if let Some(seq) = shown.event.seq {

@@ -1,15 +1,18 @@
 //! A socket as the rest of the node sees it: somebody to send to.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use confab_shared::auth::Claims;
 use confab_shared::id::{ConversationId, Seq, UserId};
+use confab_shared::model::conversation::Subject;
 use confab_shared::model::event::Event;
 use parking_lot::Mutex;
 
 use super::send_queue::SendQueue;
-use crate::dialect::{Dialect, Namespace, Shown};
+use crate::dialect::{Called, Dialect, Namespace, Shown};
 use crate::session::DisconnectReason;
 
 /// The most that is held back for a socket that is being connected.
@@ -20,8 +23,10 @@ const MAX_HELD: usize = 8_192;
 pub enum Held {
     /// An event of a room.
     Event {
-        /// Which room.
-        conversation: ConversationId,
+        /// Which conversation,
+        subject: Arc<Subject>,
+        /// which the socket calls thus.
+        called: Called,
         /// What happened.
         event: Event,
         /// As its frame would have carried it.
@@ -45,6 +50,8 @@ pub enum Held {
 pub struct Socket {
     key: u64,
     user: UserId,
+    /// What its token says; guests have none.
+    token: Option<Claims>,
     namespace: Namespace,
     default_dialect: &'static dyn Dialect,
     dialect: OnceLock<&'static dyn Dialect>,
@@ -53,6 +60,8 @@ pub struct Socket {
     holds_back: AtomicBool,
     /// What is held back; none once the socket is connected.
     held: Mutex<Option<Vec<Held>>>,
+    /// The conversations that it listens to without having entered them; none if it listens to those alone that it enters.
+    followed: Mutex<Option<BTreeSet<ConversationId>>>,
 }
 
 /// A shared reference to a socket.
@@ -61,9 +70,10 @@ pub type SocketRef = Arc<Socket>;
 static NEXT_KEY: AtomicU64 = AtomicU64::new(1);
 
 impl Socket {
-    /// A socket of a user. Until it is [released](Self::release), whatever comes for it is held back. It speaks `dialect` if that is given, else the one of its first event, and `default_dialect` until then.
+    /// A socket of a user, who came with this token. Until it is [released](Self::release), whatever comes for it is held back. It speaks `dialect` if that is given, else the one of its first event, and `default_dialect` until then.
     pub fn new(
         user: UserId,
+        token: Option<Claims>,
         namespace: Namespace,
         dialect: Option<&'static dyn Dialect>,
         default_dialect: &'static dyn Dialect,
@@ -72,6 +82,7 @@ impl Socket {
         let socket = Self {
             key: NEXT_KEY.fetch_add(1, Ordering::Relaxed),
             user,
+            token,
             namespace,
             default_dialect,
             dialect: OnceLock::new(),
@@ -79,6 +90,7 @@ impl Socket {
             in_flight: AtomicUsize::new(0),
             holds_back: AtomicBool::new(true),
             held: Mutex::new(Some(Vec::new())),
+            followed: Mutex::new(None),
         };
         if let Some(dialect) = dialect {
             socket.dialect.get_or_init(|| dialect);
@@ -94,6 +106,37 @@ impl Socket {
     /// Whose it is.
     pub fn user(&self) -> UserId {
         self.user
+    }
+
+    /// What its user's token says; guests have none.
+    pub fn token(&self) -> Option<&Claims> {
+        self.token.as_ref()
+    }
+
+    /// From here on it listens to all conversations of its user.
+    pub fn begin_following(&self) {
+        self.followed.lock().get_or_insert_default();
+    }
+
+    /// It listens to no conversation any more without having entered it. Those it did.
+    pub fn end_following(&self) -> BTreeSet<ConversationId> {
+        self.followed.lock().take().unwrap_or_default()
+    }
+
+    /// It is about to listen to this one. False if it does not, or no longer, listen to all of them.
+    pub fn follow(&self, conversation: ConversationId) -> bool {
+        match self.followed.lock().as_mut() {
+            Some(followed) => {
+                followed.insert(conversation);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Whether it listens to all conversations of its user.
+    pub fn follows(&self) -> bool {
+        self.followed.lock().is_some()
     }
 
     /// The namespace it joined.
@@ -151,14 +194,15 @@ impl Socket {
     }
 
     /// Holds events of a room back. False if the socket has been released meanwhile: then they are to be shown.
-    pub fn hold(&self, conversation: ConversationId, events: &[Shown<'_>]) -> bool {
+    pub fn hold(&self, subject: &Arc<Subject>, called: Called, events: &[Shown<'_>]) -> bool {
         let mut held = self.held.lock();
         let Some(held) = held.as_mut() else {
             return false;
         };
         for shown in events {
             let event = Held::Event {
-                conversation,
+                subject: Arc::clone(subject),
+                called,
                 event: shown.event.clone(),
                 offset: shown.offset.map(Box::from),
             };

@@ -14,12 +14,12 @@ use confab_shared::model::timestamp::Timestamp;
 
 use super::order::Order;
 pub(crate) use super::room::Wish;
-use super::room::{JoinOutcome, Room, Stage};
+use super::room::{JoinOutcome, Joining, Room, Stage};
 use super::send_queue::SendQueue;
 use super::socket::{Socket, SocketRef};
 use super::users::Users;
-use crate::dialect::Namespace;
 use crate::dialect::conversations::Conversations;
+use crate::dialect::{Called, Namespace};
 
 static DIALECT: Conversations = Conversations;
 
@@ -75,7 +75,13 @@ impl Bench {
         as_of: Seq,
     ) -> JoinOutcome {
         let (room, stage) = self.stage(room);
-        room.join(socket, as_of, stage.order)
+        let joining = Joining {
+            socket,
+            called: Called::ById,
+            as_of,
+            backlog: None,
+        };
+        room.join(joining, stage.order)
     }
 
     pub(crate) fn leave(&mut self, room: ConversationId, socket: u64) {
@@ -125,7 +131,7 @@ impl Bench {
 /// A user's socket in the chat namespace, which is told everything at once.
 pub(crate) fn socket(user: UserId) -> SocketRef {
     let queue = Arc::new(SendQueue::new(1 << 24));
-    let socket = Socket::new(user, Namespace::Chat, Some(&DIALECT), &DIALECT, queue);
+    let socket = Socket::new(user, None, Namespace::Chat, Some(&DIALECT), &DIALECT, queue);
     socket.release(|_| Vec::new());
     socket
 }

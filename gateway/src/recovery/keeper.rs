@@ -155,8 +155,8 @@ impl Recovery {
         if let Some(dialect) = kept.socket.settled_dialect() {
             fields.insert("dialect".to_owned(), dialect.id().to_owned());
         }
-        for (room, seq) in kept.rooms.lock().iter() {
-            fields.insert(Record::room_field(*room), seq.to_string());
+        for (room, entered) in kept.rooms.lock().iter() {
+            fields.insert(Record::room_field(*room), entered.to_string());
         }
         fields
     }

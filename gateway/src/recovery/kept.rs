@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use confab_shared::id::{ConversationId, Seq};
+use confab_shared::id::ConversationId;
 use parking_lot::Mutex;
 
 use super::keeper;
+use super::record::EnteredRoom;
 use crate::hub::offset::Offset;
 use crate::hub::socket::SocketRef;
 
@@ -20,8 +21,8 @@ pub struct Kept {
     /// Its public id.
     pub(super) sid: String,
     pub(super) socket: SocketRef,
-    /// The rooms that it has joined, each with the last change before its joining.
-    pub(super) rooms: Mutex<BTreeMap<ConversationId, Seq>>,
+    /// The rooms that it has entered.
+    pub(super) rooms: Mutex<BTreeMap<ConversationId, EnteredRoom>>,
     progress: Mutex<Progress>,
     pub(super) superseded: AtomicBool,
 }
@@ -43,7 +44,7 @@ impl Kept {
         sid: &str,
         socket: &SocketRef,
         seen: Offset,
-        rooms: BTreeMap<ConversationId, Seq>,
+        rooms: BTreeMap<ConversationId, EnteredRoom>,
     ) -> Arc<Self> {
         Arc::new(Self {
             pid,
@@ -86,8 +87,8 @@ impl Kept {
     }
 
     /// It is about to join a room.
-    pub fn enter(&self, conversation: ConversationId, as_of: Seq) {
-        self.rooms.lock().entry(conversation).or_insert(as_of);
+    pub fn enter(&self, conversation: ConversationId, entered: EnteredRoom) {
+        self.rooms.lock().entry(conversation).or_insert(entered);
     }
 
     pub(super) fn seen(&self) -> Offset {

@@ -42,7 +42,7 @@ use fence::Claim;
 pub use fence::ClaimLost;
 pub use history::Histories;
 pub use kept::Kept;
-pub use record::Record;
+pub use record::{EnteredRoom, Record};
 
 /// How long the hub may take to show what a socket was told already.
 const SHOWN_PATIENCE: Duration = Duration::from_secs(3);
@@ -162,14 +162,7 @@ impl Recovery {
         sid: &str,
     ) -> Result<(Arc<Kept>, Option<String>), RecoveryError> {
         if !self.is_enabled() {
-            let kept = Kept::new(
-                String::new(),
-                sid,
-                socket,
-                Offset::default(),
-                BTreeMap::new(),
-            );
-            return Ok((kept, None));
+            return Ok((Self::hold(socket, sid), None));
         }
         // As hard to guess as a token: whoever has it, and the user's token, gets the user's events.
         let pid = URL_SAFE_NO_PAD.encode(Uuid::new_v4().as_bytes());
@@ -184,13 +177,19 @@ impl Recovery {
         Ok((kept, Some(pid)))
     }
 
+    /// Holds a socket that cannot be recovered: its client was told so already, or nobody can.
+    pub fn hold(socket: &SocketRef, sid: &str) -> Arc<Kept> {
+        let (nowhere, nothing) = (Offset::default(), BTreeMap::new());
+        Kept::new(String::new(), sid, socket, nowhere, nothing)
+    }
+
     /// Keeps a socket whose record was adopted: with the rooms it is still in. The others leave the record.
     pub async fn keep_adopted(
         &self,
         pid: &str,
         adopted: &Adopted,
         socket: &SocketRef,
-        rooms: BTreeMap<ConversationId, Seq>,
+        rooms: BTreeMap<ConversationId, EnteredRoom>,
     ) -> Result<Arc<Kept>, ClaimLost> {
         let record = &adopted.record;
         let left: Vec<String> = record
@@ -224,17 +223,17 @@ impl Recovery {
         Ok(kept)
     }
 
-    /// A socket has joined a room, which stood at `seq` then. To be waited for before the client is told: what it was told has to
+    /// A socket has entered a room. To be waited for before the client is told: what it was told has to
     /// survive this node.
     pub async fn joined(
         &self,
         kept: &Kept,
         conversation: ConversationId,
-        seq: Seq,
+        entered: EnteredRoom,
     ) -> Result<(), fred::error::Error> {
-        kept.rooms.lock().insert(conversation, seq);
-        self.write(kept, &Record::room_field(conversation), &seq.to_string())
-            .await
+        kept.rooms.lock().insert(conversation, entered);
+        let field = Record::room_field(conversation);
+        self.write(kept, &field, &entered.to_string()).await
     }
 
     /// A socket has left a room.

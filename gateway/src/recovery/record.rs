@@ -1,13 +1,18 @@
 //! What has to be known of a socket to recover it anywhere, as it is kept in Redis.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
 
 use confab_shared::id::{ConversationId, NodeId, Seq};
 
+use crate::dialect::Called;
 use crate::hub::offset::Offset;
 
 /// What the name of a room's field begins with.
 const ROOM: &str = "r:";
+/// What the value of a room's field ends with where the socket calls it by its slug.
+const BY_SLUG: &str = "s";
 
 /// A socket's record. The user and the namespace are in it too; the script that hands it over compares them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,8 +25,40 @@ pub struct Record {
     pub dialect: Option<String>,
     /// Everything up to here is known to have reached the client.
     pub seen: Offset,
-    /// The rooms it has joined, each with the last change before its joining.
-    pub rooms: BTreeMap<ConversationId, Seq>,
+    /// The rooms it has entered.
+    pub rooms: BTreeMap<ConversationId, EnteredRoom>,
+}
+
+/// A room that a socket has entered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EnteredRoom {
+    /// The last change before that.
+    pub floor: Seq,
+    /// What the socket calls it.
+    pub called: Called,
+}
+
+impl fmt::Display for EnteredRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.floor.fmt(f)?;
+        match self.called {
+            Called::ById => Ok(()),
+            Called::BySlug => f.write_str(BY_SLUG),
+        }
+    }
+}
+
+impl FromStr for EnteredRoom {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (floor, called) = match text.strip_suffix(BY_SLUG) {
+            Some(floor) => (floor, Called::BySlug),
+            None => (text, Called::ById),
+        };
+        let floor = Seq(floor.parse()?);
+        Ok(Self { floor, called })
+    }
 }
 
 impl Record {
@@ -38,7 +75,7 @@ impl Record {
                 "seen" => seen = value.parse().ok(),
                 _ => {
                     if let Some(room) = name.strip_prefix(ROOM) {
-                        rooms.insert(room.parse().ok()?, Seq(value.parse().ok()?));
+                        rooms.insert(room.parse().ok()?, value.parse().ok()?);
                     }
                 }
             }
@@ -71,7 +108,7 @@ mod tests {
                 ("sid", "s".to_owned()),
                 ("node", node.to_string()),
                 ("seen", "5-0".to_owned()),
-                (&Record::room_field(room), "7".to_owned()),
+                (&Record::room_field(room), "7s".to_owned()),
             ]
             .into_iter()
             .filter(|(name, _)| *name != skip)
@@ -79,7 +116,12 @@ mod tests {
             .collect()
         };
         let record = Record::parse(&fields("")).unwrap();
-        assert_eq!(record.rooms, [(room, Seq(7))].into());
+        let entered = EnteredRoom {
+            floor: Seq(7),
+            called: Called::BySlug,
+        };
+        assert_eq!(record.rooms, [(room, entered)].into());
+        assert_eq!(entered.to_string(), "7s");
         assert_eq!((record.node, record.dialect), (node, None));
         for essential in ["sid", "node", "seen"] {
             assert_eq!(Record::parse(&fields(essential)), None, "{essential}");

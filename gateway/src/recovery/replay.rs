@@ -11,7 +11,7 @@ use confab_shared::id::{ConversationId, Seq};
 use confab_shared::model::conversation::ConversationView;
 use confab_shared::model::event::{Event, Fact};
 use confab_shared::model::position::Position;
-use confab_shared::postgres::conversations::Place;
+use confab_shared::postgres::memberships::Place;
 
 use crate::hub::offset::Offset;
 use crate::hub::socket::Held;
@@ -48,15 +48,25 @@ pub fn shown_until(
             if place.last_seq <= floor {
                 return Some(floor);
             }
-            let changed = place.changed_at.to_datetime().unix_timestamp_nanos() / 1_000;
-            let settled = u128::from(since.position.micros).saturating_sub(SETTLED.as_micros());
-            if next.is_some() || u128::try_from(changed).is_ok_and(|changed| changed >= settled) {
+            if next.is_some() || changed_lately(since, place) {
                 return None;
             }
             place.last_seq
         }
     };
     Some(seq.max(floor))
+}
+
+/// Whether whatever happened in a conversation had surely been shown by then.
+pub fn is_settled(since: &Offset, place: &Place) -> bool {
+    since.exception(place.conversation).is_none() && !changed_lately(since, place)
+}
+
+/// Whether a conversation changed so late before a place, or after it, that it may not have been shown by then.
+fn changed_lately(since: &Offset, place: &Place) -> bool {
+    let changed = place.changed_at.to_datetime().unix_timestamp_nanos() / 1_000;
+    let settled = u128::from(since.position.micros).saturating_sub(SETTLED.as_micros());
+    u128::try_from(changed).is_ok_and(|changed| changed >= settled)
 }
 
 /// Changes of a room of which Redis has no word of its own: to be read from PostgreSQL.
@@ -329,10 +339,12 @@ impl Replay {
                 conversation, seq, ..
             } => self.told.get(conversation).is_none_or(|told| seq > told),
             Held::Event {
-                conversation,
+                subject,
                 event,
                 offset,
+                ..
             } => {
+                let conversation = &subject.id;
                 let Some(track) = self.rooms.get_mut(conversation) else {
                     // Only its own removal from a room that it had not joined.
                     let told = self.told.get(conversation);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use confab_shared::id::NodeId;
 use confab_shared::lifecycle::spawn_vital;
 use confab_shared::redis::keyspace::{ADDRESS_FIELD, Keyspace};
+use confab_shared::redis::scripts;
 use fred::clients::Client;
 use fred::interfaces::{HashesInterface, KeysInterface, TransactionInterface};
 use futures_util::future::BoxFuture;
@@ -49,7 +50,11 @@ impl NodeLease {
         self.ended.cancel();
         // A renewal that is under way was sent on the same connection, so it comes before this.
         let key = Keyspace::node_lease(self.node);
-        if let Err(error) = self.redis.del::<(), _>(key).await {
+        let released = async {
+            self.redis.del::<(), _>(key).await?;
+            register(&self.redis, self.node, Duration::ZERO).await
+        };
+        if let Err(error) = released.await {
             // It lapses by itself.
             tracing::warn!(%error, "node lease not released");
         }
@@ -78,7 +83,44 @@ async fn renew(redis: &Client, node: NodeId, address: &str) -> Result<(), fred::
     both.hset::<(), _, _>(&key, (ADDRESS_FIELD, address))
         .await?;
     both.pexpire::<(), _>(&key, term, None).await?;
-    both.exec(true).await
+    both.exec::<()>(true).await?;
+    register(redis, node, TERM).await
+}
+
+/// Registers the node among the gateways for this long, so that they can be counted.
+async fn register(
+    redis: &Client,
+    node: NodeId,
+    term: Duration,
+) -> Result<(), fred::error::Error> {
+    let arguments = vec![node.to_string(), term.as_millis().to_string()];
+    let _live: Vec<String> = scripts::gateway_register()
+        .evalsha_with_reload(redis, Keyspace::gateways(), arguments)
+        .await?;
+    Ok(())
+}
+
+/// How many gateways and workers there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Census {
+    /// Gateways.
+    pub gateways: u64,
+    /// Workers.
+    pub workers: u64,
+}
+
+/// Counts gateways and workers.
+pub async fn census(redis: &Client) -> Result<Census, fred::error::Error> {
+    let script = scripts::registered();
+    let nobody = Vec::<String>::new;
+    Ok(Census {
+        gateways: script
+            .evalsha_with_reload(redis, Keyspace::gateways(), nobody())
+            .await?,
+        workers: script
+            .evalsha_with_reload(redis, Keyspace::workers(), nobody())
+            .await?,
+    })
 }
 
 /// The nodes that have a lease.

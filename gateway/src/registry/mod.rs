@@ -11,7 +11,7 @@ use std::sync::Arc;
 use confab_shared::id::NodeId;
 use futures_util::future::BoxFuture;
 
-pub use lease::{LeasedDirectory, NodeLease};
+pub use lease::{Census, LeasedDirectory, NodeLease, census};
 
 /// Where a node's peers reach it: `host:port` of its internal listener. Never anything that a client said.
 pub type Address = Arc<str>;

@@ -1,78 +1,109 @@
-//! /auth: registering, logging in, and who one is.
+//! /auth: registering, logging in and out, and how good passwords are checked.
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
-use confab_shared::model::content::{parse_avatar, parse_email, parse_name, parse_username};
-use confab_shared::model::error::{ErrorCode, Rejection};
+use confab_shared::model::error::ErrorCode;
+use confab_shared::model::event::UserSignal;
+use confab_shared::postgres::tokens;
 use confab_shared::postgres::users::{self, Account, CreateUserError, NewUser};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Rest;
+use super::answer::{Created, NoContent, Shown, shapes};
 use super::error::ApiError;
 use super::extract::{Caller, JsonBody};
+use super::form::{Optional, Required, form};
+use super::rule;
 use super::shape::UserJson;
 
-/// The shortest password, in characters.
-const MIN_PASSWORD_CHARS: usize = 8;
-/// The longest password, in characters.
-const MAX_PASSWORD_CHARS: usize = 128;
+form! {
+    /// What a registration brings.
+    Registration {
+        /// The e-mail address; upper and lower case are the same.
+        "email" email: String = Required(rule::EMAIL),
+        /// The handle, unique whatever its letter case.
+        "username" username: String = Required(rule::USERNAME),
+        /// The password.
+        "password" password: String = Required(rule::NEW_PASSWORD),
+        /// The name to display; the username if it is not said.
+        "name" name: Option<String> = Optional(rule::NAME),
+        /// Where the picture is.
+        "avatar" avatar: Option<String> = Optional(rule::AVATAR),
+    }
+}
 
-#[derive(Serialize)]
+form! {
+    /// What a login brings.
+    Login {
+        /// The e-mail address.
+        "email" email: String = Required(rule::EMAIL),
+        /// The password.
+        "password" password: String = Required(rule::PASSWORD),
+    }
+}
+
+form! {
+    /// One password for another.
+    PasswordChange {
+        /// The password so far.
+        "currentPassword" current: String = Required(rule::PASSWORD),
+        /// The password from now on.
+        "newPassword" new: String = Required(rule::NEW_PASSWORD),
+    }
+}
+
+/// A token and whose it is.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct GrantJson<'a> {
+#[schema(as = Grant)]
+pub(super) struct GrantJson<'a> {
     user: UserJson<'a>,
-    access_token: String,
-    token_type: &'static str,
+    /// For `Authorization: Bearer …`, and for sockets.
+    access_token: &'a str,
+    #[schema(example = "Bearer")]
+    token_type: &'a str,
+    /// In seconds.
+    #[schema(example = 604_800)]
     expires_in: u64,
 }
+
+shapes!(GrantJson);
 
 /// POST /auth/register
 pub(super) async fn register(
     State(rest): State<Arc<Rest>>,
-    JsonBody(mut body): JsonBody,
-) -> Result<Response, ApiError> {
-    let email = body.text("email", parse_email);
-    let username = body.text("username", parse_username);
-    let password = body.text("password", parse_password);
-    let name = body.optional_text("name", |text| parse_name("name", text));
-    let avatar = body.optional_text("avatar", parse_avatar);
-    let (email, username, password, name, avatar) =
-        body.finish((email, username, password, name, avatar))?;
-    let password_hash = rest.passwords.hash(password).await?;
-    let name = name.unwrap_or_else(|| username.clone());
-    let account = users::create(
-        rest.database(),
-        NewUser {
-            email,
-            username,
-            name,
-            avatar,
-            password_hash,
-        },
-    )
-    .await?;
-    Ok((StatusCode::CREATED, grant(&rest, &account)?).into_response())
+    JsonBody(form): JsonBody<Registration>,
+) -> Result<Created<GrantJson<'static>>, ApiError> {
+    let password_hash = rest.passwords.hash(form.password).await?;
+    let new = NewUser {
+        email: form.email,
+        name: form.name.unwrap_or_else(|| form.username.clone()),
+        username: form.username,
+        avatar: form.avatar,
+        password_hash,
+    };
+    let account = users::create(rest.database(), new).await?;
+    let (token, expires_in) = issue(&rest, &account)?;
+    Ok(Created::of(&grant(&account, &token, expires_in)))
 }
 
 /// POST /auth/login
 pub(super) async fn login(
     State(rest): State<Arc<Rest>>,
-    JsonBody(mut body): JsonBody,
-) -> Result<Response, ApiError> {
-    let email = body.text("email", parse_email);
-    let password = body.text("password", |text| Ok(text.to_owned()));
-    let (email, password) = body.finish((email, password))?;
-    let found = users::find_by_email(rest.database(), &email).await?;
+    JsonBody(form): JsonBody<Login>,
+) -> Result<Shown<GrantJson<'static>>, ApiError> {
+    let found = users::find_by_email(rest.database(), &form.email).await?;
     let (account, hash) = found
         .map(|found| (found.account, found.password_hash))
         .unzip();
-    let matches = rest.passwords.matches(password, hash).await?;
+    let matches = rest.passwords.matches(form.password, hash).await?;
     match account {
-        Some(account) if matches => grant(&rest, &account),
+        Some(account) if matches => {
+            let (token, expires_in) = issue(&rest, &account)?;
+            Ok(Shown::of(&grant(&account, &token, expires_in)))
+        }
         _ => Err(ApiError::new(
             ErrorCode::Unauthorized,
             "wrong email or password",
@@ -80,33 +111,64 @@ pub(super) async fn login(
     }
 }
 
-/// GET /auth/me
-pub(super) async fn me(caller: Caller) -> Response {
-    Json(UserJson::from(&caller.0)).into_response()
+/// POST /auth/logout
+pub(super) async fn logout(
+    State(rest): State<Arc<Rest>>,
+    caller: Caller,
+) -> Result<NoContent, ApiError> {
+    // A token that was checked has an id.
+    let Some(jti) = caller.token.jti else {
+        return Err(ApiError::internal("a token without an id was accepted"));
+    };
+    tokens::revoke(rest.database(), caller.id(), jti, caller.token.exp).await?;
+    let signal = UserSignal::TokensRevoked {
+        only: Some(jti),
+        except: None,
+    };
+    rest.signal(caller.id(), &signal).await;
+    Ok(NoContent)
 }
 
-fn grant(rest: &Rest, account: &Account) -> Result<Response, ApiError> {
-    let access_token =
-        rest.node.tokens.issue(account.id, account.token_version).map_err(|error| {
-            ApiError::internal(&format!("a token could not be issued: {error}"))
-        })?;
-    let expires_in = rest.node.tokens.lifetime().as_secs();
-    Ok(Json(GrantJson {
+/// PUT /auth/change-password
+pub(super) async fn change_password(
+    State(rest): State<Arc<Rest>>,
+    caller: Caller,
+    JsonBody(form): JsonBody<PasswordChange>,
+) -> Result<NoContent, ApiError> {
+    let wrong = || ApiError::field("currentPassword", "currentPassword is wrong");
+    let old = tokens::password_hash(rest.database(), caller.id()).await?;
+    let old = old.ok_or_else(wrong)?;
+    if !rest.passwords.matches(form.current, Some(old.clone())).await? {
+        return Err(wrong());
+    }
+    let new = rest.passwords.hash(form.new).await?;
+    let kept = caller.token.jti;
+    if !tokens::change_password(rest.database(), caller.id(), &old, &new, kept).await? {
+        // Another change came first.
+        return Err(wrong());
+    }
+    let signal = UserSignal::TokensRevoked {
+        only: None,
+        except: kept,
+    };
+    rest.signal(caller.id(), &signal).await;
+    Ok(NoContent)
+}
+
+fn issue(rest: &Rest, account: &Account) -> Result<(String, u64), ApiError> {
+    let tokens = &rest.node.tokens;
+    let token = tokens
+        .issue(account.id, account.token_version)
+        .map_err(|error| ApiError::internal(&format!("a token could not be issued: {error}")))?;
+    Ok((token, tokens.lifetime().as_secs()))
+}
+
+fn grant<'a>(account: &'a Account, access_token: &'a str, expires_in: u64) -> GrantJson<'a> {
+    GrantJson {
         user: account.into(),
         access_token,
         token_type: "Bearer",
         expires_in,
-    })
-    .into_response())
-}
-
-fn parse_password(text: &str) -> Result<String, Rejection> {
-    if (MIN_PASSWORD_CHARS..=MAX_PASSWORD_CHARS).contains(&text.chars().count()) {
-        Ok(text.to_owned())
-    } else {
-        let expected =
-            format!("password must have {MIN_PASSWORD_CHARS} to {MAX_PASSWORD_CHARS} characters");
-        Err(Rejection::invalid(expected))
     }
 }
 
@@ -119,18 +181,5 @@ impl From<CreateUserError> for ApiError {
             }
             CreateUserError::Database(error) => error.into(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn passwords_are_counted_in_characters() {
-        assert!(parse_password("1234567").is_err());
-        assert!(parse_password("12345678").is_ok());
-        assert!(parse_password(&"é".repeat(128)).is_ok());
-        assert!(parse_password(&"x".repeat(129)).is_err());
     }
 }

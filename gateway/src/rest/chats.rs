@@ -2,147 +2,152 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use confab_shared::id::{ConversationId, MessageId, UserId};
 use confab_shared::model::command::Command;
+use confab_shared::model::content::MAX_PARTICIPANTS;
 use confab_shared::postgres::conversations::Listed;
 use confab_shared::postgres::messages::{self, MessageView};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Rest;
-use super::conversations;
+use super::answer::{Inlined, Listing, Made, NoContent, Shape, Shown, shapes};
+use super::conversations::{self, NewConversation};
 use super::error::ApiError;
-use super::extract::{Caller, JsonBody, QueryFields, Segments, page, path_id};
-use super::fields::id;
+use super::extract::{Caller, JsonBody, QueryFields, Segments};
+use super::form::{Several, form};
 use super::messages::{change, mark_read};
+use super::page::{HistoryQuery, ListQuery};
+use super::rule;
 use super::shape::{PageJson, UnreadJson};
 use crate::dialect::conversations::shape::{ConversationJson, MessageJson, Status, as_string};
+
+shapes!(ConversationJson, MessageJson);
+
+form! {
+    /// People who are to take part.
+    NewParticipants {
+        /// Who. Those who take part already stay as they are.
+        "userIds" users: Vec<UserId> = Several(rule::USER_ID, 1..=MAX_PARTICIPANTS),
+    }
+}
+
+/// What became of a message that was to be deleted.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = ChatMessageDeleted)]
+pub(super) struct DeletedJson {
+    success: bool,
+    #[serde(serialize_with = "as_string")]
+    #[schema(value_type = String, example = "1")]
+    message_id: MessageId,
+}
+
+impl Shape for DeletedJson {
+    type Named = Self;
+}
 
 /// POST /chats/conversations
 pub(super) async fn create(
     State(rest): State<Arc<Rest>>,
     caller: Caller,
-    JsonBody(body): JsonBody,
-) -> Result<Response, ApiError> {
-    let (status, made) = conversations::make(&rest, caller.id(), body).await?;
-    Ok((status, Json(conversation(&made))).into_response())
+    JsonBody(form): JsonBody<NewConversation>,
+) -> Result<Made<ConversationJson<'static>>, ApiError> {
+    let (is_new, made) = conversations::make(&rest, caller.id(), form).await?;
+    Ok(Made::of(is_new, &conversation(&made)))
 }
 
 /// GET /chats/conversations
 pub(super) async fn list(
     State(rest): State<Arc<Rest>>,
     caller: Caller,
-    QueryFields(query): QueryFields,
-) -> Result<Response, ApiError> {
-    let page = conversations::page(&rest, caller.id(), "/chats/conversations", query).await?;
-    let shown: Vec<ConversationJson<'_>> = page.listed.iter().map(conversation).collect();
-    Ok((page.link, Json(shown)).into_response())
+    QueryFields(query): QueryFields<ListQuery>,
+) -> Result<Listing<ConversationJson<'static>>, ApiError> {
+    let route = "/chats/conversations";
+    let (listed, next) = conversations::page(&rest, caller.id(), route, query).await?;
+    let shown: Vec<ConversationJson<'_>> = listed.iter().map(conversation).collect();
+    Ok(Listing::of(&shown, next))
 }
 
 /// GET /chats/conversations/{id}
 pub(super) async fn show(
     State(rest): State<Arc<Rest>>,
     caller: Caller,
-    Segments(id): Segments<String>,
-) -> Result<Response, ApiError> {
-    let found = conversations::find(&rest, path_id("conversation", &id)?, caller.id()).await?;
-    Ok(Json(conversation(&found)).into_response())
+    Segments(id): Segments<ConversationId>,
+) -> Result<Shown<ConversationJson<'static>>, ApiError> {
+    let found = conversations::find(&rest, id, caller.id()).await?;
+    Ok(Shown::of(&conversation(&found)))
 }
 
 /// GET /chats/conversations/{id}/messages
 pub(super) async fn messages(
     State(rest): State<Arc<Rest>>,
     caller: Caller,
-    Segments(id): Segments<String>,
-    QueryFields(query): QueryFields,
-) -> Result<Response, ApiError> {
-    let id = path_id("conversation", &id)?;
-    let asked = page(query)?;
+    Segments(id): Segments<ConversationId>,
+    QueryFields(query): QueryFields<HistoryQuery>,
+) -> Result<Inlined<PageJson<MessageJson<'static>>>, ApiError> {
+    let asked = query.page();
     let found = messages::page(rest.database(), id, caller.id(), asked).await?;
-    Ok(Json(PageJson::new(&found, asked, message)).into_response())
+    Ok(Inlined::of(&PageJson::new(&found, asked, message)))
 }
 
 /// POST /chats/conversations/{id}/read
 pub(super) async fn read(
     State(rest): State<Arc<Rest>>,
     caller: Caller,
-    Segments(id): Segments<String>,
-) -> Result<Response, ApiError> {
-    let unread_count = mark_read(&rest, path_id("conversation", &id)?, caller.id(), None).await?;
-    Ok(Json(UnreadJson { unread_count }).into_response())
+    Segments(id): Segments<ConversationId>,
+) -> Result<Shown<UnreadJson>, ApiError> {
+    let unread_count = mark_read(&rest, id, caller.id(), None).await?;
+    Ok(Shown::of(&UnreadJson { unread_count }))
 }
 
 /// POST /chats/conversations/{id}/participants
 pub(super) async fn add_participants(
     State(rest): State<Arc<Rest>>,
     caller: Caller,
-    Segments(id_text): Segments<String>,
-    JsonBody(mut body): JsonBody,
-) -> Result<Response, ApiError> {
-    let conversation_id: ConversationId = path_id("conversation", &id_text)?;
-    let users = body.texts("userIds", id::<UserId>("userIds"));
-    let (users,) = body.finish((users,))?;
-    conversations::check_count("userIds", &users)?;
-    rest.change(conversation_id, caller.id(), Command::AddMembers { users })
+    Segments(id): Segments<ConversationId>,
+    JsonBody(NewParticipants { users }): JsonBody<NewParticipants>,
+) -> Result<Shown<ConversationJson<'static>>, ApiError> {
+    rest.change(id, caller.id(), Command::AddMembers { users })
         .await?;
-    let changed = conversations::find(&rest, conversation_id, caller.id()).await?;
-    Ok(Json(conversation(&changed)).into_response())
+    let changed = conversations::find(&rest, id, caller.id()).await?;
+    Ok(Shown::of(&conversation(&changed)))
 }
 
 /// DELETE /chats/conversations/{id}/participants/{user}
 pub(super) async fn remove_participant(
     State(rest): State<Arc<Rest>>,
     caller: Caller,
-    Segments((id, user)): Segments<(String, String)>,
-) -> Result<StatusCode, ApiError> {
-    let conversation = path_id("conversation", &id)?;
-    let user = path_id("participant", &user)?;
-    rest.change(conversation, caller.id(), Command::RemoveMember { user })
+    Segments((id, user)): Segments<(ConversationId, UserId)>,
+) -> Result<NoContent, ApiError> {
+    rest.change(id, caller.id(), Command::RemoveMember { user })
         .await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(NoContent)
 }
 
 /// POST /chats/conversations/{id}/leave
 pub(super) async fn leave(
     State(rest): State<Arc<Rest>>,
     caller: Caller,
-    Segments(id): Segments<String>,
-) -> Result<StatusCode, ApiError> {
-    rest.change(path_id("conversation", &id)?, caller.id(), Command::Leave)
-        .await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct DeletedJson {
-    success: bool,
-    #[serde(serialize_with = "as_string")]
-    message_id: MessageId,
+    Segments(id): Segments<ConversationId>,
+) -> Result<NoContent, ApiError> {
+    rest.change(id, caller.id(), Command::Leave).await?;
+    Ok(NoContent)
 }
 
 /// DELETE /chats/messages/{id}
 pub(super) async fn delete_message(
     State(rest): State<Arc<Rest>>,
     caller: Caller,
-    Segments(id): Segments<String>,
-) -> Result<Response, ApiError> {
-    let message = path_id("message", &id)?;
-    change(
-        &rest,
-        message,
-        caller.id(),
-        Command::DeleteMessage { message },
-    )
-    .await?;
-    Ok(Json(DeletedJson {
+    Segments(message): Segments<MessageId>,
+) -> Result<Shown<DeletedJson>, ApiError> {
+    let command = Command::DeleteMessage { message };
+    change(&rest, message, caller.id(), command).await?;
+    Ok(Shown::of(&DeletedJson {
         success: true,
         message_id: message,
-    })
-    .into_response())
+    }))
 }
 
 fn message(view: &MessageView) -> MessageJson<'_> {

@@ -3,55 +3,86 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
-use axum::http::header::LINK;
-use axum::http::{HeaderValue, StatusCode};
-use axum::response::{IntoResponse, Response};
 use confab_shared::id::{ConversationId, UserId};
 use confab_shared::model::command::{Command, Outcome};
-use confab_shared::model::content::{MAX_PARTICIPANTS, parse_name};
+use confab_shared::model::content::MAX_PARTICIPANTS;
 use confab_shared::model::conversation::ConversationKind;
-use confab_shared::model::error::Rejection;
-use confab_shared::postgres::conversations::{self, ListCursor, Listed};
+use confab_shared::postgres::conversations::{self, Listed};
+use serde_json::Value;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{AnyOfBuilder, Schema};
 
 use super::Rest;
+use super::answer::{Listing, Made, Shown};
 use super::error::ApiError;
-use super::extract::{
-    Caller, JsonBody, QueryFields, Segments, limit_or_default, parse_limit, path_id,
-};
-use super::fields::{Fields, id};
+use super::extract::{Caller, JsonBody, QueryFields, Segments};
+use super::form::{Optional, Property, Several, form, object};
+use super::page::{ListQuery, limit_or_default};
+use super::rule;
 use super::shape::ConversationJson;
+
+form! {
+    /// A conversation that somebody asks for.
+    NewConversation {
+        /// The others. A direct conversation has exactly one.
+        "participantIds" participants: Vec<UserId> = Several(rule::USER_ID, 1..=MAX_PARTICIPANTS),
+        /// A group's name.
+        "name" name: Option<String> = Optional(rule::NAME),
+        /// `direct` where it is not said, one other is named, and no name is given; else `group`.
+        "type" kind: Option<ConversationKind> = Optional(rule::KIND),
+    }
+    schema = either_direct_or_not
+}
+
+/// That a direct conversation has one other participant is more than can be said field by field.
+fn either_direct_or_not(properties: Vec<Property>) -> Schema {
+    let [mut direct, mut other] = [object(&properties).build(), object(&properties).build()];
+    direct.required.push("type".to_owned());
+    for (name, schema) in &mut direct.properties {
+        match schema {
+            RefOr::T(Schema::Array(array)) if name == "participantIds" => array.max_items = Some(1),
+            RefOr::T(Schema::Object(kind)) if name == "type" => {
+                kind.enum_values = Some(vec![Value::from("direct")]);
+            }
+            _ => {}
+        }
+    }
+    if let Some(RefOr::T(Schema::Object(kind))) = other.properties.get_mut("type") {
+        kind.enum_values = Some(vec![Value::from("group"), Value::Null]);
+    }
+    AnyOfBuilder::new().item(direct).item(other).into()
+}
 
 /// POST /conversations
 pub(super) async fn create(
     State(rest): State<Arc<Rest>>,
     caller: Caller,
-    JsonBody(body): JsonBody,
-) -> Result<Response, ApiError> {
-    let (status, made) = make(&rest, caller.id(), body).await?;
-    Ok((status, Json(ConversationJson::from(&made))).into_response())
+    JsonBody(form): JsonBody<NewConversation>,
+) -> Result<Made<ConversationJson<'static>>, ApiError> {
+    let (is_new, made) = make(&rest, caller.id(), form).await?;
+    Ok(Made::of(is_new, &ConversationJson::from(&made)))
 }
 
 /// GET /conversations
 pub(super) async fn list(
     State(rest): State<Arc<Rest>>,
     caller: Caller,
-    QueryFields(query): QueryFields,
-) -> Result<Response, ApiError> {
-    let page = page(&rest, caller.id(), "/conversations", query).await?;
-    let shown: Vec<ConversationJson<'_>> = page.listed.iter().map(ConversationJson::from).collect();
-    Ok((page.link, Json(shown)).into_response())
+    QueryFields(query): QueryFields<ListQuery>,
+) -> Result<Listing<ConversationJson<'static>>, ApiError> {
+    let (listed, next) = page(&rest, caller.id(), "/conversations", query).await?;
+    let shown: Vec<ConversationJson<'_>> = listed.iter().map(ConversationJson::from).collect();
+    Ok(Listing::of(&shown, next))
 }
 
 /// GET /conversations/{id}
 pub(super) async fn show(
     State(rest): State<Arc<Rest>>,
     caller: Caller,
-    Segments(id): Segments<String>,
-) -> Result<Response, ApiError> {
-    let found = find(&rest, path_id("conversation", &id)?, caller.id()).await?;
-    Ok(Json(ConversationJson::from(&found)).into_response())
+    Segments(id): Segments<ConversationId>,
+) -> Result<Shown<ConversationJson<'static>>, ApiError> {
+    let found = find(&rest, id, caller.id()).await?;
+    Ok(Shown::of(&ConversationJson::from(&found)))
 }
 
 /// A conversation, for a present member; to anybody else it does not exist.
@@ -64,82 +95,55 @@ pub(super) async fn find(
     found.ok_or_else(|| ApiError::not_found("conversation"))
 }
 
-/// Makes a conversation. A direct one that existed is answered as it is, with 200.
+/// Makes a conversation, if it is new. A direct one that existed is answered as it is.
 pub(super) async fn make(
     rest: &Rest,
     actor: UserId,
-    body: Fields,
-) -> Result<(StatusCode, Listed), ApiError> {
-    let NewConversation {
+    form: NewConversation,
+) -> Result<(bool, Listed), ApiError> {
+    let Plan {
         id,
         kind,
         name,
         participants,
-    } = NewConversation::read(actor, body)?;
+    } = Plan::of(actor, form)?;
     let command = Command::CreateConversation {
         kind,
         name,
         participants,
     };
-    let status = match rest.change(id, actor, command).await? {
-        Outcome::Created { fresh: false } => StatusCode::OK,
-        _ => StatusCode::CREATED,
-    };
-    Ok((status, find(rest, id, actor).await?))
+    let outcome = rest.change(id, actor, command).await?;
+    let is_new = !matches!(outcome, Outcome::Created { fresh: false });
+    Ok((is_new, find(rest, id, actor).await?))
 }
 
-/// A page of a list, with the way to the next one.
-pub(super) struct ListPage {
-    pub(super) listed: Vec<Listed>,
-    pub(super) link: Option<[(axum::http::HeaderName, HeaderValue); 1]>,
-}
-
-/// Reads a page of somebody's conversations, as asked for on this route.
+/// Reads a page of somebody's conversations, and where the next one is, as asked for on this route.
 pub(super) async fn page(
     rest: &Rest,
     viewer: UserId,
     route: &str,
-    mut query: Fields,
-) -> Result<ListPage, ApiError> {
-    let limit = query.optional_text("limit", parse_limit);
-    let cursor = query.optional_text("cursor", |text| {
-        text.parse::<ListCursor>()
-            .map_err(|malformed| Rejection::invalid(malformed.to_string()))
-    });
-    let (limit, cursor) = query.finish((limit, cursor))?;
-    let limit = limit_or_default(limit);
-    let (listed, next) = conversations::list(rest.database(), viewer, cursor, limit).await?;
-    let link = next.map(|next| format!("<{route}?cursor={next}&limit={limit}>; rel=\"next\""));
-    // Digits, hyphens and an underscore: a cursor is always fit for a header.
-    let link = link
-        .and_then(|link| HeaderValue::try_from(link).ok())
-        .map(|link| [(LINK, link)]);
-    Ok(ListPage { listed, link })
+    query: ListQuery,
+) -> Result<(Vec<Listed>, Option<String>), ApiError> {
+    let limit = limit_or_default(query.limit);
+    let (listed, next) = conversations::list(rest.database(), viewer, query.cursor, limit).await?;
+    let next = next.map(|next| format!("{route}?cursor={next}&limit={limit}"));
+    Ok((listed, next))
 }
 
-/// A conversation that somebody asks for.
+/// What has to be made of a request.
 #[derive(Debug)]
-struct NewConversation {
+struct Plan {
     id: ConversationId,
     kind: ConversationKind,
     name: Option<String>,
     participants: Vec<UserId>,
 }
 
-impl NewConversation {
-    /// Reads a request by its form. Whether the participants exist is for the worker to find out.
-    fn read(actor: UserId, mut body: Fields) -> Result<Self, ApiError> {
-        let participants = body.texts("participantIds", id::<UserId>("participantIds"));
-        let name = body.optional_text("name", |text| parse_name("name", text));
-        let kind = body.optional_text("type", |text| match text {
-            "direct" => Ok(ConversationKind::Direct),
-            "group" => Ok(ConversationKind::Group),
-            _ => Err(Rejection::invalid("type must be direct or group")),
-        });
-        let (participants, name, kind) = body.finish((participants, name, kind))?;
-        check_count("participantIds", &participants)?;
-        let participants = others(actor, participants);
-        let kind = kind.unwrap_or(if participants.len() <= 1 && name.is_none() {
+impl Plan {
+    /// By the request's form. Whether the participants exist is for the worker to find out.
+    fn of(actor: UserId, form: NewConversation) -> Result<Self, ApiError> {
+        let participants = others(actor, form.participants);
+        let kind = form.kind.unwrap_or(if participants.len() <= 1 && form.name.is_none() {
             ConversationKind::Direct
         } else {
             ConversationKind::Group
@@ -151,7 +155,7 @@ impl NewConversation {
                 return Err(ApiError::field("participantIds", expected));
             }
             (ConversationKind::Group | ConversationKind::Room, _) => {
-                (ConversationId::generate(), name)
+                (ConversationId::generate(), form.name)
             }
         };
         Ok(Self {
@@ -160,18 +164,6 @@ impl NewConversation {
             name,
             participants,
         })
-    }
-}
-
-/// Checks how many people a request names.
-pub(super) fn check_count(field: &'static str, named: &[UserId]) -> Result<(), ApiError> {
-    if (1..=MAX_PARTICIPANTS).contains(&named.len()) {
-        Ok(())
-    } else {
-        Err(ApiError::field(
-            field,
-            format!("{field} must have 1 to {MAX_PARTICIPANTS} ids"),
-        ))
     }
 }
 
@@ -187,12 +179,14 @@ fn others(actor: UserId, named: Vec<UserId>) -> Vec<UserId> {
 #[cfg(test)]
 mod tests {
     use axum::response::IntoResponse;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
+    use super::super::form::{Form, Given};
     use super::*;
 
-    fn read(actor: UserId, body: &Value) -> Result<NewConversation, u16> {
-        NewConversation::read(actor, Fields::new(body.as_object().unwrap().clone()))
+    fn read(actor: UserId, body: &Value) -> Result<Plan, u16> {
+        NewConversation::read(Given::new(body.as_object().unwrap().clone()))
+            .and_then(|form| Plan::of(actor, form))
             .map_err(|error| error.into_response().status().as_u16())
     }
 

@@ -6,14 +6,18 @@ use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse;
 use confab_shared::model::error::{ErrorCode, Rejection, RequestError, is_outage};
 use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
 /// When somebody whom we sent away may come again, in seconds.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
 /// What is wrong with one field of a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(super) struct FieldError {
+    /// Which field.
     pub(super) field: &'static str,
+    /// What is wrong with it.
     pub(super) message: String,
 }
 
@@ -29,20 +33,54 @@ pub(super) struct ApiError {
     details: Vec<FieldError>,
 }
 
-#[derive(Serialize)]
+/// Why a request was refused.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct ErrorJson<'a> {
+#[schema(as = Error)]
+pub(super) struct ErrorJson<'a> {
+    /// The answer's status.
+    #[schema(minimum = 400, maximum = 599, example = 404)]
     status_code: u16,
-    error: &'static str,
+    /// The status in words.
+    #[schema(example = "Not Found")]
+    error: &'a str,
+    /// What is wrong, for a person to read.
+    #[schema(example = "conversation not found")]
     message: &'a str,
+    #[schema(schema_with = code_schema)]
     code: ErrorCode,
+    /// What is wrong with which field of the request.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[schema(required = false)]
     details: &'a [FieldError],
+    /// Names this request in our logs.
     request_id: &'a str,
 }
 
+fn code_schema() -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .description(Some("What is wrong, for a program to read."))
+        .enum_values(Some(CODES.map(ErrorCode::as_str)))
+        .build()
+}
+
+/// Every code there is.
+const CODES: [ErrorCode; 10] = [
+    ErrorCode::ValidationFailed,
+    ErrorCode::Unauthorized,
+    ErrorCode::Forbidden,
+    ErrorCode::NotFound,
+    ErrorCode::Conflict,
+    ErrorCode::PayloadTooLarge,
+    ErrorCode::RateLimited,
+    ErrorCode::Overloaded,
+    ErrorCode::Timeout,
+    ErrorCode::Internal,
+];
+
 /// The status of a code.
-fn status(code: ErrorCode) -> StatusCode {
+pub(super) fn status(code: ErrorCode) -> StatusCode {
     match code {
         ErrorCode::ValidationFailed => StatusCode::BAD_REQUEST,
         ErrorCode::Unauthorized => StatusCode::UNAUTHORIZED,
@@ -182,6 +220,12 @@ impl From<RequestError> for ApiError {
             RequestError::Redis(error) => tracing::warn!(%error, "redis does not answer"),
         }
         rejection.into()
+    }
+}
+
+impl From<fred::error::Error> for ApiError {
+    fn from(error: fred::error::Error) -> Self {
+        RequestError::from(error).into()
     }
 }
 

@@ -1,37 +1,44 @@
-//! What routes take from a request: who asks, ids in the path, a JSON object, a query, a page.
+//! What handlers take from a request: who asks, ids in the path, a body, a query, a header.
 
 use std::collections::HashMap;
-use std::str::FromStr;
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::body::Body;
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
 use axum::http::request::Parts;
-use confab_shared::id::UserId;
-use confab_shared::model::error::{ErrorCode, Rejection};
-use confab_shared::postgres::messages::{Page, Slice};
-use confab_shared::postgres::users::{self, Account};
+use confab_shared::auth::Claims;
+use confab_shared::id::{ConversationId, MessageId, UserId};
+use confab_shared::model::content::TempId;
+use confab_shared::model::error::ErrorCode;
+use confab_shared::postgres::tokens;
+use confab_shared::postgres::users::Account;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use utoipa::openapi::schema::{ObjectBuilder, Schema};
 
 use super::Rest;
+use super::describe::{Draft, Part};
 use super::error::ApiError;
-use super::fields::{Fields, id};
+use super::form::{Form, Given, Optional, property};
+use super::rule::{self, CONVERSATION_ID, MESSAGE_ID, ROOM_NAME, USER_ID};
+use crate::dialect::RoomName;
 
-/// The most entries of one page.
-const MAX_LIMIT: u32 = 100;
-/// The entries of a page where the client does not say.
-const DEFAULT_LIMIT: u32 = 50;
+/// The header by which a client makes a send repeatable.
+const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
-/// Who asks: the account behind a valid bearer token, as PostgreSQL has it now.
-pub(super) struct Caller(pub(super) Account);
+/// Who asks: the account behind a token that is still good, as PostgreSQL has it now.
+pub(super) struct Caller {
+    pub(super) account: Account,
+    pub(super) token: Claims,
+}
 
 impl Caller {
     /// Whose account it is.
     pub(super) fn id(&self) -> UserId {
-        self.0.id
+        self.account.id
     }
 }
 
@@ -40,13 +47,46 @@ impl FromRequestParts<Arc<Rest>> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, rest: &Arc<Rest>) -> Result<Self, ApiError> {
         let token = bearer(&parts.headers).ok_or_else(ApiError::unauthorized)?;
-        let claims = rest.node.tokens.verify(token).map_err(|refused| {
+        let token = rest.node.tokens.verify(token).map_err(|refused| {
             tracing::debug!(%refused, "a token was refused");
             ApiError::unauthorized()
         })?;
-        let account = users::find(rest.database(), claims.sub).await?;
-        account.map(Self).ok_or_else(ApiError::unauthorized)
+        match tokens::bearer(rest.database(), &token).await? {
+            Some(account) => Ok(Self { account, token }),
+            None => Err(ApiError::unauthorized()),
+        }
     }
+}
+
+impl Part for Caller {
+    fn describe(draft: &mut Draft) {
+        draft.token(true);
+    }
+}
+
+/// Somebody who may read what guests may: with a token, or without one where there are guests. A token that is no good is refused
+/// here, too: whoever sends one believes to be known.
+pub(super) struct Reader;
+
+impl FromRequestParts<Arc<Rest>> for Reader {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, rest: &Arc<Rest>) -> Result<Self, ApiError> {
+        if !rest.node.config.auth.guests || parts.headers.contains_key(AUTHORIZATION) {
+            Caller::from_request_parts(parts, rest).await?;
+        }
+        Ok(Self)
+    }
+}
+
+impl Part for Reader {
+    fn describe(draft: &mut Draft) {
+        draft.token(false);
+    }
+}
+
+impl Part for State<Arc<Rest>> {
+    fn describe(_: &mut Draft) {}
 }
 
 /// The token of an `Authorization: Bearer` header (RFC 6750, 2.1). The scheme's letter case does not matter.
@@ -58,30 +98,139 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
         .filter(|token| !token.is_empty())
 }
 
-/// The path's variable parts, as texts.
+/// The path's variable part, or both.
 pub(super) struct Segments<T>(pub(super) T);
 
-impl<T: DeserializeOwned + Send> FromRequestParts<Arc<Rest>> for Segments<T> {
-    type Rejection = ApiError;
+/// Something that a path can name.
+pub(super) trait Named: Sized {
+    /// What it is, for who reads that it was not found.
+    const WHAT: &'static str;
 
-    async fn from_request_parts(parts: &mut Parts, rest: &Arc<Rest>) -> Result<Self, ApiError> {
-        // A path that is not even text leads nowhere.
-        let Path(segments) = Path::from_request_parts(parts, rest)
-            .await
-            .map_err(|_| ApiError::no_route())?;
-        Ok(Self(segments))
+    /// Reads a segment. A malformed one is the name of nothing.
+    fn parse(text: &str) -> Option<Self>;
+
+    /// What a segment looks like.
+    fn schema() -> ObjectBuilder;
+}
+
+macro_rules! named {
+    ($($id:ty, $what:literal, $rule:ident;)+) => {
+        $(impl Named for $id {
+            const WHAT: &'static str = $what;
+
+            fn parse(text: &str) -> Option<Self> {
+                text.parse().ok()
+            }
+
+            fn schema() -> ObjectBuilder {
+                $rule.describe()
+            }
+        })+
+    };
+}
+
+named! {
+    ConversationId, "conversation", CONVERSATION_ID;
+    MessageId, "message", MESSAGE_ID;
+    UserId, "participant", USER_ID;
+}
+
+impl Named for RoomName {
+    const WHAT: &'static str = "room";
+
+    fn parse(text: &str) -> Option<Self> {
+        Self::parse(text).ok()
+    }
+
+    fn schema() -> ObjectBuilder {
+        ROOM_NAME.describe()
     }
 }
 
-/// Reads an id in a path. A malformed one is the id of nothing.
-pub(super) fn path_id<T: FromStr>(what: &str, text: &str) -> Result<T, ApiError> {
-    text.parse().map_err(|_| ApiError::not_found(what))
+async fn segments<T: DeserializeOwned + Send>(
+    parts: &mut Parts,
+    rest: &Arc<Rest>,
+) -> Result<T, ApiError> {
+    // A path that is not even text leads nowhere.
+    let Path(segments) = Path::from_request_parts(parts, rest)
+        .await
+        .map_err(|_| ApiError::no_route())?;
+    Ok(segments)
 }
 
-/// The body, which has to be a JSON object within the size limit.
-pub(super) struct JsonBody(pub(super) Fields);
+fn segment<T: Named>(text: &str) -> Result<T, ApiError> {
+    T::parse(text).ok_or_else(|| ApiError::not_found(T::WHAT))
+}
 
-impl FromRequest<Arc<Rest>> for JsonBody {
+fn describe_segment<T: Named>(draft: &mut Draft) {
+    draft.segment(&format!("Which {}.", T::WHAT), Schema::from(T::schema()));
+    draft.refuses(ErrorCode::NotFound, &format!("There is no such {}, for whoever asks.", T::WHAT));
+}
+
+impl<T: Named> FromRequestParts<Arc<Rest>> for Segments<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, rest: &Arc<Rest>) -> Result<Self, ApiError> {
+        let text: String = segments(parts, rest).await?;
+        segment(&text).map(Self)
+    }
+}
+
+impl<T: Named> Part for Segments<T> {
+    fn describe(draft: &mut Draft) {
+        describe_segment::<T>(draft);
+    }
+}
+
+impl<T: Named, U: Named> FromRequestParts<Arc<Rest>> for Segments<(T, U)> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, rest: &Arc<Rest>) -> Result<Self, ApiError> {
+        let (first, second): (String, String) = segments(parts, rest).await?;
+        Ok(Self((segment(&first)?, segment(&second)?)))
+    }
+}
+
+impl<T: Named, U: Named> Part for Segments<(T, U)> {
+    fn describe(draft: &mut Draft) {
+        describe_segment::<T>(draft);
+        describe_segment::<U>(draft);
+    }
+}
+
+/// What makes a request repeatable, if the client gave it something.
+pub(super) struct IdempotencyKey(pub(super) Option<TempId>);
+
+impl FromRequestParts<Arc<Rest>> for IdempotencyKey {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<Rest>) -> Result<Self, ApiError> {
+        idempotency_key(&parts.headers).map(Self)
+    }
+}
+
+impl Part for IdempotencyKey {
+    fn describe(draft: &mut Draft) {
+        let about = "Sent again with the same key and content, a message is stored once.";
+        draft.header(&property(IDEMPOTENCY_KEY, about, &Optional(rule::IDEMPOTENCY_KEY)));
+        draft.refuses(ErrorCode::ValidationFailed, "The key is malformed.");
+    }
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<TempId>, ApiError> {
+    let Some(given) = headers.get(IDEMPOTENCY_KEY) else {
+        return Ok(None);
+    };
+    let text = Value::from(String::from_utf8_lossy(given.as_bytes()));
+    let key = rule::IDEMPOTENCY_KEY.read(IDEMPOTENCY_KEY, &text);
+    key.map(Some)
+        .map_err(|rejection| ApiError::field(IDEMPOTENCY_KEY, rejection.message))
+}
+
+/// A form in the body, which has to be a JSON object within the size limit.
+pub(super) struct JsonBody<F>(pub(super) F);
+
+impl<F: Form> FromRequest<Arc<Rest>> for JsonBody<F> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, rest: &Arc<Rest>) -> Result<Self, ApiError> {
@@ -98,7 +247,13 @@ impl FromRequest<Arc<Rest>> for JsonBody {
                 )));
             }
         };
-        Ok(Self(Fields::new(given)))
+        F::read(Given::new(given)).map(Self)
+    }
+}
+
+impl<F: Form> Part for JsonBody<F> {
+    fn describe(draft: &mut Draft) {
+        draft.body::<F>();
     }
 }
 
@@ -141,87 +296,38 @@ async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
     }
 }
 
-/// The query. A parameter without a value counts as not given.
-pub(super) struct QueryFields(pub(super) Fields);
+/// A form in the query.
+pub(super) struct QueryFields<F>(pub(super) F);
 
-impl FromRequestParts<Arc<Rest>> for QueryFields {
+impl<F: Form> FromRequestParts<Arc<Rest>> for QueryFields<F> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, rest: &Arc<Rest>) -> Result<Self, ApiError> {
         let Query(given) = Query::<HashMap<String, String>>::from_request_parts(parts, rest)
             .await
             .map_err(|_| ApiError::invalid("malformed query"))?;
-        let given = given.into_iter().filter(|(_, value)| !value.is_empty());
-        Ok(Self(Fields::new(
-            given
-                .map(|(name, value)| (name, Value::String(value)))
-                .collect(),
-        )))
+        let given = given.into_iter();
+        let given = given.map(|(name, value)| (name, Value::String(value)));
+        F::read(Given::new(given.collect())).map(Self)
     }
 }
 
-/// How many entries are asked for: a positive number, cut to 100.
-pub(super) fn parse_limit(text: &str) -> Result<u32, Rejection> {
-    positive("limit", text).map(|number| number.min(MAX_LIMIT))
-}
-
-/// The entries of a page where the client does not say.
-pub(super) fn limit_or_default(limit: Option<u32>) -> u32 {
-    limit.unwrap_or(DEFAULT_LIMIT)
-}
-
-/// Which part of a conversation's history is asked for.
-pub(super) fn page(mut query: Fields) -> Result<Page, ApiError> {
-    let limit = query.optional_text("limit", parse_limit);
-    let before = query.optional_text("before", id("before"));
-    let after = query.optional_text("after", id("after"));
-    let number = query.optional_text("page", |text| positive("page", text));
-    let (limit, before, after, number) = query.finish((limit, before, after, number))?;
-    let slice = match (before, after, number) {
-        (None, None, None) => Slice::Newest,
-        (Some(message), None, None) => Slice::Before(message),
-        (None, Some(message), None) => Slice::After(message),
-        (None, None, Some(number)) => Slice::Numbered(number),
-        _ => return Err(ApiError::invalid("give one of before, after and page")),
-    };
-    Ok(Page {
-        slice,
-        limit: limit_or_default(limit),
-    })
-}
-
-/// A positive whole number in plain digits. One that is too large for us is as large as we can say.
-fn positive(field: &str, text: &str) -> Result<u32, Rejection> {
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    match text.parse::<u32>() {
-        Ok(0) => {}
-        Ok(number) if digits => return Ok(number),
-        Err(_) if digits => return Ok(u32::MAX),
-        _ => {}
+impl<F: Form> Part for QueryFields<F> {
+    fn describe(draft: &mut Draft) {
+        draft.query(F::describe());
+        draft.refuses(ErrorCode::ValidationFailed, "What is wrong stands in `details`, field by field.");
     }
-    Err(Rejection::invalid(format!(
-        "{field} must be a positive whole number"
-    )))
 }
 
 #[cfg(test)]
 mod tests {
     use axum::http::HeaderValue;
     use axum::response::IntoResponse;
-    use confab_shared::id::MessageId;
 
     use super::*;
 
     fn headers(name: axum::http::HeaderName, value: &'static str) -> HeaderMap {
         HeaderMap::from_iter([(name, HeaderValue::from_static(value))])
-    }
-
-    fn asked(query: &[(&str, &str)]) -> Result<Page, u16> {
-        let given = query
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), Value::from(*value)))
-            .collect();
-        page(Fields::new(given)).map_err(|error| error.into_response().status().as_u16())
     }
 
     #[test]
@@ -255,43 +361,17 @@ mod tests {
     }
 
     #[test]
-    fn limits_are_cut_and_garbage_is_refused() {
-        assert_eq!(parse_limit("7"), Ok(7));
-        assert_eq!(parse_limit("101"), Ok(100));
-        assert_eq!(parse_limit("99999999999999999999"), Ok(100));
-        for bad in ["0", "00", "-1", "+1", "1.5", "many", " 1", ""] {
-            assert!(parse_limit(bad).is_err(), "{bad}");
+    fn an_idempotency_key_is_a_temp_id() {
+        let key = |value: &[u8]| {
+            let value = HeaderValue::from_bytes(value).unwrap();
+            idempotency_key(&HeaderMap::from_iter([(IDEMPOTENCY_KEY.parse().unwrap(), value)]))
+        };
+        assert_eq!(key(b"k-1").unwrap().unwrap().as_str(), "k-1");
+        assert!(key(&[b'x'; 128]).is_ok());
+        for bad in [&b""[..], &[b'x'; 129], "é".as_bytes(), b"\xff", b"a b"] {
+            assert!(key(bad).is_err(), "{bad:?}");
         }
-    }
-
-    #[test]
-    fn a_page_is_asked_for_in_one_way() {
-        assert_eq!(
-            asked(&[]),
-            Ok(Page {
-                slice: Slice::Newest,
-                limit: DEFAULT_LIMIT
-            })
-        );
-        assert_eq!(
-            asked(&[("before", "12"), ("limit", "3")]),
-            Ok(Page {
-                slice: Slice::Before(MessageId(12)),
-                limit: 3
-            })
-        );
-        assert_eq!(
-            asked(&[("after", "12")]).map(|page| page.slice),
-            Ok(Slice::After(MessageId(12)))
-        );
-        assert_eq!(
-            asked(&[("page", "2")]).map(|page| page.slice),
-            Ok(Slice::Numbered(2))
-        );
-        assert_eq!(asked(&[("before", "12"), ("page", "2")]), Err(400));
-        for bad in ["x", "0", "-1", "012", "99999999999999999999"] {
-            assert_eq!(asked(&[("before", bad)]), Err(400), "{bad}");
-        }
+        assert!(idempotency_key(&HeaderMap::new()).unwrap().is_none());
     }
 
     #[tokio::test]

@@ -9,16 +9,18 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use confab_shared::postgres;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Rest;
+use super::describe::{Answer, Draft};
 
 /// How long a dependency may take to give a sign of life.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Up or down.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum Check {
+pub(super) enum Check {
     Up,
     Down,
 }
@@ -29,9 +31,11 @@ impl From<bool> for Check {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+/// How it is.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum Health {
+#[schema(as = HealthStatus)]
+pub(super) enum Health {
     Ok,
     Error,
 }
@@ -46,8 +50,10 @@ impl Health {
     }
 }
 
-#[derive(Serialize)]
-struct HealthJson {
+/// How this gateway is.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Health)]
+pub(super) struct HealthJson {
     status: Health,
     version: &'static str,
     /// In seconds.
@@ -55,50 +61,66 @@ struct HealthJson {
     checks: ChecksJson,
 }
 
-#[derive(Serialize)]
-struct ChecksJson {
+/// What it depends on.
+#[derive(Serialize, ToSchema)]
+#[schema(as = HealthChecks)]
+pub(super) struct ChecksJson {
     redis: Check,
     database: Check,
 }
 
-#[derive(Serialize)]
+/// How PostgreSQL is.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct DatabaseJson {
+#[schema(as = DatabaseHealth)]
+pub(super) struct DatabaseJson {
     status: Health,
     response_time_ms: u64,
 }
 
+/// The same object whether things are well or not; the status tells.
+pub(super) struct Examined<T>(StatusCode, T);
+
+impl<T: Serialize> IntoResponse for Examined<T> {
+    fn into_response(self) -> Response {
+        (self.0, Json(self.1)).into_response()
+    }
+}
+
+impl<T: ToSchema> Answer for Examined<T> {
+    fn describe(draft: &mut Draft) {
+        draft.answers::<T>("200", "All is well.");
+        draft.answers::<T>("503", "Something is not.");
+    }
+}
+
 /// GET /health
-pub(super) async fn all(State(rest): State<Arc<Rest>>) -> Response {
+pub(super) async fn all(State(rest): State<Arc<Rest>>) -> Examined<HealthJson> {
     let (redis, database) = tokio::join!(redis_check(&rest), database_check(&rest));
-    let (status, health) = Health::of(&[redis, database]);
-    let uptime = rest.started.elapsed().as_secs();
-    let checks = ChecksJson { redis, database };
-    (
-        status,
-        Json(HealthJson {
-            status: health,
+    let (code, status) = Health::of(&[redis, database]);
+    Examined(
+        code,
+        HealthJson {
+            status,
             version: env!("CARGO_PKG_VERSION"),
-            uptime,
-            checks,
-        }),
+            uptime: rest.started.elapsed().as_secs(),
+            checks: ChecksJson { redis, database },
+        },
     )
-        .into_response()
 }
 
 /// GET /health/db
-pub(super) async fn database(State(rest): State<Arc<Rest>>) -> Response {
+pub(super) async fn database(State(rest): State<Arc<Rest>>) -> Examined<DatabaseJson> {
     let started = Instant::now();
-    let (status, health) = Health::of(&[database_check(&rest).await]);
+    let (code, status) = Health::of(&[database_check(&rest).await]);
     let response_time_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    (
-        status,
-        Json(DatabaseJson {
-            status: health,
+    Examined(
+        code,
+        DatabaseJson {
+            status,
             response_time_ms,
-        }),
+        },
     )
-        .into_response()
 }
 
 async fn redis_check(rest: &Rest) -> Check {

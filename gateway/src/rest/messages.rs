@@ -2,50 +2,74 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::http::header::HeaderMap;
-use axum::response::{IntoResponse, Response};
 use confab_shared::id::{CommandId, ConversationId, MessageId, UserId};
 use confab_shared::model::command::{Command, Outcome};
-use confab_shared::model::content::{Content, TempId, parse_message_type};
+use confab_shared::model::content::Content;
 use confab_shared::model::error::{ErrorCode, Rejection};
 use confab_shared::postgres::conversations;
 use confab_shared::postgres::messages::{self, MessageView};
 
 use super::Rest;
+use super::answer::{Created, Inlined, Shown};
 use super::error::ApiError;
-use super::extract::{Caller, JsonBody, QueryFields, Segments, page, path_id};
-use super::fields::id;
+use super::extract::{Caller, IdempotencyKey, JsonBody, QueryFields, Segments};
+use super::form::{Optional, OptionalSeveral, Required, form};
+use super::page::HistoryQuery;
+use super::rule;
 use super::shape::{MessageJson, PageJson, UnreadJson};
 
-/// The header by which a client makes a send repeatable.
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// The most messages one request may name.
+const MAX_NAMED: usize = 1_000;
+
+form! {
+    /// A message to be.
+    NewMessage {
+        /// Where it is said.
+        "conversationId" conversation: ConversationId = Required(rule::CONVERSATION_ID),
+        /// What is said.
+        "content" content: Content = Required(rule::CONTENT),
+        /// What kind of message it is; `text` if it is not said.
+        "messageType" message_type: Option<String> = Optional(rule::MESSAGE_TYPE),
+        /// The message that it answers.
+        "replyTo" reply_to: Option<MessageId> = Optional(rule::MESSAGE_ID),
+    }
+}
+
+form! {
+    /// What a message says from now on.
+    MessageUpdate {
+        /// What is said.
+        "content" content: Content = Required(rule::CONTENT),
+    }
+}
+
+form! {
+    /// What has been read. Reading one message covers all before it.
+    ReadReceipt {
+        /// Where.
+        "conversationId" conversation: ConversationId = Required(rule::CONVERSATION_ID),
+        /// Which messages; all of them if it is not said.
+        "messageIds" messages: Option<Vec<MessageId>> = OptionalSeveral(rule::MESSAGE_ID, 0..=MAX_NAMED),
+    }
+}
 
 /// POST /messages
 pub(super) async fn send(
     State(rest): State<Arc<Rest>>,
     caller: Caller,
-    headers: HeaderMap,
-    JsonBody(mut body): JsonBody,
-) -> Result<Response, ApiError> {
-    let conversation = body.text("conversationId", id::<ConversationId>("conversationId"));
-    let content = body.text("content", Content::parse);
-    let message_type = body.optional_text("messageType", parse_message_type);
-    let reply_to = body.optional_text("replyTo", id::<MessageId>("replyTo"));
-    let (conversation, content, message_type, reply_to) =
-        body.finish((conversation, content, message_type, reply_to))?;
-    let temp_id = idempotency_key(&headers)?;
+    IdempotencyKey(temp_id): IdempotencyKey,
+    JsonBody(form): JsonBody<NewMessage>,
+) -> Result<Created<MessageJson<'static>>, ApiError> {
+    let (conversation, content) = (form.conversation, form.content);
     let command_id = match &temp_id {
         Some(key) => CommandId::of_retry(conversation, caller.id(), key.as_str(), content.as_str()),
         None => CommandId::generate(),
     };
-    let message_type = message_type.unwrap_or_else(|| "text".to_owned());
     let command = Command::SendMessage {
         content,
-        message_type,
-        reply_to,
+        message_type: form.message_type.unwrap_or_else(|| "text".to_owned()),
+        reply_to: form.reply_to,
         temp_id,
     };
     match rest
@@ -56,7 +80,7 @@ pub(super) async fn send(
     {
         Outcome::Stored { message, .. } => {
             let stored = read_back(&rest, message, caller.id()).await?;
-            Ok((StatusCode::CREATED, Json(MessageJson::from(&stored))).into_response())
+            Ok(Created::of(&MessageJson::from(&stored)))
         }
         _ => Err(ApiError::internal(
             "a send was answered with another outcome",
@@ -68,64 +92,47 @@ pub(super) async fn send(
 pub(super) async fn list(
     State(rest): State<Arc<Rest>>,
     caller: Caller,
-    Segments(id): Segments<String>,
-    QueryFields(query): QueryFields,
-) -> Result<Response, ApiError> {
-    let conversation = path_id("conversation", &id)?;
-    let asked = page(query)?;
+    Segments(conversation): Segments<ConversationId>,
+    QueryFields(query): QueryFields<HistoryQuery>,
+) -> Result<Inlined<PageJson<MessageJson<'static>>>, ApiError> {
+    let asked = query.page();
     let found = messages::page(rest.database(), conversation, caller.id(), asked).await?;
-    Ok(Json(PageJson::new(&found, asked, MessageJson::from)).into_response())
+    Ok(Inlined::of(&PageJson::new(&found, asked, MessageJson::from)))
 }
 
 /// PUT /messages/{id}
 pub(super) async fn edit(
     State(rest): State<Arc<Rest>>,
     caller: Caller,
-    Segments(id): Segments<String>,
-    JsonBody(mut body): JsonBody,
-) -> Result<Response, ApiError> {
-    let message = path_id("message", &id)?;
-    let content = body.text("content", Content::parse);
-    let (content,) = body.finish((content,))?;
-    change(
-        &rest,
-        message,
-        caller.id(),
-        Command::EditMessage { message, content },
-    )
-    .await?;
+    Segments(message): Segments<MessageId>,
+    JsonBody(MessageUpdate { content }): JsonBody<MessageUpdate>,
+) -> Result<Shown<MessageJson<'static>>, ApiError> {
+    let command = Command::EditMessage { message, content };
+    change(&rest, message, caller.id(), command).await?;
     let edited = read_back(&rest, message, caller.id()).await?;
-    Ok(Json(MessageJson::from(&edited)).into_response())
+    Ok(Shown::of(&MessageJson::from(&edited)))
 }
 
 /// DELETE /messages/{id}
 pub(super) async fn delete(
     State(rest): State<Arc<Rest>>,
     caller: Caller,
-    Segments(id): Segments<String>,
-) -> Result<Response, ApiError> {
-    let message = path_id("message", &id)?;
-    change(
-        &rest,
-        message,
-        caller.id(),
-        Command::DeleteMessage { message },
-    )
-    .await?;
+    Segments(message): Segments<MessageId>,
+) -> Result<Shown<MessageJson<'static>>, ApiError> {
+    let command = Command::DeleteMessage { message };
+    change(&rest, message, caller.id(), command).await?;
     let tombstone = read_back(&rest, message, caller.id()).await?;
-    Ok(Json(MessageJson::from(&tombstone)).into_response())
+    Ok(Shown::of(&MessageJson::from(&tombstone)))
 }
 
 /// PUT /messages/mark-as-read
 pub(super) async fn mark_as_read(
     State(rest): State<Arc<Rest>>,
     caller: Caller,
-    JsonBody(mut body): JsonBody,
-) -> Result<Response, ApiError> {
-    let conversation = body.text("conversationId", id::<ConversationId>("conversationId"));
-    let messages = body.optional_texts("messageIds", id::<MessageId>("messageIds"));
-    let (conversation, messages) = body.finish((conversation, messages))?;
-    let unread = match messages.map(|named| named.into_iter().max()) {
+    JsonBody(form): JsonBody<ReadReceipt>,
+) -> Result<Shown<UnreadJson>, ApiError> {
+    let conversation = form.conversation;
+    let unread_count = match form.messages.map(|named| named.into_iter().max()) {
         None => mark_read(&rest, conversation, caller.id(), None).await?,
         // Numbers grow with the order of a conversation, and reading one covers all before it.
         Some(Some(newest)) => mark_read(&rest, conversation, caller.id(), Some(newest)).await?,
@@ -133,10 +140,7 @@ pub(super) async fn mark_as_read(
             .await?
             .ok_or_else(|| ApiError::not_found("conversation"))?,
     };
-    Ok(Json(UnreadJson {
-        unread_count: unread,
-    })
-    .into_response())
+    Ok(Shown::of(&UnreadJson { unread_count }))
 }
 
 /// Raises a reader's marker; how many messages are left unread then.
@@ -184,41 +188,4 @@ async fn read_back(
 ) -> Result<MessageView, ApiError> {
     let found = messages::find(rest.database(), message, viewer).await?;
     found.ok_or_else(|| ApiError::not_found("message"))
-}
-
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<TempId>, ApiError> {
-    let Some(given) = headers.get(IDEMPOTENCY_KEY) else {
-        return Ok(None);
-    };
-    let key = given
-        .to_str()
-        .map_err(|_| Rejection::invalid("not visible ASCII"))
-        .and_then(TempId::parse);
-    key.map(Some).map_err(|_| {
-        ApiError::invalid("Idempotency-Key must have 1 to 128 visible ASCII characters")
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use axum::http::HeaderValue;
-
-    use super::*;
-
-    #[test]
-    fn an_idempotency_key_is_a_temp_id() {
-        let key = |value: &[u8]| {
-            let value = HeaderValue::from_bytes(value).unwrap();
-            idempotency_key(&HeaderMap::from_iter([(
-                IDEMPOTENCY_KEY.parse().unwrap(),
-                value,
-            )]))
-        };
-        assert_eq!(key(b"k-1").unwrap().unwrap().as_str(), "k-1");
-        assert!(key(&[b'x'; 128]).is_ok());
-        for bad in [&b""[..], &[b'x'; 129], "é".as_bytes()] {
-            assert!(key(bad).is_err(), "{bad:?}");
-        }
-        assert!(idempotency_key(&HeaderMap::new()).unwrap().is_none());
-    }
 }

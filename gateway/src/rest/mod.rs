@@ -1,35 +1,46 @@
-//! REST: the HTTP routes of sources 001 and 003, and health.
+//! REST: the HTTP routes of sources 000, 001 and 003, health, and the documents that describe them.
 //!
 //! Owns paths, bodies, statuses and error shapes. Reads go straight to PostgreSQL; changes go through the ingress like everybody
 //! else's, and the object that is answered is read back after the commit. Must never decide who may do what to a conversation:
 //! the worker does, in order; here it is only asked who may read.
 
+mod answer;
+mod api;
 mod auth;
 mod chats;
 mod conversations;
 mod cors;
+mod describe;
+mod docs;
 mod error;
 mod extract;
-mod fields;
+mod form;
 mod health;
 mod messages;
+mod page;
 mod passwords;
 mod request;
+mod rooms;
+mod routes;
+mod rule;
 mod shape;
+mod system;
+mod users;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{get, post, put};
 use confab_shared::id::{CommandId, ConversationId, UserId};
 use confab_shared::model::command::{Command, Outcome};
 use confab_shared::model::error::Rejection;
+use confab_shared::model::event::UserSignal;
 use sqlx::PgPool;
 
 use crate::node::Node;
 use crate::transport::origin::AllowedOrigins;
+use docs::Documents;
 use error::ApiError;
 use passwords::Passwords;
 
@@ -38,6 +49,7 @@ struct Rest {
     node: Arc<Node>,
     passwords: Passwords,
     origins: AllowedOrigins,
+    documents: Documents,
     started: Instant,
 }
 
@@ -59,6 +71,13 @@ impl Rest {
             .await
     }
 
+    /// Says something to a user's sockets. It is a hint: whoever does not hear it finds out by asking.
+    async fn signal(&self, user: UserId, signal: &UserSignal) {
+        if let Err(error) = self.node.backplane.signal(user, signal).await {
+            tracing::warn!(%error, %user, "a signal was not said; sockets will find out later");
+        }
+    }
+
     /// How long a request may take.
     fn time_limit(&self) -> Duration {
         Duration::from_secs(self.node.config.rest.timeout_seconds)
@@ -66,53 +85,21 @@ impl Rest {
 }
 
 /// All routes, with what they have in common around them.
-pub fn router(node: Arc<Node>) -> Router {
+pub fn router(node: Arc<Node>) -> Result<Router, serde_json::Error> {
+    let (routes, document) = routes::all(node.config.auth.guests).finish();
     let rest = Arc::new(Rest {
         passwords: Passwords::new(node.config.auth.password_concurrency),
         origins: AllowedOrigins::parse(&node.config.http.cors_origin),
+        documents: Documents::new(&document)?,
         started: Instant::now(),
         node,
     });
-    Router::new()
-        .route("/auth/register", post(auth::register))
-        .route("/auth/login", post(auth::login))
-        .route("/auth/me", get(auth::me))
-        .route(
-            "/conversations",
-            get(conversations::list).post(conversations::create),
-        )
-        .route("/conversations/{id}", get(conversations::show))
-        .route("/messages", post(messages::send))
-        .route("/messages/conversation/{id}", get(messages::list))
-        .route("/messages/mark-as-read", put(messages::mark_as_read))
-        .route(
-            "/messages/{id}",
-            put(messages::edit).delete(messages::delete),
-        )
-        .route("/chats/conversations", get(chats::list).post(chats::create))
-        .route("/chats/conversations/{id}", get(chats::show))
-        .route("/chats/conversations/{id}/messages", get(chats::messages))
-        .route("/chats/conversations/{id}/read", post(chats::read))
-        .route(
-            "/chats/conversations/{id}/participants",
-            post(chats::add_participants),
-        )
-        .route(
-            "/chats/conversations/{id}/participants/{user}",
-            axum::routing::delete(chats::remove_participant),
-        )
-        .route("/chats/conversations/{id}/leave", post(chats::leave))
-        .route(
-            "/chats/messages/{id}",
-            axum::routing::delete(chats::delete_message),
-        )
-        .route("/health", get(health::all))
-        .route("/health/db", get(health::database))
+    Ok(routes
         .fallback(async || ApiError::no_route())
-        .method_not_allowed_fallback(async || ApiError::wrong_method())
+        .method_not_allowed_fallback(request::wrong_method)
         // The last layer is the outermost: what the inner ones refuse gets its body and its origin headers there too.
         .layer(from_fn_with_state(rest.clone(), request::limit_time))
         .layer(from_fn_with_state(rest.clone(), cors::share))
         .layer(from_fn(request::identify))
-        .with_state(rest)
+        .with_state(rest))
 }

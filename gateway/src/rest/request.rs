@@ -6,6 +6,7 @@ use std::time::Instant;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{CACHE_CONTROL, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use confab_shared::model::error::ErrorCode;
@@ -61,6 +62,15 @@ fn request_id(given: Option<&HeaderValue>) -> String {
             (1..=MAX_ID_BYTES).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
         })
         .map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
+}
+
+/// Answers what is asked in a way that is not for this path; the router says which ones are. To ask for them is fine.
+pub(super) async fn wrong_method(method: Method) -> Response {
+    if method == Method::OPTIONS {
+        StatusCode::NO_CONTENT.into_response()
+    } else {
+        ApiError::wrong_method().into_response()
+    }
 }
 
 /// Answers TIMEOUT when a request takes too long. What it asked for may yet happen.

@@ -9,42 +9,106 @@ use confab_shared::postgres::conversations::Listed;
 use confab_shared::postgres::messages::{MessagePage, MessageView, Page, Slice};
 use confab_shared::postgres::users::Account;
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use crate::dialect::conversations::shape::as_string;
+use super::answer::{Shape, shapes};
+use crate::dialect::conversations::shape::{as_string, kind_schema, role_schema};
+
+shapes!(
+    UserJson,
+    PublicUserJson,
+    MessageJson,
+    ConversationJson,
+);
 
 /// An account, for its owner.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = User)]
 pub(super) struct UserJson<'a> {
+    #[schema(value_type = String, format = Uuid)]
     id: UserId,
+    #[schema(required, example = "user@example.com")]
     email: Option<&'a str>,
+    #[schema(example = "johndoe")]
     username: &'a str,
+    #[schema(example = "John Doe")]
     name: &'a str,
+    #[schema(required)]
     avatar: Option<&'a str>,
     is_online: bool,
+    #[schema(value_type = String, format = DateTime)]
     last_seen: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
 }
 
-impl<'a> From<&'a Account> for UserJson<'a> {
-    fn from(account: &'a Account) -> Self {
+impl<'a> UserJson<'a> {
+    /// An account whose owner asked to be seen as this.
+    pub(super) fn seen(account: &'a Account, is_online: bool) -> Self {
         Self {
             id: account.id,
             email: account.email.as_deref(),
             username: &account.username,
             name: &account.name,
             avatar: account.avatar.as_deref(),
-            is_online: false,
+            is_online,
             last_seen: account.last_seen_at,
             created_at: account.created_at,
         }
     }
 }
 
-#[derive(Serialize)]
-struct SenderJson<'a> {
+impl<'a> From<&'a Account> for UserJson<'a> {
+    fn from(account: &'a Account) -> Self {
+        Self::seen(account, false)
+    }
+}
+
+/// Somebody, for everybody else.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = PublicUser)]
+pub(super) struct PublicUserJson<'a> {
+    #[schema(value_type = String, format = Uuid)]
     id: UserId,
+    #[schema(example = "johndoe")]
     username: &'a str,
+    #[schema(example = "John Doe")]
+    name: &'a str,
+    #[schema(required)]
+    avatar: Option<&'a str>,
+    is_online: bool,
+    #[schema(value_type = String, format = DateTime)]
+    last_seen: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+}
+
+impl<'a> PublicUserJson<'a> {
+    /// Somebody who is seen as this.
+    pub(super) fn new(account: &'a Account, is_online: bool) -> Self {
+        Self {
+            id: account.id,
+            username: &account.username,
+            name: &account.name,
+            avatar: account.avatar.as_deref(),
+            is_online,
+            last_seen: account.last_seen_at,
+            created_at: account.created_at,
+        }
+    }
+}
+
+/// Who said a message.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Sender)]
+pub(super) struct SenderJson<'a> {
+    #[schema(value_type = String, format = Uuid)]
+    id: UserId,
+    #[schema(example = "johndoe")]
+    username: &'a str,
+    #[schema(required)]
     avatar: Option<&'a str>,
 }
 
@@ -59,20 +123,31 @@ impl<'a> From<&'a Profile> for SenderJson<'a> {
 }
 
 /// A message.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Message)]
 pub(super) struct MessageJson<'a> {
     #[serde(serialize_with = "as_string")]
+    #[schema(value_type = String, example = "1")]
     id: MessageId,
+    /// Empty where the message has been deleted.
+    #[schema(example = "Hello!")]
     content: &'a str,
+    #[schema(example = "text")]
     message_type: &'a str,
+    /// Of one's own message: all others have read it. Of another's: oneself has.
     is_read: bool,
     is_edited: bool,
     is_deleted: bool,
+    #[schema(value_type = String, format = Uuid)]
     sender_id: UserId,
+    #[schema(value_type = String, format = Uuid)]
     conversation_id: ConversationId,
+    /// Its place among the conversation's changes.
     seq: i64,
+    #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
     updated_at: Timestamp,
     sender: SenderJson<'a>,
 }
@@ -106,14 +181,21 @@ impl<'a> From<&'a MessageView> for MessageJson<'a> {
     }
 }
 
-#[derive(Serialize)]
+/// A member of a conversation.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct ParticipantJson<'a> {
+#[schema(as = Participant)]
+pub(super) struct ParticipantJson<'a> {
+    #[schema(value_type = String, format = Uuid)]
     id: UserId,
+    #[schema(example = "johndoe")]
     username: &'a str,
+    #[schema(example = "John Doe")]
     name: &'a str,
+    #[schema(required)]
     avatar: Option<&'a str>,
     is_online: bool,
+    #[schema(schema_with = role_schema)]
     role: MemberRole,
 }
 
@@ -131,17 +213,24 @@ impl<'a> From<&'a Participant> for ParticipantJson<'a> {
 }
 
 /// A conversation as one of its members sees it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Conversation)]
 pub(super) struct ConversationJson<'a> {
+    #[schema(value_type = String, format = Uuid)]
     id: ConversationId,
     #[serde(rename = "type")]
+    #[schema(schema_with = kind_schema)]
     kind: ConversationKind,
+    #[schema(required)]
     name: Option<&'a str>,
     participants: Vec<ParticipantJson<'a>>,
+    #[schema(required)]
     last_message: Option<MessageJson<'a>>,
     unread_count: i64,
+    #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
     updated_at: Timestamp,
 }
 
@@ -172,13 +261,19 @@ impl<'a> From<&'a Listed> for ConversationJson<'a> {
     }
 }
 
-/// A page of messages, each in the vocabulary of its route.
-#[derive(Serialize)]
+/// A page of messages, newest first, each in the vocabulary of its route.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct PageJson<T> {
     messages: Vec<T>,
+    /// What leads on, as `before` or `after`.
+    #[schema(required)]
     next_cursor: Option<String>,
     has_more: bool,
+}
+
+impl<T: Shape<Named: ToSchema>> Shape for PageJson<T> {
+    type Named = PageJson<T::Named>;
 }
 
 impl<'a, T> PageJson<T> {
@@ -203,10 +298,16 @@ impl<'a, T> PageJson<T> {
 }
 
 /// How many messages are left unread.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Unread)]
 pub(super) struct UnreadJson {
+    /// How many.
     pub(super) unread_count: i64,
+}
+
+impl Shape for UnreadJson {
+    type Named = Self;
 }
 
 #[cfg(test)]

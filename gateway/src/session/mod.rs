@@ -34,6 +34,8 @@ pub enum DisconnectReason {
     Unauthenticated,
     /// Its client has come back on another connection.
     Superseded,
+    /// Its user logged out, or the token that it came with is no longer good.
+    LoggedOut,
 }
 
 impl DisconnectReason {
@@ -52,6 +54,7 @@ impl DisconnectReason {
             Self::Unavailable => "unavailable",
             Self::Unauthenticated => "unauthenticated",
             Self::Superseded => "superseded",
+            Self::LoggedOut => "logged_out",
         }
     }
 
@@ -61,7 +64,8 @@ impl DisconnectReason {
             Self::ClientClosed
             | Self::TransportClosed
             | Self::Unauthenticated
-            | Self::Superseded => 1000,
+            | Self::Superseded
+            | Self::LoggedOut => 1000,
             Self::Draining => 1012,
             Self::SlowConsumer | Self::Unavailable => 1013,
             Self::ProtocolViolation => 1002,

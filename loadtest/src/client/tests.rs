@@ -131,6 +131,29 @@ async fn events_arrive_however_their_bytes_do() {
 }
 
 #[tokio::test]
+async fn a_buffer_that_is_filled_to_its_last_byte_is_not_the_end() {
+    let (mut connection, mut peer) = open().await;
+    assert!(connection.packet().unwrap().is_none());
+    // Sixteen of these fill the buffer, and nobody asks whether there is more behind one.
+    let text = format!(r#"42/chat,["e","{}"]"#, "x".repeat(46));
+    let frame = text_frame(&text);
+    assert_eq!(frame.len(), 64);
+    for _ in 0..40 {
+        peer.say(&frame).await;
+        connection.turn().await.unwrap();
+        let packet = connection.packet().unwrap();
+        assert!(matches!(packet, Some(Packet::Event { .. })), "{packet:?}");
+    }
+    // Nor when more has come than there is room for.
+    peer.say(&frame.repeat(40)).await;
+    connection.turn().await.unwrap();
+    connection.turn().await.unwrap();
+    for _ in 0..40 {
+        assert_eq!(event(&mut connection).await.unwrap().0, "e");
+    }
+}
+
+#[tokio::test]
 async fn pings_are_answered_and_events_are_sent() {
     let (mut connection, mut peer) = open().await;
     peer.say(&text_frame("2")).await;

@@ -110,8 +110,15 @@ impl WebSocket {
         }
     }
 
-    /// Waits until something has come. Call it when [`message`](Self::message) has nothing. Safe to cancel.
+    /// Waits until something has come, or there is no room for it before messages are taken out. Safe to cancel.
     async fn fill(&mut self) -> Result<(), ClientError> {
+        if self.end == self.input.len() {
+            // Not everything that came was taken out. A read without room would find nothing, as at the end of the stream.
+            self.make_room(0);
+            if self.end == self.input.len() {
+                return Ok(());
+            }
+        }
         let count = self.stream.read(&mut self.input[self.end..]).await?;
         if count == 0 {
             return Err(ClientError::Closed(" without a word".into()));

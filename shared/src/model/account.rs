@@ -39,7 +39,10 @@ pub enum AccountRole {
 
 impl AccountRole {
     /// Whether it is an ordinary account.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference to the field")]
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde passes a reference to the field"
+    )]
     fn is_user(&self) -> bool {
         *self == Self::User
     }

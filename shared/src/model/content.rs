@@ -217,12 +217,14 @@ pub fn parse_email(text: &str) -> Result<String, Rejection> {
     }
 }
 
-/// Checks a picture's address: an http or https URL of at most 2 048 bytes.
+/// Checks a picture's address: an http or https URL of at most 2 048 bytes, which is ASCII (RFC 3986).
 pub fn parse_avatar(text: &str) -> Result<String, Rejection> {
-    let schemed = text.starts_with("https://") || text.starts_with("http://");
-    if schemed
+    let rest = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
+    if rest.is_some_and(|rest| !rest.is_empty())
         && text.len() <= MAX_AVATAR_BYTES
-        && !text.chars().any(|c| c.is_whitespace() || c.is_control())
+        && text.bytes().all(|byte| byte.is_ascii_graphic())
     {
         Ok(text.to_owned())
     } else {

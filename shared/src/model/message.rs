@@ -41,6 +41,15 @@ pub struct Message {
 }
 
 impl Message {
+    /// What is to be shown of it: a tombstone has no words, even where an event was made before it became one.
+    pub fn shown_content(&self) -> &str {
+        if self.deleted_at.is_some() {
+            ""
+        } else {
+            &self.content
+        }
+    }
+
     /// When it last changed.
     pub fn updated_at(&self) -> Timestamp {
         self.deleted_at

@@ -67,6 +67,8 @@ pub struct Place {
     pub last_seq: Seq,
     /// When that was.
     pub changed_at: Timestamp,
+    /// Of what kind it is.
+    pub kind: ConversationKind,
     /// The change since which the user may listen: that which made it a member, none at all of a public room. None if it may not.
     pub joined_seq: Option<Seq>,
 }
@@ -78,7 +80,7 @@ pub async fn places(
     conversations: &[ConversationId],
 ) -> Result<Vec<Place>, sqlx::Error> {
     sqlx::query_as(
-        "SELECT c.id, c.last_seq, c.changed_at,
+        "SELECT c.id, c.last_seq, c.changed_at, c.kind,
                 CASE WHEN c.kind <> 'room' THEN s.joined_seq WHEN c.deleted_at IS NULL THEN 0 END AS joined_seq
          FROM conversations c
          LEFT JOIN memberships s ON s.conversation_id = c.id AND s.user_id = $1 AND s.left_at IS NULL

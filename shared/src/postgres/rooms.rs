@@ -14,7 +14,7 @@ use crate::id::{ConversationId, UserId};
 use crate::model::content::Slug;
 use crate::model::timestamp::Timestamp;
 
-pub use cleanup::{Cleaned, cleanup};
+pub use cleanup::{Cleaned, cleanup, cleanup_as_of};
 pub use stats::{Stats, stats};
 
 /// A public room.
@@ -122,7 +122,7 @@ pub async fn free_slug(pool: &PgPool, room: ConversationId) -> Result<(), sqlx::
 
 /// Makes a guest: somebody without credentials, with a name of their own unless it is an account's.
 ///
-/// A guest that left nothing behind is removed an hour after it was last seen: see [`users::seen`](super::users::seen) and [`cleanup`].
+/// A guest that left nothing behind is removed an hour after it was last seen: see [`note_guests`] and [`cleanup`].
 pub async fn create_guest(pool: &PgPool, username: &str) -> Result<Account, CreateUserError> {
     let made: Option<Account> = sqlx::query_as(
         "INSERT INTO users (id, username, name, role)
@@ -135,4 +135,13 @@ pub async fn create_guest(pool: &PgPool, username: &str) -> Result<Account, Crea
     .fetch_optional(pool)
     .await?;
     made.ok_or(CreateUserError::UsernameTaken)
+}
+
+/// These guests are there.
+pub async fn note_guests(pool: &PgPool, guests: &[UserId]) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE users SET last_seen_at = now() WHERE id = ANY($1) AND role = 'guest'")
+        .bind(guests)
+        .execute(pool)
+        .await?;
+    Ok(())
 }

@@ -16,9 +16,10 @@ use crate::id::UserId;
 macro_rules! is_good {
     () => {
         "NOT EXISTS (SELECT 1 FROM revoked_tokens r WHERE r.jti = $2)
-         AND CASE WHEN $3::integer IS NULL
-                  THEN u.tokens_changed_at IS NULL OR u.tokens_changed_at <= to_timestamp($4)
-                  ELSE u.token_version = $3 OR u.kept_token = $2 END"
+         AND (COALESCE(u.kept_token = $2, false)
+              OR CASE WHEN $3::integer IS NULL
+                      THEN u.tokens_changed_at IS NULL OR u.tokens_changed_at <= to_timestamp($4)
+                      ELSE u.token_version = $3 END)"
     };
 }
 
@@ -59,6 +60,38 @@ pub async fn revoke(
     Ok(())
 }
 
+/// The hash of an account's password, in PHC format.
+pub async fn password_hash(pool: &PgPool, user: UserId) -> Result<Option<String>, sqlx::Error> {
+    let found: Option<Option<String>> =
+        sqlx::query_scalar("SELECT password_hash FROM users WHERE id = $1")
+            .bind(user)
+            .fetch_optional(pool)
+            .await?;
+    Ok(found.flatten())
+}
+
+/// Replaces the hash of a password by another, and with it ends all of the account's tokens but `kept`. Not if another change came
+/// first: then the hash is no longer the one that the password was compared with.
+pub async fn change_password(
+    pool: &PgPool,
+    user: UserId,
+    old_hash: &str,
+    new_hash: &str,
+    kept: Option<Uuid>,
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query(
+        "UPDATE users SET password_hash = $3, token_version = token_version + 1, kept_token = $4, tokens_changed_at = now()
+         WHERE id = $1 AND password_hash = $2",
+    )
+    .bind(user)
+    .bind(old_hash)
+    .bind(new_hash)
+    .bind(kept)
+    .execute(pool)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
 /// Of these bearers, those whose token is no longer good. For finding out after something may have gone unheard.
 pub async fn no_longer_good(
     pool: &PgPool,
@@ -74,9 +107,10 @@ pub async fn no_longer_good(
          LEFT JOIN users u ON u.id = b.user_id
          WHERE u.id IS NULL
             OR EXISTS (SELECT 1 FROM revoked_tokens r WHERE r.jti = b.jti)
-            OR NOT CASE WHEN b.version IS NULL
-                        THEN u.tokens_changed_at IS NULL OR u.tokens_changed_at <= to_timestamp(b.issued)
-                        ELSE u.token_version = b.version OR COALESCE(u.kept_token = b.jti, false) END",
+            OR NOT (COALESCE(u.kept_token = b.jti, false)
+                    OR CASE WHEN b.version IS NULL
+                            THEN u.tokens_changed_at IS NULL OR u.tokens_changed_at <= to_timestamp(b.issued)
+                            ELSE u.token_version = b.version END)",
     )
     .bind(users)
     .bind(ids)

@@ -2,10 +2,13 @@
 //!
 //! Owns the reading and making of `users` rows. Must never know how a token or a password is checked.
 
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use sqlx::{PgPool, Row};
 
+use super::conversations::MalformedCursor;
 use crate::id::UserId;
 use crate::model::account::{AccountRole, Profile};
 use crate::model::timestamp::Timestamp;
@@ -33,6 +36,18 @@ pub struct Account {
     pub last_seen_at: Timestamp,
     /// When it was made.
     pub created_at: Timestamp,
+}
+
+impl From<Account> for Profile {
+    fn from(account: Account) -> Self {
+        Self {
+            id: account.id,
+            username: account.username.into(),
+            name: account.name.into(),
+            avatar: account.avatar.map(Arc::from),
+            account: account.role,
+        }
+    }
 }
 
 /// What a registration brings, checked for its form.
@@ -75,6 +90,17 @@ impl From<sqlx::Error> for CreateUserError {
             _ => Self::Database(error),
         }
     }
+}
+
+/// What somebody changes about themselves, checked for its form; what is none stays as it is.
+#[derive(Debug, Clone, Default)]
+pub struct ProfileChange {
+    /// The handle.
+    pub username: Option<String>,
+    /// The name to display.
+    pub name: Option<String>,
+    /// Where the picture is; an inner none takes it away.
+    pub avatar: Option<Option<String>>,
 }
 
 /// What a login is checked against.
@@ -131,14 +157,186 @@ pub async fn find(pool: &PgPool, id: UserId) -> Result<Option<Account>, sqlx::Er
     .await
 }
 
-/// Notes that these users are there now. For users whose going a gateway sees, and for guests as long as they stay: one that nobody
-/// has seen for an hour may be removed.
-pub async fn seen(pool: &PgPool, users: &[UserId]) -> Result<(), sqlx::Error> {
-    sqlx::query("UPDATE users SET last_seen_at = now() WHERE id = ANY($1)")
-        .bind(users)
-        .execute(pool)
+/// These accounts and guests, in no particular order. Those that do not exist are left out.
+pub async fn find_all(pool: &PgPool, ids: &[UserId]) -> Result<Vec<Account>, sqlx::Error> {
+    sqlx::query_as(
+        "SELECT id, email, username, name, avatar, role, token_version, appears_offline, last_seen_at, created_at
+         FROM users WHERE id = ANY($1)",
+    )
+    .bind(ids)
+    .fetch_all(pool)
+    .await
+}
+
+/// Changes an account; none if there is none. Two that ask for one name at the same moment are told apart by the unique index.
+pub async fn update(
+    pool: &PgPool,
+    id: UserId,
+    change: ProfileChange,
+) -> Result<Option<Account>, CreateUserError> {
+    let account = sqlx::query_as(
+        "UPDATE users SET username = COALESCE($2, username), name = COALESCE($3, name),
+                          avatar = CASE WHEN $4 THEN $5 ELSE avatar END
+         WHERE id = $1 AND role <> 'guest'
+         RETURNING id, email, username, name, avatar, role, token_version, appears_offline, last_seen_at, created_at",
+    )
+    .bind(id)
+    .bind(change.username)
+    .bind(change.name)
+    .bind(change.avatar.is_some())
+    .bind(change.avatar.flatten())
+    .fetch_optional(pool)
+    .await?;
+    Ok(account)
+}
+
+/// Notes whether a user wants to be seen as offline.
+pub async fn set_appears_offline(
+    pool: &PgPool,
+    id: UserId,
+    appears_offline: bool,
+) -> Result<Option<Account>, sqlx::Error> {
+    sqlx::query_as(
+        "UPDATE users SET appears_offline = $2 WHERE id = $1 AND role <> 'guest'
+         RETURNING id, email, username, name, avatar, role, token_version, appears_offline, last_seen_at, created_at",
+    )
+    .bind(id)
+    .bind(appears_offline)
+    .fetch_optional(pool)
+    .await
+}
+
+/// The place after an account that was found, from where the next page goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SearchCursor {
+    /// Among those found by username, after this one.
+    Username(UserId),
+    /// Among those found by address, after this one. It says who it is, not the address: that is nobody else's business.
+    Email(UserId),
+}
+
+impl fmt::Display for SearchCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Username(user) => write!(f, "u_{user}"),
+            Self::Email(user) => write!(f, "e_{user}"),
+        }
+    }
+}
+
+impl FromStr for SearchCursor {
+    type Err = MalformedCursor;
+
+    fn from_str(text: &str) -> Result<Self, MalformedCursor> {
+        let (phase, user) = text.split_once('_').ok_or(MalformedCursor)?;
+        let user = user.parse().map_err(|_| MalformedCursor)?;
+        match phase {
+            "u" => Ok(Self::Username(user)),
+            "e" => Ok(Self::Email(user)),
+            _ => Err(MalformedCursor),
+        }
+    }
+}
+
+/// The accounts whose username or e-mail address begins with `prefix` in whatever letter case: first those by username, in its order,
+/// then the others, by address; and where the next page begins if there is one.
+///
+/// A page costs the same however many match. Of the addresses only so many are looked at, since their owners may have been found by
+/// username: so a page may be short, or empty, and still have a next one.
+pub async fn search(
+    pool: &PgPool,
+    prefix: &str,
+    cursor: Option<SearchCursor>,
+    limit: u32,
+) -> Result<(Vec<Account>, Option<SearchCursor>), sqlx::Error> {
+    let prefix = prefix.to_lowercase();
+    let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
+    let (mut found, after_email) = match cursor {
+        Some(SearchCursor::Email(user)) => (Vec::new(), email(pool, user).await?),
+        Some(SearchCursor::Username(user)) => {
+            let name = profile(pool, user).await?.map(|profile| profile.username.to_lowercase());
+            let after = name.unwrap_or_default();
+            (by_username(pool, &prefix, &after, limit).await?, None)
+        }
+        None => (by_username(pool, &prefix, "", limit).await?, None),
+    };
+    if found.len() > wanted {
+        found.truncate(wanted);
+        let next = found.last().map(|last| SearchCursor::Username(last.id));
+        return Ok((found, next));
+    }
+    let looked_at = limit.saturating_add(1).saturating_mul(4);
+    let after_email = after_email.unwrap_or_default();
+    let candidates = by_email(pool, &prefix, &after_email, looked_at).await?;
+    let mut next = match cursor {
+        Some(SearchCursor::Email(_)) => cursor,
+        _ => found.last().map(|last| SearchCursor::Username(last.id)),
+    };
+    let mut more = candidates.len() == usize::try_from(looked_at).unwrap_or(usize::MAX);
+    for account in candidates {
+        if !account.username.to_lowercase().starts_with(&prefix) {
+            if found.len() == wanted {
+                more = true;
+                break;
+            }
+            next = Some(SearchCursor::Email(account.id));
+            found.push(account);
+        } else {
+            next = Some(SearchCursor::Email(account.id));
+        }
+    }
+    Ok((found, next.filter(|_| more)))
+}
+
+async fn by_username(
+    pool: &PgPool,
+    prefix: &str,
+    after: &str,
+    limit: u32,
+) -> Result<Vec<Account>, sqlx::Error> {
+    sqlx::query_as(
+        "SELECT id, email, username, name, avatar, role, token_version, appears_offline, last_seen_at, created_at FROM users
+         WHERE role <> 'guest' AND lower(username) ~>=~ $1 AND lower(username) ~<~ $2 AND lower(username) ~>~ $3
+         ORDER BY lower(username) USING ~<~ LIMIT $4",
+    )
+    .bind(prefix)
+    .bind(behind(prefix))
+    .bind(after)
+    .bind(i64::from(limit) + 1)
+    .fetch_all(pool)
+    .await
+}
+
+async fn by_email(
+    pool: &PgPool,
+    prefix: &str,
+    after: &str,
+    count: u32,
+) -> Result<Vec<Account>, sqlx::Error> {
+    sqlx::query_as(
+        "SELECT id, email, username, name, avatar, role, token_version, appears_offline, last_seen_at, created_at FROM users
+         WHERE email IS NOT NULL AND email ~>=~ $1 AND email ~<~ $2 AND email ~>~ $3
+         ORDER BY email USING ~<~ LIMIT $4",
+    )
+    .bind(prefix)
+    .bind(behind(prefix))
+    .bind(after)
+    .bind(i64::from(count))
+    .fetch_all(pool)
+    .await
+}
+
+/// What comes bytewise after everything that begins with a prefix.
+fn behind(prefix: &str) -> String {
+    format!("{prefix}{}", char::MAX)
+}
+
+async fn email(pool: &PgPool, user: UserId) -> Result<Option<String>, sqlx::Error> {
+    let found: Option<Option<String>> = sqlx::query_scalar("SELECT email FROM users WHERE id = $1")
+        .bind(user)
+        .fetch_optional(pool)
         .await?;
-    Ok(())
+    Ok(found.flatten())
 }
 
 /// A user as others see them.

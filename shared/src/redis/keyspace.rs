@@ -119,6 +119,27 @@ impl Keyspace {
         format!("confab:node:{node}:lease")
     }
 
+    /// Hash, gateways: who is in a public room, and on which nodes.
+    pub fn present(&self, room: ConversationId) -> String {
+        format!("confab:{{{}}}:present:{room}", self.partition(room))
+    }
+
+    /// Set, gateway → gateways: the public rooms that somebody on a node is in, so that others can tidy up after it.
+    pub fn node_rooms(node: NodeId) -> String {
+        format!("confab:node:{node}:rooms")
+    }
+
+    /// Set, gateway → gateways: the nodes that somebody is present on.
+    pub fn present_nodes() -> &'static str {
+        "confab:present_nodes"
+    }
+
+    /// Sorted set: the live gateways, scored by when their registration lapses (Unix milliseconds). For counting; where they are, their
+    /// [leases](Self::node_lease) say.
+    pub fn gateways() -> &'static str {
+        "confab:gateways"
+    }
+
     /// Sorted set: the live workers, scored by when their registration lapses (Unix milliseconds).
     pub fn workers() -> &'static str {
         "confab:workers"

@@ -12,6 +12,16 @@ pub fn worker_register() -> Script {
     Script::from_lua(include_str!("scripts/worker_register.lua"))
 }
 
+/// Renews a gateway's registration and answers who is alive: the same as a worker's.
+pub fn gateway_register() -> Script {
+    worker_register()
+}
+
+/// Says how many are registered.
+pub fn registered() -> Script {
+    Script::from_lua(include_str!("scripts/registered.lua"))
+}
+
 /// Extends a partition's lease, if it is still its holder's.
 pub fn lease_renew() -> Script {
     Script::from_lua(include_str!("scripts/lease_renew.lua"))
@@ -60,4 +70,14 @@ pub fn session_adopt() -> Script {
 /// Publishes the present position on a channel.
 pub fn tick() -> Script {
     Script::from_lua(include_str!("scripts/tick.lua"))
+}
+
+/// Notes that somebody is in a public room on a node, and announces who was nowhere in it.
+pub fn room_enter() -> Script {
+    Script::from_lua(include_str!("scripts/room_enter.lua"))
+}
+
+/// Notes that somebody, or everybody, is in a public room on a node no more, and announces who is nowhere in it now.
+pub fn room_exit() -> Script {
+    Script::from_lua(include_str!("scripts/room_exit.lua"))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use confab_shared::id::{ConversationId, UserId};
 use confab_shared::model::content::Slug;
 use confab_shared::model::timestamp::Timestamp;
-use confab_shared::postgres::rooms::{self, Cleaned, cleanup};
+use confab_shared::postgres::rooms::{self, Cleaned, cleanup, cleanup_as_of};
 use confab_shared::postgres::users;
 use sqlx::PgPool;
 
@@ -50,10 +50,9 @@ fn guests_go_unless_they_left_something_behind() {
         db.say(room, talker, "hello").await;
         db.room("parlour", host).await;
 
-        let now = Timestamp::now();
-        assert_eq!(cleanup(&db.pool, now).await.unwrap(), Cleaned::default());
+        assert_eq!(cleanup(&db.pool).await.unwrap(), Cleaned::default());
         let late = hours_on(2);
-        let cleaned = cleanup(&db.pool, late).await.unwrap();
+        let cleaned = cleanup_as_of(&db.pool, late).await.unwrap();
         assert_eq!((cleaned.removed_sessions, cleaned.removed_rooms), (1, 0));
         for (user, stays) in [
             (silent, false),
@@ -64,7 +63,10 @@ fn guests_go_unless_they_left_something_behind() {
         ] {
             assert_eq!(exists(&db.pool, user).await, stays);
         }
-        assert_eq!(cleanup(&db.pool, late).await.unwrap(), Cleaned::default());
+        assert_eq!(
+            cleanup_as_of(&db.pool, late).await.unwrap(),
+            Cleaned::default()
+        );
 
         let present = guest(&db, "present").await;
         sqlx::query("UPDATE users SET last_seen_at = now() - interval '2 hours' WHERE id = $1")
@@ -72,8 +74,8 @@ fn guests_go_unless_they_left_something_behind() {
             .execute(&db.pool)
             .await
             .unwrap();
-        users::seen(&db.pool, &[present]).await.unwrap();
-        cleanup(&db.pool, Timestamp::now()).await.unwrap();
+        rooms::note_guests(&db.pool, &[present]).await.unwrap();
+        cleanup(&db.pool).await.unwrap();
         assert!(exists(&db.pool, present).await);
     });
 }
@@ -89,7 +91,7 @@ fn more_than_a_page_of_guests_goes_at_once() {
         .execute(&db.pool)
         .await
         .unwrap();
-        let cleaned = cleanup(&db.pool, hours_on(2)).await.unwrap();
+        let cleaned = cleanup_as_of(&db.pool, hours_on(2)).await.unwrap();
         assert_eq!(cleaned.removed_sessions, 1203);
     });
 }
@@ -110,10 +112,10 @@ fn slugs_without_a_room_are_free_again() {
                 .unwrap()
         };
 
-        cleanup(&db.pool, Timestamp::now()).await.unwrap();
+        cleanup(&db.pool).await.unwrap();
         assert_eq!(holder("never").await, Some(given_up));
         assert_eq!(holder("parlour").await, None);
-        cleanup(&db.pool, hours_on(2)).await.unwrap();
+        cleanup_as_of(&db.pool, hours_on(2)).await.unwrap();
         assert_eq!(holder("never").await, None);
         assert_eq!(holder("den").await, Some(den));
         assert_eq!(holder("lobby").await, Some(ConversationId::LOBBY));
@@ -129,7 +131,7 @@ fn slugs_without_a_room_are_free_again() {
         let other = ConversationId::generate();
         let taken = rooms::take_slug(&db.pool, &never, other).await.unwrap();
         assert_eq!(taken, given_up);
-        cleanup(&db.pool, Timestamp::now()).await.unwrap();
+        cleanup(&db.pool).await.unwrap();
         assert_eq!(holder("never").await, Some(given_up));
         let slug = Slug::parse("den").unwrap();
         assert_eq!(rooms::take_slug(&db.pool, &slug, other).await.unwrap(), den);
@@ -157,7 +159,7 @@ fn empty_rooms_that_ended_go_once_their_commands_are_forgotten() {
             end(&db, room, ann).await;
         }
         let removed = async || {
-            let cleaned = cleanup(&db.pool, Timestamp::now()).await.unwrap();
+            let cleaned = cleanup(&db.pool).await.unwrap();
             cleaned.removed_rooms
         };
         assert_eq!(removed().await, 1);
@@ -187,9 +189,18 @@ fn only_one_cleans_up_at_a_time() {
         let connection = db.pool.acquire().await.unwrap();
         let held = busy.acquire(connection).await.unwrap();
         let late = hours_on(2);
-        assert_eq!(cleanup(&db.pool, late).await.unwrap(), Cleaned::default());
+        assert_eq!(
+            cleanup_as_of(&db.pool, late).await.unwrap(),
+            Cleaned::default()
+        );
         held.release_now().await.unwrap();
-        assert_eq!(cleanup(&db.pool, late).await.unwrap().removed_sessions, 1);
+        assert_eq!(
+            cleanup_as_of(&db.pool, late)
+                .await
+                .unwrap()
+                .removed_sessions,
+            1
+        );
     });
 }
 
@@ -204,7 +215,7 @@ fn how_much_there_is() {
                 nothing.total_messages,
                 nothing.messages_per_minute
             ),
-            (0, 0, 0)
+            (0, 0, 0.0)
         );
         assert_eq!(nothing.total_rooms, 2, "those that always exist");
 
@@ -220,13 +231,13 @@ fn how_much_there_is() {
             .unwrap();
         let some = rooms::stats(&db.pool).await.unwrap();
         assert_eq!((some.total_rooms, some.total_users), (3, 1));
-        assert_eq!((some.total_messages, some.messages_per_minute), (7, 3));
+        assert_eq!((some.total_messages, some.messages_per_minute), (7, 3.0));
 
         sqlx::query("UPDATE messages SET created_at = now() - interval '5 minutes'")
             .execute(&db.pool)
             .await
             .unwrap();
         let quiet = rooms::stats(&db.pool).await.unwrap();
-        assert_eq!((quiet.total_messages, quiet.messages_per_minute), (7, 0));
+        assert_eq!((quiet.total_messages, quiet.messages_per_minute), (7, 0.0));
     });
 }

@@ -361,7 +361,7 @@ async fn prune(context: Context) {
     let pruned = async {
         let commands = prune_applied(&context.pool, now.minus(retention)).await?;
         let tokens = tokens::prune(&context.pool).await?;
-        let cleaned = rooms::cleanup(&context.pool, now).await?;
+        let cleaned = rooms::cleanup(&context.pool).await?;
         Ok::<_, sqlx::Error>((commands, tokens, cleaned))
     };
     match pruned.await {

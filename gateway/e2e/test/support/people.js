@@ -42,3 +42,15 @@ export function unique(prefix = 'text') {
   count += 1;
   return `${prefix} ${run} ${count}`;
 }
+
+/** A room's slug that no other test has. */
+export function slug(prefix = 'room') {
+  count += 1;
+  return `${prefix}-${run}-${count}`;
+}
+
+/** Logs `user` in once more: the same person, with a token of its own. */
+export async function login(user, { password = user.password, gateway } = {}) {
+  const answer = ok(await request('POST', '/auth/login', { body: { email: user.email, password }, gateway }), 200);
+  return { ...user, password, token: answer.accessToken };
+}

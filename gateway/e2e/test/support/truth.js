@@ -87,3 +87,8 @@ export async function unreadIs(step, conversationId, ...expectations) {
     if (expected !== undefined) assert.equal(truth, expected, where);
   }
 }
+
+/** Makes an account an administrator's, as the operator's command would. */
+export async function promote(userId) {
+  await rows("UPDATE users SET role = 'admin' WHERE id = $1", userId);
+}

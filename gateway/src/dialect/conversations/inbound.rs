@@ -1,18 +1,14 @@
 //! Client → server: event names and payloads to intents.
 
-use std::str::FromStr;
-
 use confab_gateway_protocol::json::Args;
-use confab_shared::id::{ConversationId, MalformedId, MessageId, UserId};
+use confab_shared::id::{ConversationId, MessageId, UserId};
 use confab_shared::model::command::Command;
-use confab_shared::model::content::{
-    Content, MAX_PARTICIPANTS, TempId, parse_message_type, parse_name,
-};
+use confab_shared::model::content::{Content, MAX_PARTICIPANTS, parse_message_type, parse_name};
 use confab_shared::model::conversation::ConversationKind;
 use confab_shared::model::error::Rejection;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
+use crate::dialect::input::{id, payload, temp_id};
 use crate::dialect::{Intent, RoomName};
 
 /// The events that clients may send.
@@ -158,7 +154,7 @@ fn send(send: &SendMessage) -> Result<Intent, Rejection> {
             .as_deref()
             .map(|text| id("replyTo", text))
             .transpose()?,
-        temp_id: send.temp_id.as_deref().map(TempId::parse).transpose()?,
+        temp_id: temp_id(send.temp_id.as_deref())?,
     };
     change(&send.conversation_id, command)
 }
@@ -167,23 +163,5 @@ fn change(conversation: &str, command: Command) -> Result<Intent, Rejection> {
     Ok(Intent::Change {
         conversation: id::<ConversationId>("conversationId", conversation)?,
         command,
-    })
-}
-
-fn id<T: FromStr<Err = MalformedId>>(field: &str, text: &str) -> Result<T, Rejection> {
-    text.parse()
-        .map_err(|malformed| Rejection::invalid(format!("{field}: {malformed}")))
-}
-
-/// The first argument, which has to be an object of this form. Further arguments and fields are ignored.
-fn payload<T: DeserializeOwned>(args: Args<'_>) -> Result<T, Rejection> {
-    let Some(first) = args.first().filter(|first| first.is_object()) else {
-        return Err(Rejection::invalid("the payload must be an object"));
-    };
-    first.parse().map_err(|error| {
-        let text = error.to_string();
-        // Where in the text is of no use to somebody who wrote an object.
-        let what = text.split(" at line ").next().unwrap_or(&text);
-        Rejection::invalid(format!("payload: {what}"))
     })
 }

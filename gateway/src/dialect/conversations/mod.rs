@@ -1,5 +1,6 @@
 //! The `conversations` dialect: source 003's events (and 001's, which names none).
 
+mod catalog;
 mod inbound;
 mod outbound;
 pub mod shape;
@@ -9,6 +10,7 @@ use confab_gateway_protocol::json::Args;
 use confab_shared::model::conversation::ConversationView;
 use confab_shared::model::error::Rejection;
 
+use super::catalog::Catalog;
 use super::{Audience, Confirmation, Dialect, Intent, Namespace, Scene, Shown};
 
 /// The `conversations` dialect.
@@ -53,6 +55,10 @@ impl Dialect for Conversations {
         rejection: &Rejection,
     ) -> Bytes {
         outbound::rejected(namespace, ack_id, event, rejection)
+    }
+
+    fn catalog(&self) -> Catalog {
+        catalog::catalog()
     }
 }
 

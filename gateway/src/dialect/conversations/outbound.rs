@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use confab_shared::id::{ConversationId, MessageId, UserId};
+use confab_shared::model::content::TempId;
 use confab_shared::model::conversation::ConversationView;
 use confab_shared::model::error::{ErrorCode, Rejection};
 use confab_shared::model::event::Fact;
@@ -9,7 +10,7 @@ use confab_shared::model::timestamp::Timestamp;
 use serde::Serialize;
 
 use super::shape::{self, ConversationJson, MessageJson, ParticipantJson};
-use crate::dialect::{Audience, Confirmation, Frames, Namespace, Scene, Shown};
+use crate::dialect::{Audience, Confirmation, Frames, Namespace, Scene, Shown, ack};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -90,29 +91,12 @@ struct MessageSent<'a> {
 }
 
 #[derive(Serialize)]
-struct Success {
-    success: bool,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct StoredAck<'a> {
-    success: bool,
-    #[serde(serialize_with = "shape::as_string")]
-    message_id: MessageId,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    temp_id: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-struct ConversationAck<'a> {
-    success: bool,
+struct Made<'a> {
     conversation: ConversationJson<'a>,
 }
 
 #[derive(Serialize)]
-struct HistoryAck<'a> {
-    success: bool,
+struct History<'a> {
     messages: Vec<MessageJson<'a>>,
 }
 
@@ -121,18 +105,6 @@ struct ErrorEvent<'a> {
     code: ErrorCode,
     message: &'a str,
     event: &'a str,
-}
-
-#[derive(Serialize)]
-struct ErrorBody<'a> {
-    code: ErrorCode,
-    message: &'a str,
-}
-
-#[derive(Serialize)]
-struct Failure<'a> {
-    success: bool,
-    error: ErrorBody<'a>,
 }
 
 /// Events of a conversation for one audience.
@@ -213,31 +185,9 @@ fn write(frames: &mut Frames, conversation: ConversationId, shown: Shown<'_>, au
         ),
         Fact::MessagesRead {
             user,
-            message: Some(message),
-            ..
-        } => frames.shown(
-            "messageRead",
-            &MessageRead {
-                message_id: *message,
-                conversation_id: conversation,
-                read_by: *user,
-                read_at: event.at,
-            },
-            offset,
-        ),
-        Fact::MessagesRead {
-            user,
-            message: None,
-            ..
-        } => frames.shown(
-            "conversationRead",
-            &ConversationRead {
-                conversation_id: conversation,
-                read_by: *user,
-                read_at: event.at,
-            },
-            offset,
-        ),
+            message,
+            read_count: _,
+        } => write_read(frames, conversation, shown, *user, *message),
         Fact::MembersAdded { members } => {
             let participants = members.iter().map(ParticipantJson::new).collect();
             frames.shown(
@@ -255,6 +205,38 @@ fn write(frames: &mut Frames, conversation: ConversationId, shown: Shown<'_>, au
                 conversation_id: conversation,
                 user_id: *user,
                 removed_by: *by,
+            },
+            offset,
+        ),
+    }
+}
+
+/// A member's read marker has two events: for a message and all before it, and for the whole conversation.
+fn write_read(
+    frames: &mut Frames,
+    conversation_id: ConversationId,
+    Shown { event, offset }: Shown<'_>,
+    read_by: UserId,
+    message: Option<MessageId>,
+) {
+    let read_at = event.at;
+    match message {
+        Some(message_id) => frames.shown(
+            "messageRead",
+            &MessageRead {
+                message_id,
+                conversation_id,
+                read_by,
+                read_at,
+            },
+            offset,
+        ),
+        None => frames.shown(
+            "conversationRead",
+            &ConversationRead {
+                conversation_id,
+                read_by,
+                read_at,
             },
             offset,
         ),
@@ -280,61 +262,35 @@ pub(super) fn confirmed(
         | Confirmation::Entered { .. }
         | Confirmation::Left { .. }
         | Confirmation::LoggedIn(_)
-        | Confirmation::LoggedOut => {
-            if let Some(id) = ack_id {
-                frames.ack(id, &Success { success: true });
-            }
-        }
+        | Confirmation::LoggedOut => ack::done(&mut frames, ack_id),
         Confirmation::Stored {
             conversation,
             message,
             temp_id,
             at,
         } => {
-            let temp_id = temp_id.map(confab_shared::model::content::TempId::as_str);
-            if let Some(id) = ack_id {
-                frames.ack(
-                    id,
-                    &StoredAck {
-                        success: true,
-                        message_id: message,
-                        temp_id,
-                    },
-                );
-            }
+            ack::success(&mut frames, ack_id, || ack::Stored::new(message, temp_id));
             frames.event(
                 "messageSent",
                 &MessageSent {
-                    temp_id,
+                    temp_id: temp_id.map(TempId::as_str),
                     message_id: message,
                     conversation_id: conversation,
                     created_at: at,
                 },
             );
         }
-        Confirmation::History { messages, .. } => {
-            if let Some(id) = ack_id {
-                let messages = messages.iter();
-                frames.ack(
-                    id,
-                    &HistoryAck {
-                        success: true,
-                        messages: messages.map(|message| MessageJson::new(message, None)).collect(),
-                    },
-                );
+        Confirmation::Conversation(view) => ack::success(&mut frames, ack_id, || Made {
+            conversation: ConversationJson::new(view),
+        }),
+        Confirmation::History { messages, .. } => ack::success(&mut frames, ack_id, || {
+            let messages = messages.iter();
+            History {
+                messages: messages
+                    .map(|message| MessageJson::new(message, None))
+                    .collect(),
             }
-        }
-        Confirmation::Conversation(view) => {
-            if let Some(id) = ack_id {
-                frames.ack(
-                    id,
-                    &ConversationAck {
-                        success: true,
-                        conversation: ConversationJson::new(view),
-                    },
-                );
-            }
-        }
+        }),
     }
     frames.finish()
 }
@@ -347,21 +303,12 @@ pub(super) fn rejected(
     rejection: &Rejection,
 ) -> Bytes {
     let mut frames = Frames::new(namespace);
-    let (code, message) = (rejection.code, rejection.message.as_str());
-    if let Some(id) = ack_id {
-        frames.ack(
-            id,
-            &Failure {
-                success: false,
-                error: ErrorBody { code, message },
-            },
-        );
-    }
+    ack::failure(&mut frames, ack_id, rejection);
     frames.event(
         "error",
         &ErrorEvent {
-            code,
-            message,
+            code: rejection.code,
+            message: &rejection.message,
             event,
         },
     );

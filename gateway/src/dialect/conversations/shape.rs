@@ -2,8 +2,6 @@
 //!
 //! Owns which fields there are and in what order; borrows all they contain. Must never know where they are sent.
 
-use std::fmt::Display;
-
 use confab_shared::id::{ConversationId, MessageId, UserId};
 use confab_shared::model::account::Profile;
 use confab_shared::model::conversation::{
@@ -11,28 +9,40 @@ use confab_shared::model::conversation::{
 };
 use confab_shared::model::message::Message;
 use confab_shared::model::timestamp::Timestamp;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
-/// Writes a number as a string: ids are strings to clients, whatever they are to us.
-pub fn as_string<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
+pub use crate::dialect::numbers::as_string;
+use crate::dialect::numbers::as_string_or_null;
+
+/// What is said of a conversation's kind.
+pub fn kind_schema() -> Object {
+    words(&[
+        ConversationKind::Direct,
+        ConversationKind::Group,
+        ConversationKind::Room,
+    ])
 }
 
-/// Writes an id that may be missing, as a string or null.
-#[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
-fn as_string_or_null<T: Display, S: Serializer>(
-    value: &Option<T>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    match value {
-        Some(value) => serializer.collect_str(value),
-        None => serializer.serialize_none(),
-    }
+/// What is said of a member's role.
+pub fn role_schema() -> Object {
+    words(&[MemberRole::Owner, MemberRole::Admin, MemberRole::Member])
+}
+
+/// One of these, as they are written.
+fn words<T: Serialize>(values: &[T]) -> Object {
+    let words = values.iter().filter_map(|value| serde_json::to_value(value).ok());
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some(words))
+        .build()
 }
 
 /// How far a message has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = ChatMessageStatus)]
 pub enum Status {
     /// It is stored.
     Sent,
@@ -41,9 +51,11 @@ pub enum Status {
 }
 
 /// Who said a message.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ChatSender)]
 pub struct SenderJson<'a> {
     #[serde(rename = "_id")]
+    #[schema(value_type = String, format = Uuid)]
     id: UserId,
     name: &'a str,
     username: &'a str,
@@ -60,11 +72,14 @@ impl<'a> From<&'a Profile> for SenderJson<'a> {
 }
 
 /// A message.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = ChatMessage)]
 pub struct MessageJson<'a> {
     #[serde(rename = "_id", serialize_with = "as_string")]
+    #[schema(value_type = String)]
     id: MessageId,
+    #[schema(value_type = String, format = Uuid)]
     conversation_id: ConversationId,
     sender: SenderJson<'a>,
     content: &'a str,
@@ -72,11 +87,14 @@ pub struct MessageJson<'a> {
     message_type: &'a str,
     status: Status,
     seq: i64,
+    #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
     updated_at: Timestamp,
     is_edited: bool,
     is_deleted: bool,
     #[serde(serialize_with = "as_string_or_null")]
+    #[schema(required, value_type = Option<String>)]
     reply_to: Option<MessageId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     temp_id: Option<&'a str>,
@@ -89,12 +107,7 @@ impl<'a> MessageJson<'a> {
             id: message.id,
             conversation_id: message.conversation,
             sender: SenderJson::from(&*message.sender),
-            // A tombstone has no words, even where an event was made before it became one.
-            content: if message.deleted_at.is_some() {
-                ""
-            } else {
-                &message.content
-            },
+            content: message.shown_content(),
             message_type: &message.message_type,
             status: Status::Sent,
             seq: message.seq.0,
@@ -115,14 +128,17 @@ impl<'a> MessageJson<'a> {
 }
 
 /// A member.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = ChatParticipant)]
 pub struct ParticipantJson<'a> {
     #[serde(rename = "_id")]
+    #[schema(value_type = String, format = Uuid)]
     id: UserId,
     name: &'a str,
     username: &'a str,
     is_online: bool,
+    #[schema(schema_with = role_schema)]
     role: MemberRole,
 }
 
@@ -141,18 +157,25 @@ impl<'a> ParticipantJson<'a> {
 }
 
 /// A conversation as one of its members sees it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = ChatConversation)]
 pub struct ConversationJson<'a> {
     #[serde(rename = "_id")]
+    #[schema(value_type = String, format = Uuid)]
     id: ConversationId,
     #[serde(rename = "type")]
+    #[schema(schema_with = kind_schema)]
     kind: ConversationKind,
+    #[schema(required)]
     name: Option<&'a str>,
     participants: Vec<ParticipantJson<'a>>,
+    #[schema(required)]
     last_message: Option<MessageJson<'a>>,
     unread_count: i64,
+    #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
     updated_at: Timestamp,
 }
 

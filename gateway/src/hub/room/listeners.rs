@@ -3,11 +3,14 @@
 //! Owns the sockets, in groups for whom everything looks the same, so that it is encoded once for each. It knows nothing of order,
 //! gaps or memberships: what it is given is shown.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use confab_shared::id::{ConversationId, UserId};
+use confab_shared::id::UserId;
+use confab_shared::model::conversation::Subject;
 use confab_shared::model::event::Fact;
 
-use crate::dialect::{Audience, Dialect, Namespace, Shown};
+use crate::dialect::{Audience, Called, Dialect, Namespace, Scene, Shown};
 use crate::hub::socket::SocketRef;
 
 /// The sockets that listen to a room.
@@ -21,6 +24,7 @@ pub(super) struct Listeners {
 struct Group {
     dialect: &'static dyn Dialect,
     namespace: Namespace,
+    called: Called,
     sockets: Vec<SocketRef>,
 }
 
@@ -38,33 +42,26 @@ impl Listeners {
             .any(|other| other.key() == socket.key())
     }
 
-    /// One more socket listens. False if it did already.
-    pub(super) fn add(&mut self, socket: SocketRef) -> bool {
-        let key = (socket.dialect().id(), socket.namespace());
+    /// One more socket listens, which calls the room thus. It must not listen yet.
+    pub(super) fn add(&mut self, socket: SocketRef, called: Called) {
+        let key = (socket.dialect().id(), socket.namespace(), called);
         let group = match self
             .groups
             .iter_mut()
-            .find(|group| (group.dialect.id(), group.namespace) == key)
+            .find(|group| (group.dialect.id(), group.namespace, group.called) == key)
         {
             Some(group) => group,
             None => {
                 let group = Group {
                     dialect: socket.dialect(),
                     namespace: socket.namespace(),
+                    called,
                     sockets: Vec::new(),
                 };
                 self.groups.push_mut(group)
             }
         };
-        if group
-            .sockets
-            .iter()
-            .any(|other| other.key() == socket.key())
-        {
-            return false;
-        }
         group.sockets.push(socket);
-        true
     }
 
     /// Those that are not to be kept listen no more.
@@ -77,19 +74,25 @@ impl Listeners {
 
     /// Encodes events once per group (and once more per sender, who alone sees its own `tempId`) and queues them. A socket whose
     /// session is ending listens no more.
-    pub(super) fn show(&mut self, conversation: ConversationId, events: &[Shown<'_>]) {
+    pub(super) fn show(&mut self, subject: &Arc<Subject>, events: &[Shown<'_>]) {
         let senders: Vec<UserId> = events.iter().filter_map(sender_with_temp_id).collect();
         for Group {
             dialect,
             namespace,
+            called,
             sockets,
         } in &mut self.groups
         {
-            let encode = |audience| dialect.outbound(*namespace, conversation, events, audience);
+            let scene = Scene {
+                namespace: *namespace,
+                subject,
+                called: *called,
+            };
+            let encode = |audience| dialect.outbound(scene, events, audience);
             let shared = encode(Audience::Others);
             let mut own: Vec<(UserId, Bytes)> = Vec::new();
             sockets.retain(|socket| {
-                if socket.holds_back() && socket.hold(conversation, events) {
+                if socket.holds_back() && socket.hold(subject, *called, events) {
                     return true;
                 }
                 let user = socket.user();
@@ -112,16 +115,20 @@ impl Listeners {
 }
 
 /// Shows one event of a conversation to one socket, whether or not it listens to the room.
-pub fn show_to(socket: &SocketRef, conversation: ConversationId, shown: Shown<'_>) {
+pub fn show_to(socket: &SocketRef, subject: &Arc<Subject>, called: Called, shown: Shown<'_>) {
     let events = std::slice::from_ref(&shown);
-    if socket.holds_back() && socket.hold(conversation, events) {
+    if socket.holds_back() && socket.hold(subject, called, events) {
         return;
     }
-    let frames =
-        socket
-            .dialect()
-            .outbound(socket.namespace(), conversation, events, Audience::Others);
-    socket.push(frames);
+    let scene = Scene {
+        namespace: socket.namespace(),
+        subject,
+        called,
+    };
+    let frames = socket.dialect().outbound(scene, events, Audience::Others);
+    if !frames.is_empty() {
+        socket.push(frames);
+    }
 }
 
 fn sender_with_temp_id(shown: &Shown<'_>) -> Option<UserId> {

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use confab_shared::id::UserId;
+use confab_shared::model::conversation::ConversationKind;
 use confab_shared::model::timestamp::Timestamp;
 use proptest::prelude::*;
 
@@ -164,6 +165,7 @@ impl World {
             let history = self.histories[index].clone();
             let target = Seq(self.committed[index]);
             let place = Place {
+                kind: ConversationKind::Group,
                 conversation: *room,
                 last_seq: target,
                 changed_at: Timestamp::now(),

@@ -371,7 +371,8 @@ fn is_news(reason: DisconnectReason) -> bool {
         DisconnectReason::SlowConsumer
         | DisconnectReason::Draining
         | DisconnectReason::Unavailable
-        | DisconnectReason::Unauthenticated => true,
+        | DisconnectReason::Unauthenticated
+        | DisconnectReason::LoggedOut => true,
         DisconnectReason::ClientClosed
         | DisconnectReason::Superseded
         | DisconnectReason::TransportClosed

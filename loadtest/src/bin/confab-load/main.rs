@@ -51,7 +51,7 @@ async fn take_figures(options: &Options) -> anyhow::Result<ExitCode> {
                 connect::storm(&cluster, &database, storm, options.clients).await?
             }
             Scenario::PassedOn(wanted) => {
-                let load = options.scenario.load().filter(|load| load.members > 0);
+                let load = options.scenario.load();
                 let (figures, clean) =
                     passed_on::compare(&cluster, &database, wanted, load.as_ref(), terms).await?;
                 kept &= clean;

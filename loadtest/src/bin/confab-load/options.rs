@@ -225,11 +225,11 @@ impl Scenario {
                 let every = Duration::from_secs(u64::from(it.rooms)) / it.rate;
                 (it.rooms, it.members, 1, Pace::Open { every }, it.span)
             }
+            Self::PassedOn(PassedOn { members: 0, .. }) | Self::Connect(_) => return None,
             Self::PassedOn(it) => {
                 let pace = Pace::Closed { in_flight: 1 };
                 (1, it.members, 1, pace, it.span)
             }
-            Self::Connect(_) => return None,
         };
         Some(Load {
             rooms,

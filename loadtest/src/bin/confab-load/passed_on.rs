@@ -228,10 +228,14 @@ impl Traveller {
         self.connection.emit("joinRoom", id, payload.as_bytes());
         loop {
             self.connection.turn().await?;
+            let mut took = None;
             while let Some(packet) = self.connection.packet()? {
                 if matches!(packet, Packet::Ack { id: answered, .. } if answered == id) {
-                    return Ok(begun.elapsed());
+                    took = Some(begun.elapsed());
                 }
+            }
+            if let Some(took) = took {
+                return Ok(took);
             }
         }
     }

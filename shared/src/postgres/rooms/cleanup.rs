@@ -31,9 +31,14 @@ pub struct Cleaned {
 
 /// Clears away, in bounded steps and one at a time in the whole deployment: while another is at it, nothing is done here.
 ///
-/// `now` is what age is measured from. A room that ended stays until its commands are forgotten
-/// ([`prune_applied`](crate::postgres::batch::prune_applied)), so that none of them can make it again.
-pub async fn cleanup(pool: &PgPool, now: Timestamp) -> Result<Cleaned, sqlx::Error> {
+/// A room that ended stays until its commands are forgotten ([`prune_applied`](crate::postgres::batch::prune_applied)), so that none of
+/// them can make it again.
+pub async fn cleanup(pool: &PgPool) -> Result<Cleaned, sqlx::Error> {
+    cleanup_as_of(pool, Timestamp::now()).await
+}
+
+/// [`cleanup`] with age measured from another moment than the present.
+pub async fn cleanup_as_of(pool: &PgPool, now: Timestamp) -> Result<Cleaned, sqlx::Error> {
     let lock = PgAdvisoryLock::with_key(PgAdvisoryLockKey::BigInt(LOCK));
     let mut guard = match lock.try_acquire(pool.acquire().await?).await? {
         Either::Left(guard) => guard,

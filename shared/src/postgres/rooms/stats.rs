@@ -6,7 +6,7 @@ use sqlx::PgPool;
 const COUNTED: i64 = 10_000;
 
 /// How much there is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, Copy, PartialEq, sqlx::FromRow)]
 pub struct Stats {
     /// Rooms that have not ended. Exact up to 10 000; beyond that PostgreSQL's own estimate, which its autovacuum renews whenever a
     /// tenth of the table has changed.
@@ -17,7 +17,7 @@ pub struct Stats {
     /// away. Too high by the numbers that were lost with transactions which failed; those are few.
     pub total_messages: i64,
     /// Messages stored during the last 60 seconds, counted in the same way.
-    pub messages_per_minute: i64,
+    pub messages_per_minute: f64,
 }
 
 /// How much there is, from a bounded number of index entries: a count of all rows would take longer with each of them.
@@ -51,7 +51,7 @@ pub async fn stats(pool: &PgPool) -> Result<Stats, sqlx::Error> {
          SELECT CASE WHEN counted.rooms <= $1 THEN counted.rooms ELSE GREATEST(counted.rooms, estimated.rooms) END AS total_rooms,
                 CASE WHEN counted.users <= $1 THEN counted.users ELSE GREATEST(counted.users, estimated.users) END AS total_users,
                 newest.id AS total_messages,
-                newest.id - (SELECT min(high) FROM halving) AS messages_per_minute
+                (newest.id - (SELECT min(high) FROM halving))::double precision AS messages_per_minute
          FROM newest, counted, estimated",
     )
     .bind(COUNTED)

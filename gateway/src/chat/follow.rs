@@ -1,0 +1,121 @@
+//! Sockets that see all conversations of their user without entering them.
+//!
+//! They listen to each from when they are connected, or from when the user came into it: what was said in a new conversation before
+//! this node knew of it is shown first.
+
+use confab_shared::id::{ConversationId, Seq};
+use confab_shared::model::event::Event;
+use confab_shared::postgres::{changes, memberships};
+
+use crate::dialect::Called;
+use crate::hub::socket::SocketRef;
+use crate::hub::{Backlog, HubClosed, JoinOutcome, Joining};
+use crate::node::Node;
+
+/// How often a membership is read again because memberships changed meanwhile.
+const ATTEMPTS: usize = 8;
+
+/// Why a conversation is not followed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FollowError {
+    /// PostgreSQL did not answer.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    /// The node is shutting down.
+    #[error(transparent)]
+    Closed(#[from] HubClosed),
+    /// Memberships change faster than they are read.
+    #[error("memberships change faster than they are read")]
+    Unsettled,
+}
+
+/// Listens to all conversations of the socket's user, from now on.
+pub(super) async fn follow_all(node: &Node, socket: &SocketRef) -> Result<(), FollowError> {
+    socket.begin_following();
+    let most = node.config.sockets.max_followed;
+    let conversations = memberships::of_user(&node.database, socket.user(), most).await?;
+    let mut outcomes = Vec::with_capacity(conversations.len());
+    for (conversation, as_of, _) in conversations {
+        if !socket.follow(conversation) {
+            return Ok(());
+        }
+        let outcome = node
+            .hub
+            .begin_join(conversation, joining(socket, as_of, None));
+        outcomes.push((conversation, outcome.await));
+    }
+    for (conversation, outcome) in outcomes {
+        if outcome.await.map_err(|_| HubClosed)? == JoinOutcome::Recheck {
+            follow(node, socket, conversation, None).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Listens to one more conversation, of which the socket is to be shown what happened after `since`.
+pub(super) async fn follow(
+    node: &Node,
+    socket: &SocketRef,
+    conversation: ConversationId,
+    since: Option<Seq>,
+) -> Result<(), FollowError> {
+    for _ in 0..ATTEMPTS {
+        let user = socket.user();
+        let Some(access) = memberships::access(&node.database, conversation, user).await? else {
+            return Ok(());
+        };
+        let backlog = match since {
+            Some(since) => Some(backlog(node, conversation, since).await?),
+            None => None,
+        };
+        if !socket.follow(conversation) {
+            return Ok(());
+        }
+        let wish = joining(socket, access.last_seq, backlog);
+        if node.hub.join(conversation, wish).await? != JoinOutcome::Recheck {
+            if !socket.follows() {
+                // It ended meanwhile, and may have left before it joined.
+                node.hub.leave(socket.key(), conversation).await;
+            }
+            return Ok(());
+        }
+    }
+    Err(FollowError::Unsettled)
+}
+
+/// Listens to no conversation any more without having entered it.
+pub(super) async fn unfollow(node: &Node, socket: &SocketRef) {
+    for conversation in socket.end_following() {
+        node.hub.leave(socket.key(), conversation).await;
+    }
+}
+
+fn joining(socket: &SocketRef, as_of: Seq, backlog: Option<Backlog>) -> Joining {
+    Joining {
+        socket: socket.clone(),
+        called: Called::ById,
+        as_of,
+        backlog,
+    }
+}
+
+async fn backlog(
+    node: &Node,
+    conversation: ConversationId,
+    since: Seq,
+) -> Result<Backlog, sqlx::Error> {
+    let (mut events, mut up_to): (Vec<Event>, Seq) = (Vec::new(), since);
+    loop {
+        let page = changes::since(&node.database, conversation, up_to).await?;
+        events.extend(page.events);
+        up_to = page.up_to.max(up_to);
+        if page.complete {
+            return Ok(Backlog { events, up_to });
+        }
+        let most = node.config.recovery.max_events;
+        if events.len() > most {
+            // A user who has just come into a conversation is not flooded with what happened since.
+            events.drain(..events.len() - most);
+        }
+    }
+}

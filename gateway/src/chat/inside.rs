@@ -1,0 +1,341 @@
+//! Entering, leaving and finding conversations, on behalf of one socket.
+
+use confab_shared::id::{CommandId, ConversationId, MessageId, Seq, UserId};
+use confab_shared::model::content::Slug;
+use confab_shared::model::conversation::{
+    ConversationKind, ConversationView, MemberRole, Participant, Subject,
+};
+use confab_shared::model::error::{ErrorCode, Rejection, RequestError};
+use confab_shared::model::message::Message;
+use confab_shared::postgres::memberships::{self, Access};
+use confab_shared::postgres::messages::{self, Page, Slice};
+use confab_shared::postgres::{conversations, users};
+
+use super::answer::Answer;
+use super::socket::{UserSocket, creation};
+use crate::dialect::{Called, Confirmation, RoomName};
+use crate::hub::{JoinOutcome, Joining};
+use crate::presence::PresenceError;
+use crate::recovery::EnteredRoom;
+use crate::rooms;
+
+/// How often a membership is read again because memberships changed meanwhile.
+const JOIN_ATTEMPTS: usize = 8;
+/// How many direct conversations a socket remembers to be there.
+const DIRECTS: usize = 1_024;
+/// The most people who are shown with a room.
+const SHOWN: usize = 100;
+
+/// A conversation that a socket is in.
+pub(super) struct Inside {
+    conversation: ConversationId,
+    called: Called,
+}
+
+impl UserSocket {
+    /// Listens to a conversation, and is present in it if it is public. Entering again does no harm.
+    pub(super) async fn enter(&mut self, room: &RoomName) -> Result<Inside, RequestError> {
+        let called = match room {
+            RoomName::Id(_) => Called::ById,
+            RoomName::Slug(_) => Called::BySlug,
+        };
+        let conversation = self.find_or_make(room).await?;
+        let full = self.kept.room_count() >= self.node.config.sockets.max_rooms;
+        if full && !self.kept.is_in(conversation) {
+            let message = "this socket has joined too many rooms";
+            return Err(Rejection::new(ErrorCode::Conflict, message).into());
+        }
+        let access = self.listen(conversation, called).await?;
+        if access.kind == ConversationKind::Room {
+            self.be_present(conversation, access).await?;
+        }
+        if let RoomName::Slug(slug) = room {
+            self.names.insert(slug.clone(), conversation);
+        }
+        Ok(Inside {
+            conversation,
+            called,
+        })
+    }
+
+    async fn find_or_make(&self, room: &RoomName) -> Result<ConversationId, RequestError> {
+        let (database, makes) = (&self.node.database, self.node.config.rooms.auto_create);
+        let found = match rooms::resolve(&self.node, room).await? {
+            Some(id)
+                if memberships::access(database, id, self.user())
+                    .await?
+                    .is_some() =>
+            {
+                Some(id)
+            }
+            Some(_) | None => None,
+        };
+        match (found, room) {
+            (Some(id), _) => Ok(id),
+            (None, RoomName::Slug(slug)) if makes => {
+                rooms::create_by_slug(&self.node, self.user(), slug).await
+            }
+            (None, _) => Err(Rejection::not_found("conversation").into()),
+        }
+    }
+
+    /// Listens to a conversation in which the user may take part.
+    async fn listen(
+        &self,
+        conversation: ConversationId,
+        called: Called,
+    ) -> Result<Access, RequestError> {
+        for _ in 0..JOIN_ATTEMPTS {
+            let access = self.access(conversation).await?;
+            let as_of = access.last_seq;
+            let entered = |floor: Seq| EnteredRoom { floor, called };
+            // Before the hub knows: whatever becomes of this task, the socket will leave what it may have joined.
+            self.kept.enter(conversation, entered(as_of));
+            let joining = Joining {
+                socket: self.socket.clone(),
+                called,
+                as_of,
+                backlog: None,
+            };
+            match self.node.hub.join(conversation, joining).await {
+                // It was noted then. What it was told since may still be on its way: its floor stays where it was.
+                Ok(JoinOutcome::AlreadyIn) => return Ok(access),
+                Ok(JoinOutcome::Joined(seq)) => {
+                    // Before the client knows: what it is told has to hold wherever it comes back.
+                    let recovery = &self.node.recovery;
+                    let noted = recovery.joined(&self.kept, conversation, entered(seq));
+                    let Err(error) = noted.await else {
+                        return Ok(access);
+                    };
+                    tracing::warn!(%error, "a joined room was not noted");
+                    self.node.hub.leave(self.socket.key(), conversation).await;
+                    self.kept.exit(conversation);
+                    break;
+                }
+                Ok(JoinOutcome::Recheck) => {}
+                Err(_) => break,
+            }
+        }
+        let message = "the room could not be joined; retry later";
+        Err(Rejection::new(ErrorCode::Overloaded, message).into())
+    }
+
+    /// How the user may take part in a conversation. To others, it does not exist; to guests, only public rooms do.
+    async fn access(&self, conversation: ConversationId) -> Result<Access, RequestError> {
+        let found = memberships::access(&self.node.database, conversation, self.user()).await?;
+        found
+            .filter(|access| !self.is_guest() || access.kind == ConversationKind::Room)
+            .ok_or_else(|| Rejection::not_found("conversation").into())
+    }
+
+    async fn be_present(
+        &mut self,
+        room: ConversationId,
+        access: Access,
+    ) -> Result<(), RequestError> {
+        if self.present.contains(&room) {
+            return Ok(());
+        }
+        let profile = self.profile.clone();
+        let entered = self.node.presence.enter(room, profile, access.max_users);
+        let error = match entered.await {
+            Ok(()) => {
+                self.present.insert(room);
+                return Ok(());
+            }
+            Err(PresenceError::Full) => {
+                Rejection::new(ErrorCode::Conflict, "the room is full").into()
+            }
+            Err(PresenceError::Redis(error)) => RequestError::from(error),
+            Err(PresenceError::Closed) => {
+                Rejection::new(ErrorCode::Overloaded, "the node is going away").into()
+            }
+        };
+        self.stop_listening(room).await;
+        Err(error)
+    }
+
+    async fn stop_listening(&self, conversation: ConversationId) {
+        self.node.hub.leave(self.socket.key(), conversation).await;
+        if let Err(error) = self.node.recovery.left(&self.kept, conversation).await {
+            tracing::debug!(%error, "a room that was left is still in its socket's record");
+        }
+    }
+
+    /// Listens to a conversation no more. Of one that it does not listen to, only those may know that it exists who may take part.
+    pub(super) async fn exit(&mut self, room: &RoomName) -> Result<(), RequestError> {
+        let conversation = self.resolve(room).await?;
+        if !self.kept.is_in(conversation) {
+            return self.access(conversation).await.map(|_| ());
+        }
+        self.names.retain(|_, named| *named != conversation);
+        self.stop_listening(conversation).await;
+        if self.present.remove(&conversation) {
+            let presence = &self.node.presence;
+            presence.exit(conversation, self.user(), true).await;
+        }
+        Ok(())
+    }
+
+    /// The conversation that a client names.
+    async fn resolve(&self, room: &RoomName) -> Result<ConversationId, RequestError> {
+        let entered = match room {
+            RoomName::Id(id) => Some(*id),
+            RoomName::Slug(slug) => self.names.get::<Slug>(slug).copied(),
+        };
+        match entered {
+            Some(id) => Ok(id),
+            None => rooms::resolve(&self.node, room)
+                .await?
+                .ok_or_else(|| Rejection::not_found("conversation").into()),
+        }
+    }
+
+    /// Where something is to be said; `inside`: only where the socket is.
+    pub(super) async fn whereabouts(
+        &self,
+        room: &RoomName,
+        inside: bool,
+    ) -> Result<ConversationId, RequestError> {
+        let conversation = self.resolve(room).await?;
+        if !inside || self.kept.is_in(conversation) {
+            return Ok(conversation);
+        }
+        self.access(conversation).await?;
+        Err(Rejection::new(ErrorCode::Forbidden, "join the room first").into())
+    }
+
+    /// The conversation with somebody, which is made if it is the first time. Clients that know nobody but users may also name a
+    /// conversation that they were shown in a user's place.
+    pub(super) async fn between(
+        &mut self,
+        receiver: UserId,
+    ) -> Result<ConversationId, RequestError> {
+        if receiver == self.user() {
+            return Err(Rejection::invalid("receiverId must be somebody else's").into());
+        }
+        let conversation = ConversationId::direct(self.user(), receiver);
+        if self.directs.contains(&conversation) {
+            return Ok(conversation);
+        }
+        let database = &self.node.database;
+        if memberships::access(database, conversation, self.user())
+            .await?
+            .is_none()
+        {
+            if users::profile(database, receiver).await?.is_none() {
+                return self.named_instead(receiver).await;
+            }
+            let (_, command) =
+                creation(self.user(), ConversationKind::Direct, None, vec![receiver])?;
+            let id = CommandId::generate();
+            let made = self
+                .node
+                .ingress
+                .request(id, conversation, self.user(), command);
+            made.await?;
+        }
+        if self.directs.len() >= DIRECTS {
+            self.directs.clear();
+        }
+        self.directs.insert(conversation);
+        Ok(conversation)
+    }
+
+    /// A conversation by its id, in the place of a user's.
+    async fn named_instead(&self, receiver: UserId) -> Result<ConversationId, RequestError> {
+        let conversation = ConversationId(receiver.0);
+        match memberships::access(&self.node.database, conversation, self.user()).await? {
+            Some(_) => Ok(conversation),
+            None => Err(Rejection::not_found("receiver").into()),
+        }
+    }
+
+    /// What was said between the user and somebody, oldest first: the latest `limit` messages before that one, or as many of them as
+    /// fit into a socket's queue.
+    pub(super) async fn history(
+        &self,
+        with: UserId,
+        before: Option<MessageId>,
+        limit: u32,
+    ) -> Result<(Subject, Vec<Message>), RequestError> {
+        let (database, user) = (&self.node.database, self.user());
+        let direct = ConversationId::direct(user, with);
+        let conversation = match memberships::access(database, direct, user).await? {
+            Some(_) => direct,
+            None => match self.named_instead(with).await {
+                Ok(conversation) => conversation,
+                Err(error) => {
+                    // They never spoke, if there is such a person.
+                    return match users::profile(database, with).await? {
+                        Some(_) => Ok((Subject::unknown(direct), Vec::new())),
+                        None => Err(error),
+                    };
+                }
+            },
+        };
+        let slice = before.map_or(Slice::Newest, Slice::Before);
+        let page = Page { slice, limit };
+        let page = messages::page(database, conversation, user, page).await?;
+        let subjects = conversations::subjects(database, &[conversation]).await?;
+        let subject = subjects.into_iter().next().map(|(subject, _)| subject);
+        let mut room = self.node.config.engine.send_queue_bytes;
+        let mut shown: Vec<Message> = page
+            .messages
+            .into_iter()
+            .map(|view| view.message)
+            .take_while(|message| {
+                // Around the content there is about as much again as a short message has.
+                let size = message.content.len() * 2 + 512;
+                let fits = size <= room;
+                room = room.saturating_sub(size);
+                fits
+            })
+            .collect();
+        shown.reverse();
+        Ok((
+            subject.unwrap_or_else(|| Subject::unknown(conversation)),
+            shown,
+        ))
+    }
+
+    /// Confirms that the socket is in a conversation; with who is there, if its dialect shows that.
+    pub(super) async fn show_entered(
+        &self,
+        entered: Result<Inside, RequestError>,
+        answer: &Answer,
+    ) {
+        let inside = match entered {
+            Ok(inside) => inside,
+            Err(error) => return answer.fail(&error),
+        };
+        if !self.socket.dialect().shows_entered() {
+            return answer.confirm(Confirmation::Done);
+        }
+        match self.view(inside.conversation).await {
+            Ok(view) => answer.confirm(Confirmation::Entered {
+                view: &view,
+                called: inside.called,
+            }),
+            Err(error) => answer.fail(&error),
+        }
+    }
+
+    /// A conversation, with those who are present in it if it is public.
+    async fn view(&self, conversation: ConversationId) -> Result<ConversationView, RequestError> {
+        let view = conversations::view(&self.node.database, conversation, self.user()).await?;
+        let mut view = view.ok_or_else(|| Rejection::not_found("conversation"))?;
+        if view.kind == ConversationKind::Room {
+            let present = self.node.presence.present(conversation).await?;
+            view.participants = present
+                .into_iter()
+                .take(SHOWN)
+                .map(|profile| Participant {
+                    profile,
+                    role: MemberRole::Member,
+                })
+                .collect();
+        }
+        Ok(view)
+    }
+}

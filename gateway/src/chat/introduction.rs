@@ -1,0 +1,186 @@
+//! How a socket without a token becomes somebody's: by a token that comes later, or as a guest.
+
+use std::sync::Arc;
+
+use confab_shared::id::UserId;
+use confab_shared::model::account::Profile;
+use confab_shared::model::content::parse_username;
+use confab_shared::model::conversation::ConversationKind;
+use confab_shared::model::error::{ErrorCode, Rejection, RequestError};
+use confab_shared::postgres::users::CreateUserError;
+use confab_shared::postgres::{memberships, rooms as stored};
+use uuid::Uuid;
+
+use super::anonymous::AnonymousSocket;
+use super::answer::Answer;
+use super::socket::{UserSocket, in_time};
+use super::{Chat, Way};
+use crate::dialect::{Confirmation, Intent, RoomName};
+use crate::rooms;
+use crate::session::DisconnectReason;
+use crate::transport::application::{ConnectError, Incoming};
+
+impl Chat {
+    /// An event of a socket that has not said who it is. Somebody's, if it has now.
+    pub(super) async fn introduce(
+        &self,
+        anonymous: &mut AnonymousSocket,
+        event: Incoming<'_>,
+    ) -> Option<Box<UserSocket>> {
+        let dialect = anonymous.dialect_of(event.name);
+        let intent = match dialect.inbound(event.name, event.args) {
+            Ok(intent) => intent,
+            // Whoever has not logged in is told that first.
+            Err(rejection) if self.node.config.auth.guests => {
+                anonymous.reject(&event, &rejection);
+                return None;
+            }
+            Err(_) => {
+                anonymous.turn_away(&event);
+                return None;
+            }
+        };
+        let patience = self.node.reply_timeout();
+        match intent {
+            Intent::LogIn { token } => {
+                let admitted = in_time(patience, self.log_in(anonymous, &token)).await;
+                self.admitted(anonymous, &event, admitted, |socket, answer| {
+                    answer.confirm(Confirmation::LoggedIn(&socket.profile));
+                })
+            }
+            Intent::LogOut => {
+                anonymous.let_go(&event);
+                None
+            }
+            Intent::Enter { room, guest_name } if self.node.config.auth.guests => {
+                let guest = self.be_guest(anonymous, &room, guest_name.as_deref());
+                let mut socket =
+                    self.admitted(anonymous, &event, in_time(patience, guest).await, |_, _| {})?;
+                let answer = Answer::new(socket.socket.clone(), event.ack_id, event.name);
+                let enter = Intent::Enter {
+                    room,
+                    guest_name: None,
+                };
+                socket.fulfil(enter, answer, patience).await;
+                Some(socket)
+            }
+            Intent::Say { inside: true, .. } | Intent::Exit(_) if self.node.config.auth.guests => {
+                let rejection = Rejection::new(ErrorCode::Forbidden, "join the room first");
+                anonymous.reject(&event, &rejection);
+                None
+            }
+            _ => {
+                anonymous.turn_away(&event);
+                None
+            }
+        }
+    }
+
+    fn admitted(
+        &self,
+        anonymous: &AnonymousSocket,
+        event: &Incoming<'_>,
+        admitted: Result<Box<UserSocket>, RequestError>,
+        confirm: impl FnOnce(&UserSocket, &Answer),
+    ) -> Option<Box<UserSocket>> {
+        match admitted {
+            Ok(socket) => {
+                self.node.metrics.sockets_introduced.inc();
+                confirm(
+                    &socket,
+                    &Answer::new(socket.socket.clone(), event.ack_id, event.name),
+                );
+                Some(socket)
+            }
+            Err(error) => {
+                if !matches!(error, RequestError::Rejected(_)) {
+                    tracing::warn!(%error, "a socket could not be introduced");
+                }
+                anonymous.reject(event, &error.rejection());
+                None
+            }
+        }
+    }
+
+    async fn log_in(
+        &self,
+        anonymous: &AnonymousSocket,
+        token: &str,
+    ) -> Result<Box<UserSocket>, RequestError> {
+        let admitted = async {
+            let claims = self.verify(token)?;
+            let (user, way) = (claims.sub, way(anonymous));
+            self.has_room_for(user, way.link)?;
+            let arrival = self.welcome(user, Some(claims.clone()), &way).await?;
+            let profile = self.bearer(&claims).await?;
+            self.admit_late(arrival, profile).await
+        };
+        admitted.await.map_err(|error| refusal(anonymous, error))
+    }
+
+    /// Makes a guest of somebody who may enter this room.
+    async fn be_guest(
+        &self,
+        anonymous: &AnonymousSocket,
+        room: &RoomName,
+        name: Option<&str>,
+    ) -> Result<Box<UserSocket>, RequestError> {
+        let node = &self.node;
+        let name = match name {
+            Some(name) => parse_username(name)?,
+            None => format!("guest-{}", &Uuid::new_v4().simple().to_string()[..8]),
+        };
+        // Nobody becomes a guest by knocking at a door that stays shut.
+        let access = match rooms::resolve(node, room).await? {
+            Some(id) => memberships::access(&node.database, id, UserId::SYSTEM).await?,
+            None => None,
+        };
+        let opens = match access {
+            Some(access) => access.kind == ConversationKind::Room,
+            None => node.config.rooms.auto_create && matches!(room, RoomName::Slug(_)),
+        };
+        if !opens {
+            return Err(Rejection::not_found("room").into());
+        }
+        let account =
+            stored::create_guest(&node.database, &name)
+                .await
+                .map_err(|error| match error {
+                    CreateUserError::Database(error) => RequestError::from(error),
+                    CreateUserError::UsernameTaken | CreateUserError::EmailTaken => {
+                        Rejection::new(ErrorCode::Conflict, "this username is taken").into()
+                    }
+                })?;
+        let profile = Arc::<Profile>::new(account.into());
+        let admitted = async {
+            let arrival = self.welcome(profile.id, None, &way(anonymous)).await?;
+            self.admit_late(arrival, profile).await
+        };
+        admitted.await.map_err(|error| refusal(anonymous, error))
+    }
+}
+
+fn way(anonymous: &AnonymousSocket) -> Way<'_> {
+    Way {
+        namespace: anonymous.namespace(),
+        dialect: anonymous.chosen(),
+        link: anonymous.link(),
+    }
+}
+
+/// Why somebody was not let in, as the answer to an event.
+fn refusal(anonymous: &AnonymousSocket, error: ConnectError) -> RequestError {
+    match error {
+        ConnectError::Refused { message, .. } if message == "Too many sessions" => {
+            Rejection::new(ErrorCode::RateLimited, message).into()
+        }
+        ConnectError::Refused { message, .. } => {
+            Rejection::new(ErrorCode::Unauthorized, message).into()
+        }
+        ConnectError::Unavailable => {
+            // As at CONNECT: it is to come back, here or elsewhere.
+            anonymous.link().close(DisconnectReason::Unavailable);
+            Rejection::new(ErrorCode::Overloaded, "try again").into()
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Who is present in which public room, across all nodes.
+//!
+//! Each node counts its own sockets; Redis knows which users are in a room and on which nodes, so that entering is said once, with the
+//! first socket anywhere, and leaving with the last. What a node put there is taken out by the others when its lease lapses; what
+//! Redis forgot the nodes put there again. Owns those keys and the two announcements; must never know how they are worded.
+
+mod task;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use confab_shared::id::{ConversationId, NodeId, UserId};
+use confab_shared::lifecycle::spawn_vital;
+use confab_shared::model::account::Profile;
+use confab_shared::redis::keyspace::Keyspace;
+use fred::clients::Client;
+use fred::interfaces::{HashesInterface, SetsInterface};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use task::{Command, Task};
+
+/// How many wishes may wait. Those who have more wait with them.
+const WAITING: usize = 16_384;
+
+/// Why somebody is not in a room.
+#[derive(Debug, thiserror::Error)]
+pub enum PresenceError {
+    /// As many as may be present are.
+    #[error("the room is full")]
+    Full,
+    /// Redis did not answer.
+    #[error(transparent)]
+    Redis(#[from] fred::error::Error),
+    /// The node is shutting down.
+    #[error("the node is shutting down")]
+    Closed,
+}
+
+/// Who is present. Cheap to clone.
+#[derive(Clone)]
+pub struct Presence {
+    commands: mpsc::Sender<Command>,
+    redis: Client,
+    keyspace: Keyspace,
+}
+
+impl Presence {
+    /// Starts the task that keeps this node's part. Somebody whose connection was lost stays present for `linger`.
+    pub fn start(
+        redis: Client,
+        keyspace: Keyspace,
+        node: NodeId,
+        linger: Duration,
+        stop: &CancellationToken,
+    ) -> Self {
+        let (commands, waiting) = mpsc::channel(WAITING);
+        let task = Task::new(redis.clone(), keyspace, node, linger);
+        spawn_vital("presence", stop, task.run(waiting));
+        Self {
+            commands,
+            redis,
+            keyspace,
+        }
+    }
+
+    /// One more socket of a user is in a room. `most`: how many may be present; none: any number.
+    pub async fn enter(
+        &self,
+        room: ConversationId,
+        user: Arc<Profile>,
+        most: Option<i32>,
+    ) -> Result<(), PresenceError> {
+        let (done, entered) = oneshot::channel();
+        let command = Command::Enter {
+            room,
+            user,
+            most,
+            done,
+        };
+        self.commands
+            .send(command)
+            .await
+            .map_err(|_| PresenceError::Closed)?;
+        entered.await.unwrap_or(Err(PresenceError::Closed))
+    }
+
+    /// One socket of a user is in a room no more; it may be back soon if it did not leave on purpose.
+    pub async fn exit(&self, room: ConversationId, user: UserId, on_purpose: bool) {
+        let command = Command::Exit {
+            room,
+            user,
+            on_purpose,
+        };
+        if self.commands.send(command).await.is_err() {
+            tracing::debug!("the node is shutting down; others will note who left");
+        }
+    }
+
+    /// How many are present in a room.
+    pub async fn count(&self, room: ConversationId) -> Result<u64, fred::error::Error> {
+        self.redis.hlen(self.keyspace.present(room)).await
+    }
+
+    /// How many are present in each of these rooms.
+    pub async fn counts(&self, rooms: &[ConversationId]) -> Result<Vec<u64>, fred::error::Error> {
+        if rooms.is_empty() {
+            return Ok(Vec::new());
+        }
+        let pipeline = self.redis.pipeline();
+        for room in rooms {
+            let () = pipeline.hlen(self.keyspace.present(*room)).await?;
+        }
+        pipeline.all().await
+    }
+
+    /// In how many rooms somebody is, and how many are present in all of them; who is in several counts in each.
+    pub async fn census(&self) -> Result<(u64, u64), fred::error::Error> {
+        let nodes: Vec<String> = self.redis.smembers(Keyspace::present_nodes()).await?;
+        let sets: Vec<String> = nodes
+            .iter()
+            .filter_map(|node| node.parse().ok())
+            .map(Keyspace::node_rooms)
+            .collect();
+        if sets.is_empty() {
+            return Ok((0, 0));
+        }
+        let rooms: Vec<String> = self.redis.sunion(sets).await?;
+        let rooms: Vec<ConversationId> = rooms.iter().filter_map(|room| room.parse().ok()).collect();
+        let counts = self.counts(&rooms).await?;
+        let active = counts.iter().filter(|count| **count > 0).count();
+        Ok((u64::try_from(active).unwrap_or(u64::MAX), counts.iter().sum()))
+    }
+
+    /// Who is present in a room, by name.
+    pub async fn present(&self, room: ConversationId) -> Result<Vec<Profile>, fred::error::Error> {
+        let entries: Vec<String> = self.redis.hvals(self.keyspace.present(room)).await?;
+        let mut present: Vec<Profile> = entries
+            .iter()
+            .filter_map(|entry| {
+                let (_, profile) = entry.split_once(' ')?;
+                serde_json::from_str(profile).ok()
+            })
+            .collect();
+        present.sort_by(|one, other| (&one.username, one.id).cmp(&(&other.username, other.id)));
+        Ok(present)
+    }
+}

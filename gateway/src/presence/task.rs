@@ -1,0 +1,344 @@
+//! The task that keeps a node's part of who is present.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use confab_shared::id::{ConversationId, NodeId, UserId};
+use confab_shared::model::account::Profile;
+use confab_shared::model::timestamp::Timestamp;
+use confab_shared::redis::keyspace::Keyspace;
+use confab_shared::redis::scripts;
+use fred::clients::Client;
+use fred::interfaces::{KeysInterface, SetsInterface};
+use fred::types::Value;
+use fred::types::scripts::Script;
+use tokio::sync::{mpsc, oneshot};
+
+use super::PresenceError;
+
+/// How often those who linger are looked at.
+const TICK: Duration = Duration::from_millis(500);
+/// How often Redis is compared with what this node knows, and nodes are looked for that are gone.
+const COMPARE: Duration = Duration::from_secs(2);
+/// How many rooms of a node that is gone are tidied up in one go.
+const REAPED: usize = 64;
+
+/// What the task is asked for.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// One more socket of a user is in a room.
+    Enter {
+        room: ConversationId,
+        user: Arc<Profile>,
+        most: Option<i32>,
+        done: oneshot::Sender<Result<(), PresenceError>>,
+    },
+    /// One less.
+    Exit {
+        room: ConversationId,
+        user: UserId,
+        on_purpose: bool,
+    },
+}
+
+/// A user of this node in a room.
+struct Here {
+    profile: Arc<Profile>,
+    sockets: usize,
+}
+
+/// A node's part.
+pub(super) struct Task {
+    redis: Client,
+    keyspace: Keyspace,
+    node: NodeId,
+    linger: Duration,
+    enter: Script,
+    exit: Script,
+    rooms: HashMap<ConversationId, HashMap<UserId, Here>>,
+    /// Those whose last socket is gone, until when they count as present all the same.
+    leaving: Vec<(Instant, ConversationId, UserId)>,
+}
+
+impl Task {
+    pub(super) fn new(redis: Client, keyspace: Keyspace, node: NodeId, linger: Duration) -> Self {
+        Self {
+            redis,
+            keyspace,
+            node,
+            linger,
+            enter: scripts::room_enter(),
+            exit: scripts::room_exit(),
+            rooms: HashMap::new(),
+            leaving: Vec::new(),
+        }
+    }
+
+    /// Serves until everybody who may ask is gone. Inputs: commands; a tick for those who linger; a slower one to compare.
+    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        let mut tick = tokio::time::interval(TICK);
+        let mut compare = tokio::time::interval(COMPARE);
+        for slow in [&mut tick, &mut compare] {
+            slow.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        }
+        loop {
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(command) => self.serve(command).await,
+                    None => return,
+                },
+                _ = tick.tick() => self.let_go(Instant::now()).await,
+                _ = compare.tick() => {
+                    if let Err(error) = self.compare().await {
+                        tracing::debug!(%error, "presence not compared");
+                    }
+                }
+            }
+        }
+    }
+
+    async fn serve(&mut self, command: Command) {
+        match command {
+            Command::Enter {
+                room,
+                user,
+                most,
+                done,
+            } => {
+                let entered = self.enter(room, user, most).await;
+                // Whoever asked may have gone: its socket says so itself.
+                let _ = done.send(entered);
+            }
+            Command::Exit {
+                room,
+                user,
+                on_purpose,
+            } => self.exit(room, user, on_purpose).await,
+        }
+    }
+
+    async fn enter(
+        &mut self,
+        room: ConversationId,
+        profile: Arc<Profile>,
+        most: Option<i32>,
+    ) -> Result<(), PresenceError> {
+        let user = profile.id;
+        if let Some(here) = self.here(room, user) {
+            here.sockets += 1;
+            return Ok(());
+        }
+        // In this order: a node that dies in between leaves nothing that nobody knows of.
+        self.redis
+            .sadd::<(), _, _>(Keyspace::node_rooms(self.node), room.to_string())
+            .await?;
+        self.redis
+            .sadd::<(), _, _>(Keyspace::present_nodes(), self.node.to_string())
+            .await?;
+        let head = announcement(room, "entered");
+        let answer = self.put(room, &profile, most.unwrap_or(0), &head).await?;
+        if answer == "full" {
+            return Err(PresenceError::Full);
+        }
+        let here = Here {
+            profile,
+            sockets: 1,
+        };
+        self.rooms.entry(room).or_default().insert(user, here);
+        Ok(())
+    }
+
+    async fn exit(&mut self, room: ConversationId, user: UserId, on_purpose: bool) {
+        let Some(here) = self.here(room, user) else {
+            return;
+        };
+        here.sockets = here.sockets.saturating_sub(1);
+        if here.sockets > 0 {
+            return;
+        }
+        let linger = if on_purpose {
+            Duration::ZERO
+        } else {
+            self.linger
+        };
+        self.leaving.push((Instant::now() + linger, room, user));
+        if on_purpose {
+            self.let_go(Instant::now()).await;
+        }
+    }
+
+    fn here(&mut self, room: ConversationId, user: UserId) -> Option<&mut Here> {
+        self.rooms.get_mut(&room)?.get_mut(&user)
+    }
+
+    /// Takes out those who have lingered long enough.
+    async fn let_go(&mut self, now: Instant) {
+        let due: Vec<_> = self
+            .leaving
+            .extract_if(.., |(until, ..)| *until <= now)
+            .collect();
+        for (_, room, user) in due {
+            let is_back = self.here(room, user).is_none_or(|here| here.sockets > 0);
+            if is_back {
+                continue;
+            }
+            if let Err(error) = self.take(self.node, room, Some(user)).await {
+                tracing::debug!(%error, "somebody who left a room is still noted; trying again");
+                self.leaving.push((now + self.linger, room, user));
+                continue;
+            }
+            if let Entry::Occupied(mut users) = self.rooms.entry(room) {
+                users.get_mut().remove(&user);
+                if users.get().is_empty() {
+                    users.remove();
+                }
+            }
+        }
+    }
+
+    /// Puts back what Redis has forgotten of this node, and takes out what nodes left that are gone.
+    async fn compare(&self) -> Result<(), fred::error::Error> {
+        let nodes: Vec<String> = self.redis.smembers(Keyspace::present_nodes()).await?;
+        if !self.rooms.is_empty() && !nodes.contains(&self.node.to_string()) {
+            self.restore().await?;
+        }
+        for node in nodes.iter().filter_map(|node| node.parse::<NodeId>().ok()) {
+            if node == self.node {
+                continue;
+            }
+            let lives: i64 = self.redis.exists(Keyspace::node_lease(node)).await?;
+            if lives == 0 {
+                self.reap(node).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn restore(&self) -> Result<(), fred::error::Error> {
+        tracing::info!("putting back who is present on this node");
+        for (room, users) in &self.rooms {
+            self.redis
+                .sadd::<(), _, _>(Keyspace::node_rooms(self.node), room.to_string())
+                .await?;
+            for here in users.values() {
+                // Nobody is told: they have been there all the time.
+                self.put(*room, &here.profile, 0, "").await?;
+            }
+        }
+        self.redis
+            .sadd(Keyspace::present_nodes(), self.node.to_string())
+            .await
+    }
+
+    /// Several nodes may do this at once: each user is announced by whoever takes it out.
+    async fn reap(&self, node: NodeId) -> Result<(), fred::error::Error> {
+        let key = Keyspace::node_rooms(node);
+        loop {
+            let rooms: Vec<String> = self.redis.srandmember(&key, Some(REAPED)).await?;
+            for room in &rooms {
+                if let Ok(id) = room.parse() {
+                    self.take(node, id, None).await?;
+                }
+                // Last: a room is forgotten when nothing is left to do in it.
+                self.redis.srem::<(), _, _>(&key, room).await?;
+            }
+            if rooms.is_empty() {
+                break;
+            }
+        }
+        self.redis
+            .srem(Keyspace::present_nodes(), node.to_string())
+            .await
+    }
+
+    async fn put(
+        &self,
+        room: ConversationId,
+        profile: &Profile,
+        most: i32,
+        head: &str,
+    ) -> Result<String, fred::error::Error> {
+        let json = serde_json::to_string(profile).map_err(|error| {
+            fred::error::Error::new(fred::error::ErrorKind::InvalidArgument, error.to_string())
+        })?;
+        let arguments = vec![
+            profile.id.to_string(),
+            self.node.to_string(),
+            json,
+            most.to_string(),
+            head.to_owned(),
+        ];
+        let (answer, _present): (String, Value) = self
+            .enter
+            .evalsha_with_reload(&self.redis, self.keys(room), arguments)
+            .await?;
+        Ok(answer)
+    }
+
+    /// Takes a user, or everybody, of a node out of a room.
+    async fn take(
+        &self,
+        node: NodeId,
+        room: ConversationId,
+        user: Option<UserId>,
+    ) -> Result<(), fred::error::Error> {
+        let arguments = vec![
+            node.to_string(),
+            announcement(room, "exited"),
+            user.map(|user| user.to_string()).unwrap_or_default(),
+        ];
+        let _present: i64 = self
+            .exit
+            .evalsha_with_reload(&self.redis, self.keys(room), arguments)
+            .await?;
+        Ok(())
+    }
+
+    fn keys(&self, room: ConversationId) -> Vec<String> {
+        vec![self.keyspace.present(room), self.keyspace.room(room)]
+    }
+}
+
+/// How a [`RoomBatch`](confab_shared::model::event::RoomBatch) begins that says who came or went: the scripts add the profile and
+/// how many are present then.
+fn announcement(room: ConversationId, fact: &str) -> String {
+    let at = serde_json::to_string(&Timestamp::now()).unwrap_or_default();
+    format!(r#"{{"conversation":"{room}","events":[{{"at":{at},"fact":"{fact}","user":"#)
+}
+
+#[cfg(test)]
+mod tests {
+    use confab_shared::model::account::AccountRole;
+    use confab_shared::model::event::{Fact, RoomBatch};
+
+    use super::*;
+
+    #[test]
+    fn what_the_scripts_put_together_is_a_batch() {
+        let (room, user) = (ConversationId::generate(), UserId::generate());
+        let profile = Profile {
+            id: user,
+            username: "ann".into(),
+            name: "Ann \"A\"".into(),
+            avatar: None,
+            account: AccountRole::Guest,
+        };
+        let json = serde_json::to_string(&profile).unwrap();
+        for (name, entered) in [("entered", true), ("exited", false)] {
+            let text = announcement(room, name) + &json + ",\"present\":3}]}";
+            let batch: RoomBatch = serde_json::from_str(&text).unwrap();
+            assert_eq!((batch.conversation, batch.events[0].seq), (room, None));
+            match &batch.events[0].fact {
+                Fact::Entered { user, present } => {
+                    assert!(entered && **user == profile && *present == 3);
+                }
+                Fact::Exited { user, present } => {
+                    assert!(!entered && **user == profile && *present == 3);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}

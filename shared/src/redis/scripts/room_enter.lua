@@ -1,0 +1,29 @@
+-- Somebody is in a public room on a node.
+--
+-- KEYS[1]  present:<room>   who is in the room: user → nodes, comma-separated, a space, and the profile as JSON
+-- KEYS[2]  the room's channel
+-- ARGV[1]  the user
+-- ARGV[2]  the node
+-- ARGV[3]  the profile as JSON
+-- ARGV[4]  the most people who may be present; 0: no limit
+-- ARGV[5]  how the announcement begins, up to the profile; empty: nothing is announced
+--
+-- Returns "first" if the user was nowhere in the room, "again" if it was, "full" if it is not let in; and how many are present.
+local known = redis.call('HGET', KEYS[1], ARGV[1])
+if known then
+  local nodes, profile = string.match(known, '^(%S*) (.*)$')
+  if not string.find(',' .. nodes .. ',', ',' .. ARGV[2] .. ',', 1, true) then
+    redis.call('HSET', KEYS[1], ARGV[1], nodes .. ',' .. ARGV[2] .. ' ' .. profile)
+  end
+  return { 'again', redis.call('HLEN', KEYS[1]) }
+end
+local present, most = redis.call('HLEN', KEYS[1]), tonumber(ARGV[4])
+if most > 0 and present >= most then
+  return { 'full', present }
+end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ' ' .. ARGV[3])
+present = present + 1
+if ARGV[5] ~= '' then
+  redis.call('SPUBLISH', KEYS[2], '0-0\n' .. ARGV[5] .. ARGV[3] .. ',"present":' .. present .. '}]}')
+end
+return { 'first', present }
