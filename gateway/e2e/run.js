@@ -20,7 +20,7 @@ const ONCE = new Set([
   'source-000-rest', 'source-001-rest', 'source-002-history', 'source-003-rest', 'upgrade',
 ]);
 /** They break the cluster under everybody: each alone, for every kind of transport, but through one door. */
-const ALONE = new Set(['draining', 'recovery-faults']);
+const ALONE = new Set(['draining', 'recovery-faults', 'rooms-faults']);
 /** Alone, and with clients of every kind in it. */
 const CROWD = new Set(['crowd']);
 
