@@ -2,12 +2,13 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { heardAll, next, until } from './support/away.js';
+import { broken, heardAll, next, returns, until } from './support/away.js';
 import { group, join, say, stream } from './support/chat.js';
 import { gatewayUrl, state } from './support/cluster.js';
+import { endDeafness, isDeaf } from './support/deaf.js';
 import { people, unique } from './support/people.js';
 import { startProxy } from './support/proxy.js';
-import { connect, emitAck, succeed } from './support/socket.js';
+import { connect, emitAck, heard, succeed } from './support/socket.js';
 
 const cast = people('ann', 'ben');
 const limit = { timeout: 90_000 };
@@ -81,4 +82,38 @@ test('an upgraded session is served by WebSocket alone, and ends with it', limit
   const gone = next(socket, 'disconnect');
   socket.io.engine.transport.ws.terminate();
   assert.match(await gone, /^transport (close|error)$/);
+});
+
+test('a client whose upgrade broke behind the probe is deaf until its ping timeout, and has missed nothing then', limit, async (t) => {
+  const { ann, ben } = await cast();
+  const proxy = await startProxy(gateways);
+  t.after(() => proxy.close());
+  const [a, b] = await Promise.all([
+    connect(t, ann, { transports: ['websocket'] }),
+    connect(t, ben, { ...both, ...returns, url: proxy.url }),
+  ]);
+  const conversationId = await group(ann, [ben]);
+  await join(conversationId, a, b);
+  const { id } = b;
+  for (let round = 0; round < 3; round += 1) {
+    const where = `round ${round}`;
+    proxy.loseProbes(true);
+    await broken(b, proxy.sever);
+    // The poll that is out when the probe is lost still hears something, and is the last one.
+    await until(async () => {
+      await say(a, conversationId);
+      return isDeaf(b);
+    }, `deaf, ${where}`);
+    const missed = await stream(a, Array.from({ length: 10 }, () => ({ conversationId, content: unique('unheard') })));
+    assert.equal(b.connected, true, 'as far as it knows');
+    assert.ok(missed.every(({ messageId }) => !heard(b, 'newMessage', ({ message }) => message._id === messageId).length), `it hears nothing, ${where}`);
+    proxy.loseProbes(false);
+    const back = next(b, 'connect');
+    assert.ok(endDeafness(b), `still deaf, ${where}`);
+    await back;
+    assert.equal(b.recovered, true, where);
+    assert.equal(b.id, id, where);
+    await heardAll(b, conversationId, await say(a, conversationId), where);
+    await until(() => b.io.engine.transport.name === 'websocket', `the upgrade, ${where}`);
+  }
 });

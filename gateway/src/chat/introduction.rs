@@ -64,6 +64,11 @@ impl Chat {
                 socket.fulfil(enter, answer, patience).await;
                 Some(socket)
             }
+            Intent::Say { inside: true, .. } | Intent::Exit(_) if self.node.config.auth.guests => {
+                let rejection = Rejection::new(ErrorCode::Forbidden, "join the room first");
+                anonymous.reject(&event, &rejection);
+                None
+            }
             _ => {
                 anonymous.turn_away(&event);
                 None

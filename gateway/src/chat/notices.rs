@@ -1,11 +1,12 @@
 //! Shows users what concerns them whatever they have joined: conversations they came into, or were put out of.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use confab_shared::id::{ConversationId, Seq, UserId};
 use confab_shared::model::event::{Event, Fact, UserNotice};
 use confab_shared::model::position::Position;
-use confab_shared::postgres::{conversations, until_answered};
+use confab_shared::postgres::{conversations, rooms, until_answered};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::follow::follow;
@@ -14,12 +15,15 @@ use crate::backplane::NoticeItem;
 use crate::node::Node;
 use crate::session::DisconnectReason;
 
+/// How often it is noted that guests are there: well within the time after which they are taken for gone.
+const GUESTS_NOTED: Duration = Duration::from_secs(600);
 /// How many conversations are read at a time to be shown.
 const CONCURRENCY: u32 = 8;
 
 /// Shows notices until there are no more. A user's notices about one conversation stay in order by their `seq`: a membership that
 /// has ended again is no longer found.
 pub async fn show_notices(node: Arc<Node>, mut items: mpsc::Receiver<NoticeItem>) {
+    let mut guests_noted = Instant::now();
     let permits = Arc::new(Semaphore::new(CONCURRENCY as usize));
     while let Some(item) = items.recv().await {
         match item {
@@ -45,7 +49,16 @@ pub async fn show_notices(node: Arc<Node>, mut items: mpsc::Receiver<NoticeItem>
             NoticeItem::Signal(user, signal) => revocation::heed(&node, user, &signal),
             NoticeItem::CheckTokens => {
                 let node = node.clone();
-                tokio::spawn(async move { revocation::check(&node).await });
+                let guests_too = guests_noted.elapsed() >= GUESTS_NOTED;
+                if guests_too {
+                    guests_noted = Instant::now();
+                }
+                tokio::spawn(async move {
+                    revocation::check(&node).await;
+                    if guests_too {
+                        note_guests(&node).await;
+                    }
+                });
             }
             NoticeItem::Flush(done) => {
                 // All permits are free when everybody is done.
@@ -54,6 +67,23 @@ pub async fn show_notices(node: Arc<Node>, mut items: mpsc::Receiver<NoticeItem>
                 let _ = done.send(());
             }
         }
+    }
+}
+
+/// Guests who say nothing are removed after a while, unless they are known to be there.
+async fn note_guests(node: &Node) {
+    let users = node.hub.users();
+    let guests: Vec<UserId> = users
+        .connected()
+        .into_iter()
+        .map(|(user, _)| user)
+        .filter(|user| {
+            let sockets = users.sockets(*user);
+            sockets.iter().any(|socket| socket.token().is_none())
+        })
+        .collect();
+    if let Err(error) = rooms::note_guests(&node.database, &guests).await {
+        tracing::debug!(%error, "guests not noted as being there");
     }
 }
 

@@ -187,3 +187,8 @@ fn tags(dialect: &str, entry: &Entry) -> Value {
     let tags = tags.into_iter().filter(|(applies, _)| *applies);
     tags.map(|(_, name)| json!({ "name": name })).collect()
 }
+
+#[cfg(test)]
+mod schema;
+#[cfg(test)]
+mod tests;

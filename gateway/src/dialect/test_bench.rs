@@ -114,12 +114,11 @@ fn edited() -> Message {
     }
 }
 
-fn tombstone() -> Message {
+fn answer_taken_back() -> Message {
     Message {
         deleted_at: Some(at(3)),
         sender: profile(2, "Bob").into(),
-        reply_to: None,
-        ..edited()
+        ..message()
     }
 }
 
@@ -238,7 +237,14 @@ impl Subjects {
 /// Everything that can happen. Who adds a fact adds it here: [`is_silent`] does not compile without it.
 pub(super) fn facts() -> Vec<(&'static str, Fact)> {
     let carol: Arc<Profile> = profile(3, "Carol").into();
-    let (stored, edited) = (message(), edited());
+    let tombstone = || Message {
+        deleted_at: Some(at(3)),
+        ..edited()
+    };
+    let stored = |message| Fact::MessageStored {
+        message,
+        temp_id: None,
+    };
     let by = user(1);
     let read = |message| Fact::MessagesRead {
         user: user(2),
@@ -256,11 +262,19 @@ pub(super) fn facts() -> Vec<(&'static str, Fact)> {
         (
             "stored",
             Fact::MessageStored {
-                message: stored,
+                message: message(),
                 temp_id: Some("t-1".into()),
             },
         ),
-        ("edited", Fact::MessageEdited { message: edited }),
+        ("stored, edited since", stored(edited())),
+        ("stored, deleted since", stored(tombstone())),
+        ("edited", Fact::MessageEdited { message: edited() }),
+        (
+            "edited, deleted since",
+            Fact::MessageEdited {
+                message: tombstone(),
+            },
+        ),
         (
             "deleted",
             Fact::MessageDeleted {
@@ -344,7 +358,7 @@ impl Confirmed {
             room: room_view(),
             by_slug: RoomName::Slug(Slug::parse("lounge").unwrap()),
             by_id: RoomName::Id(conversation()),
-            messages: [message(), edited(), tombstone()],
+            messages: [message(), edited(), answer_taken_back()],
             admin: Profile {
                 account: AccountRole::Admin,
                 ..profile(1, "Alice")

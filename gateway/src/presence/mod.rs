@@ -126,10 +126,14 @@ impl Presence {
             return Ok((0, 0));
         }
         let rooms: Vec<String> = self.redis.sunion(sets).await?;
-        let rooms: Vec<ConversationId> = rooms.iter().filter_map(|room| room.parse().ok()).collect();
+        let rooms: Vec<ConversationId> =
+            rooms.iter().filter_map(|room| room.parse().ok()).collect();
         let counts = self.counts(&rooms).await?;
         let active = counts.iter().filter(|count| **count > 0).count();
-        Ok((u64::try_from(active).unwrap_or(u64::MAX), counts.iter().sum()))
+        Ok((
+            u64::try_from(active).unwrap_or(u64::MAX),
+            counts.iter().sum(),
+        ))
     }
 
     /// Who is present in a room, by name.

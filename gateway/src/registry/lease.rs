@@ -88,11 +88,7 @@ async fn renew(redis: &Client, node: NodeId, address: &str) -> Result<(), fred::
 }
 
 /// Registers the node among the gateways for this long, so that they can be counted.
-async fn register(
-    redis: &Client,
-    node: NodeId,
-    term: Duration,
-) -> Result<(), fred::error::Error> {
+async fn register(redis: &Client, node: NodeId, term: Duration) -> Result<(), fred::error::Error> {
     let arguments = vec![node.to_string(), term.as_millis().to_string()];
     let _live: Vec<String> = scripts::gateway_register()
         .evalsha_with_reload(redis, Keyspace::gateways(), arguments)

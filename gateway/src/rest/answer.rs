@@ -19,7 +19,6 @@ pub(super) trait Shape: Serialize {
     type Named: ToSchema;
 }
 
-
 /// Says of types with one lifetime that they are shapes.
 macro_rules! shapes {
     ($($shape:ident),+ $(,)?) => {
@@ -200,7 +199,11 @@ impl<T: ToSchema> Answer for Made<T> {
 impl<T: ToSchema> Answer for Listing<T> {
     fn describe(draft: &mut Draft) {
         draft.answers_list::<T>("200", "A page.");
-        draft.with_header("200", "Link", "The next page, if there is one: `<…>; rel=\"next\"`.");
+        draft.with_header(
+            "200",
+            "Link",
+            "The next page, if there is one: `<…>; rel=\"next\"`.",
+        );
     }
 }
 
@@ -216,6 +219,9 @@ impl<T: Answer> Answer for Result<T, ApiError> {
         T::describe(draft);
         draft.refuses(ErrorCode::Internal, "A fault of ours.");
         draft.refuses(ErrorCode::Overloaded, "Nothing was done; try again later.");
-        draft.refuses(ErrorCode::Timeout, "Not confirmed in time; it may yet happen.");
+        draft.refuses(
+            ErrorCode::Timeout,
+            "Not confirmed in time; it may yet happen.",
+        );
     }
 }

@@ -8,9 +8,7 @@ use axum::routing::{MethodFilter, on};
 use confab_shared::model::error::ErrorCode;
 use utoipa::openapi::info::{InfoBuilder, LicenseBuilder};
 use utoipa::openapi::path::HttpMethod;
-use utoipa::openapi::security::{
-    HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
-};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::tag::Tag;
 use utoipa::openapi::{Components, OpenApi, OpenApiBuilder};
 
@@ -68,7 +66,9 @@ impl Api {
         let token = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
             .bearer_format("JWT")
-            .description(Some("What registering and logging in hand out as `accessToken`."))
+            .description(Some(
+                "What registering and logging in hand out as `accessToken`.",
+            ))
             .build();
         let mut components = Components::new();
         components.add_security_scheme(TOKEN, SecurityScheme::Http(token));
@@ -127,7 +127,13 @@ impl Api {
         H: Handler<T, Arc<Rest>> + Operation<P>,
         T: 'static,
     {
-        self.route(HttpMethod::Delete, MethodFilter::DELETE, path, about, handler)
+        self.route(
+            HttpMethod::Delete,
+            MethodFilter::DELETE,
+            path,
+            about,
+            handler,
+        )
     }
 
     fn route<H, T, P>(
@@ -183,6 +189,9 @@ mod tests {
 
     #[test]
     fn operations_are_called_as_their_handlers() {
-        assert_eq!(operation_id("confab_gateway::rest::auth::login"), "auth_login");
+        assert_eq!(
+            operation_id("confab_gateway::rest::auth::login"),
+            "auth_login"
+        );
     }
 }

@@ -138,7 +138,11 @@ pub(super) async fn change_password(
     let wrong = || ApiError::field("currentPassword", "currentPassword is wrong");
     let old = tokens::password_hash(rest.database(), caller.id()).await?;
     let old = old.ok_or_else(wrong)?;
-    if !rest.passwords.matches(form.current, Some(old.clone())).await? {
+    if !rest
+        .passwords
+        .matches(form.current, Some(old.clone()))
+        .await?
+    {
         return Err(wrong());
     }
     let new = rest.passwords.hash(form.new).await?;

@@ -143,11 +143,13 @@ impl Plan {
     /// By the request's form. Whether the participants exist is for the worker to find out.
     fn of(actor: UserId, form: NewConversation) -> Result<Self, ApiError> {
         let participants = others(actor, form.participants);
-        let kind = form.kind.unwrap_or(if participants.len() <= 1 && form.name.is_none() {
-            ConversationKind::Direct
-        } else {
-            ConversationKind::Group
-        });
+        let kind = form
+            .kind
+            .unwrap_or(if participants.len() <= 1 && form.name.is_none() {
+                ConversationKind::Direct
+            } else {
+                ConversationKind::Group
+            });
         let (id, name) = match (kind, &participants[..]) {
             (ConversationKind::Direct, [other]) => (ConversationId::direct(actor, *other), None),
             (ConversationKind::Direct, _) => {

@@ -111,7 +111,10 @@ impl Draft {
             ways.push(SecurityRequirement::default());
         }
         self.operation.security = Some(ways);
-        self.refuses(ErrorCode::Unauthorized, "No token, or one that is not valid (any more).");
+        self.refuses(
+            ErrorCode::Unauthorized,
+            "No token, or one that is not valid (any more).",
+        );
     }
 
     /// It reads a variable part of its path.
@@ -166,7 +169,10 @@ impl Draft {
             .required(Some(Required::True))
             .content("application/json", content.build());
         self.operation.request_body = Some(body.build().into());
-        self.refuses(ErrorCode::ValidationFailed, "What is wrong stands in `details`, field by field.");
+        self.refuses(
+            ErrorCode::ValidationFailed,
+            "What is wrong stands in `details`, field by field.",
+        );
         self.refuses(ErrorCode::PayloadTooLarge, "The body is too large.");
         self.refuses_status("415", "The body is not JSON by its own account.");
     }
@@ -192,7 +198,10 @@ impl Draft {
     fn json(&mut self, status: &str, about: &str, schema: RefOr<Schema>) {
         let content = ContentBuilder::new().schema(Some(schema)).build();
         let response = ResponseBuilder::new().description(about);
-        self.response(status, response.content("application/json", content).build());
+        self.response(
+            status,
+            response.content("application/json", content).build(),
+        );
     }
 
     /// It answers with nothing but its status.
@@ -226,7 +235,11 @@ impl Draft {
         );
         match code {
             ErrorCode::Unauthorized => {
-                self.with_header("401", "WWW-Authenticate", "Says that a bearer token is wanted.");
+                self.with_header(
+                    "401",
+                    "WWW-Authenticate",
+                    "Says that a bearer token is wanted.",
+                );
             }
             ErrorCode::Overloaded | ErrorCode::Timeout => {
                 self.with_header("503", "Retry-After", "In how many seconds to try again.");

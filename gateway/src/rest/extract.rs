@@ -164,7 +164,10 @@ fn segment<T: Named>(text: &str) -> Result<T, ApiError> {
 
 fn describe_segment<T: Named>(draft: &mut Draft) {
     draft.segment(&format!("Which {}.", T::WHAT), Schema::from(T::schema()));
-    draft.refuses(ErrorCode::NotFound, &format!("There is no such {}, for whoever asks.", T::WHAT));
+    draft.refuses(
+        ErrorCode::NotFound,
+        &format!("There is no such {}, for whoever asks.", T::WHAT),
+    );
 }
 
 impl<T: Named> FromRequestParts<Arc<Rest>> for Segments<T> {
@@ -212,7 +215,11 @@ impl FromRequestParts<Arc<Rest>> for IdempotencyKey {
 impl Part for IdempotencyKey {
     fn describe(draft: &mut Draft) {
         let about = "Sent again with the same key and content, a message is stored once.";
-        draft.header(&property(IDEMPOTENCY_KEY, about, &Optional(rule::IDEMPOTENCY_KEY)));
+        draft.header(&property(
+            IDEMPOTENCY_KEY,
+            about,
+            &Optional(rule::IDEMPOTENCY_KEY),
+        ));
         draft.refuses(ErrorCode::ValidationFailed, "The key is malformed.");
     }
 }
@@ -315,7 +322,10 @@ impl<F: Form> FromRequestParts<Arc<Rest>> for QueryFields<F> {
 impl<F: Form> Part for QueryFields<F> {
     fn describe(draft: &mut Draft) {
         draft.query(F::describe());
-        draft.refuses(ErrorCode::ValidationFailed, "What is wrong stands in `details`, field by field.");
+        draft.refuses(
+            ErrorCode::ValidationFailed,
+            "What is wrong stands in `details`, field by field.",
+        );
     }
 }
 
@@ -364,7 +374,10 @@ mod tests {
     fn an_idempotency_key_is_a_temp_id() {
         let key = |value: &[u8]| {
             let value = HeaderValue::from_bytes(value).unwrap();
-            idempotency_key(&HeaderMap::from_iter([(IDEMPOTENCY_KEY.parse().unwrap(), value)]))
+            idempotency_key(&HeaderMap::from_iter([(
+                IDEMPOTENCY_KEY.parse().unwrap(),
+                value,
+            )]))
         };
         assert_eq!(key(b"k-1").unwrap().unwrap().as_str(), "k-1");
         assert!(key(&[b'x'; 128]).is_ok());

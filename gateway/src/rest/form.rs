@@ -6,9 +6,7 @@ use std::ops::RangeInclusive;
 
 use confab_shared::model::error::Rejection;
 use serde_json::{Map, Value};
-use utoipa::openapi::schema::{
-    ArrayBuilder, ObjectBuilder, Schema, SchemaType, Type,
-};
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, SchemaType, Type};
 
 use super::error::{ApiError, FieldError};
 use super::rule::Rule;
@@ -378,10 +376,17 @@ mod tests {
     #[test]
     fn what_is_right_is_handed_out() {
         let user = UserId::generate();
-        let given = json!({"email": "A@b.cd", "username": "ann", "displayName": null, "ids": [user]});
+        let given =
+            json!({"email": "A@b.cd", "username": "ann", "displayName": null, "ids": [user]});
         let form = read(&given).unwrap();
-        assert_eq!((form.email.as_str(), form.username.as_str()), ("a@b.cd", "ann"));
-        assert_eq!((form.display_name, form.kind, form.avatar), (None, None, None));
+        assert_eq!(
+            (form.email.as_str(), form.username.as_str()),
+            ("a@b.cd", "ann")
+        );
+        assert_eq!(
+            (form.display_name, form.kind, form.avatar),
+            (None, None, None)
+        );
         assert_eq!(form.ids, [user]);
         for ids in [json!([]), json!([user, user, user]), json!("x"), json!([7])] {
             assert!(read(&json!({"email": "a@b.cd", "username": "ann", "ids": ids})).is_err());
@@ -394,9 +399,18 @@ mod tests {
     fn a_form_is_described_as_it_is_read() {
         let described = serde_json::to_value(Everything::schema()).unwrap();
         assert_eq!(described["required"], json!(["email", "username", "ids"]));
-        assert_eq!(described["properties"]["displayName"]["type"], json!(["string", "null"]));
-        assert_eq!(described["properties"]["kind"]["enum"], json!(["direct", "group", null]));
+        assert_eq!(
+            described["properties"]["displayName"]["type"],
+            json!(["string", "null"])
+        );
+        assert_eq!(
+            described["properties"]["kind"]["enum"],
+            json!(["direct", "group", null])
+        );
         assert_eq!(described["properties"]["ids"]["maxItems"], 2);
-        assert_eq!(described["properties"]["email"]["description"], "The address.");
+        assert_eq!(
+            described["properties"]["email"]["description"],
+            "The address."
+        );
     }
 }

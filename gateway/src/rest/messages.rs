@@ -97,7 +97,11 @@ pub(super) async fn list(
 ) -> Result<Inlined<PageJson<MessageJson<'static>>>, ApiError> {
     let asked = query.page();
     let found = messages::page(rest.database(), conversation, caller.id(), asked).await?;
-    Ok(Inlined::of(&PageJson::new(&found, asked, MessageJson::from)))
+    Ok(Inlined::of(&PageJson::new(
+        &found,
+        asked,
+        MessageJson::from,
+    )))
 }
 
 /// PUT /messages/{id}

@@ -43,10 +43,23 @@ impl HistoryQuery {
     /// The page that is asked for.
     pub(super) fn page(&self) -> Page {
         let slice = match *self {
-            Self { before: Some(message), .. } => Slice::Before(message),
-            Self { after: Some(message), .. } => Slice::After(message),
-            Self { page: Some(number), .. } => Slice::Numbered(number),
-            Self { before: None, after: None, page: None, .. } => Slice::Newest,
+            Self {
+                before: Some(message),
+                ..
+            } => Slice::Before(message),
+            Self {
+                after: Some(message),
+                ..
+            } => Slice::After(message),
+            Self {
+                page: Some(number), ..
+            } => Slice::Numbered(number),
+            Self {
+                before: None,
+                after: None,
+                page: None,
+                ..
+            } => Slice::Newest,
         };
         Page {
             slice,
@@ -76,9 +89,18 @@ mod tests {
         let (newest, before) = (Slice::Newest, Slice::Before(MessageId(12)));
         assert_eq!(asked(&[]), page(newest, DEFAULT_LIMIT));
         assert_eq!(asked(&[("before", "12"), ("limit", "3")]), page(before, 3));
-        assert_eq!(asked(&[("after", "12"), ("limit", "3")]), page(Slice::After(MessageId(12)), 3));
-        assert_eq!(asked(&[("page", "2"), ("limit", "3")]), page(Slice::Numbered(2), 3));
-        assert_eq!(asked(&[("before", "12"), ("page", "2"), ("limit", "3")]), page(before, 3));
+        assert_eq!(
+            asked(&[("after", "12"), ("limit", "3")]),
+            page(Slice::After(MessageId(12)), 3)
+        );
+        assert_eq!(
+            asked(&[("page", "2"), ("limit", "3")]),
+            page(Slice::Numbered(2), 3)
+        );
+        assert_eq!(
+            asked(&[("before", "12"), ("page", "2"), ("limit", "3")]),
+            page(before, 3)
+        );
         for bad in ["x", "0", "-1", "012", "99999999999999999999", ""] {
             assert_eq!(asked(&[("before", bad)]), None, "{bad}");
         }

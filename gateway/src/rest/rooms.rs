@@ -206,7 +206,10 @@ pub(super) async fn present(
         .collect();
     let next = page.last().filter(|_| !is_last).map(|last| {
         let (id, username) = (last.id, &last.username);
-        format!("/api/rooms/{}/users?cursor={id}_{username}&limit={limit}", room.id)
+        format!(
+            "/api/rooms/{}/users?cursor={id}_{username}&limit={limit}",
+            room.id
+        )
     });
     Ok(Listing::of(&shown, next))
 }
@@ -252,11 +255,22 @@ mod tests {
             avatar: None,
             account: AccountRole::User,
         };
-        let present = [profile("ann", 1), profile("ben", 2), profile("ben", 3), profile("cid", 4)];
+        let present = [
+            profile("ann", 1),
+            profile("ben", 2),
+            profile("ben", 3),
+            profile("cid", 4),
+        ];
         let names = |after: Option<(&str, u128)>, limit| {
-            let after = after.map(|(name, id)| (name.to_owned(), UserId(uuid::Uuid::from_u128(id))));
+            let after =
+                after.map(|(name, id)| (name.to_owned(), UserId(uuid::Uuid::from_u128(id))));
             let (page, is_last) = part(&present, after.as_ref(), limit);
-            (page.iter().map(|one| one.id.0.as_u128()).collect::<Vec<_>>(), is_last)
+            (
+                page.iter()
+                    .map(|one| one.id.0.as_u128())
+                    .collect::<Vec<_>>(),
+                is_last,
+            )
         };
         assert_eq!(names(None, 2), (vec![1, 2], false));
         assert_eq!(names(Some(("ben", 2)), 2), (vec![3, 4], true));

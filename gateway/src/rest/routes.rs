@@ -1,6 +1,8 @@
 //! The table of routes: where each is, what it is for, and what it refuses beyond what its handler's signature says.
 
-use confab_shared::model::error::ErrorCode::{Conflict, Forbidden, NotFound, Unauthorized, ValidationFailed};
+use confab_shared::model::error::ErrorCode::{
+    Conflict, Forbidden, NotFound, Unauthorized, ValidationFailed,
+};
 
 use super::api::{Api, about};
 use super::{auth, chats, conversations, docs, health, messages, rooms, system, users};
@@ -8,51 +10,75 @@ use super::{auth, chats, conversations, docs, health, messages, rooms, system, u
 /// All routes.
 pub(super) fn all(has_guests: bool) -> Api {
     let api = Api::new(has_guests);
-    documents(health_checks(room_routes(chat_routes(conversation_routes(message_routes(
-        account_routes(api),
-    ))))))
+    documents(health_checks(room_routes(chat_routes(
+        conversation_routes(message_routes(account_routes(api))),
+    ))))
 }
 
 fn account_routes(api: Api) -> Api {
-    api.section("Accounts", "Registering, tokens, and what one is to others.")
-        .post(
-            "/auth/register",
-            about("Make an account").refuses(Conflict, "The e-mail address or the username is taken."),
-            auth::register,
-        )
-        .post(
-            "/auth/login",
-            about("Get a token").refuses(Unauthorized, "The e-mail address or the password is wrong; which one is not said."),
-            auth::login,
-        )
-        .post("/auth/logout", about("End this token, and the sockets that came with it"), auth::logout)
-        .get("/auth/me", about("Who one is"), users::me)
-        .put(
-            "/auth/profile",
-            about("Change what one is to others").refuses(Conflict, "The username is taken."),
-            users::update,
-        )
-        .put(
-            "/auth/change-password",
-            about("Change the password, and end all other tokens")
-                .refuses(ValidationFailed, "The current password is wrong."),
-            auth::change_password,
-        )
-        .put("/auth/online-status", about("Be seen as online, or not"), users::set_online_status)
-        .get("/users/search", about("Find people"), users::search)
+    api.section(
+        "Accounts",
+        "Registering, tokens, and what one is to others.",
+    )
+    .post(
+        "/auth/register",
+        about("Make an account").refuses(Conflict, "The e-mail address or the username is taken."),
+        auth::register,
+    )
+    .post(
+        "/auth/login",
+        about("Get a token").refuses(
+            Unauthorized,
+            "The e-mail address or the password is wrong; which one is not said.",
+        ),
+        auth::login,
+    )
+    .post(
+        "/auth/logout",
+        about("End this token, and the sockets that came with it"),
+        auth::logout,
+    )
+    .get("/auth/me", about("Who one is"), users::me)
+    .put(
+        "/auth/profile",
+        about("Change what one is to others").refuses(Conflict, "The username is taken."),
+        users::update,
+    )
+    .put(
+        "/auth/change-password",
+        about("Change the password, and end all other tokens")
+            .refuses(ValidationFailed, "The current password is wrong."),
+        auth::change_password,
+    )
+    .put(
+        "/auth/online-status",
+        about("Be seen as online, or not"),
+        users::set_online_status,
+    )
+    .get("/users/search", about("Find people"), users::search)
 }
 
 fn message_routes(api: Api) -> Api {
     api.section("Messages", "Saying, changing and reading.")
         .post(
             "/messages",
-            about("Send a message").refuses(NotFound, "There is no such conversation or message, for whoever asks."),
+            about("Send a message").refuses(
+                NotFound,
+                "There is no such conversation or message, for whoever asks.",
+            ),
             messages::send,
         )
-        .get("/messages/conversation/{id}", about("Read a conversation's history"), messages::list)
+        .get(
+            "/messages/conversation/{id}",
+            about("Read a conversation's history"),
+            messages::list,
+        )
         .put(
             "/messages/mark-as-read",
-            about("Mark messages as read").refuses(NotFound, "There is no such conversation or message, for whoever asks."),
+            about("Mark messages as read").refuses(
+                NotFound,
+                "There is no such conversation or message, for whoever asks.",
+            ),
             messages::mark_as_read,
         )
         .put(
@@ -62,7 +88,8 @@ fn message_routes(api: Api) -> Api {
         )
         .delete(
             "/messages/{id}",
-            about("Delete a message, which leaves a tombstone").refuses(Forbidden, "It is not one's own to delete."),
+            about("Delete a message, which leaves a tombstone")
+                .refuses(Forbidden, "It is not one's own to delete."),
             messages::delete,
         )
 }
@@ -71,93 +98,155 @@ fn conversation_routes(api: Api) -> Api {
     api.section("Conversations", "Between two people, or in a group.")
         .post(
             "/conversations",
-            about("Begin a conversation").refuses(NotFound, "One of the participants does not exist."),
+            about("Begin a conversation")
+                .refuses(NotFound, "One of the participants does not exist."),
             conversations::create,
         )
-        .get("/conversations", about("List one's conversations, latest activity first"), conversations::list)
-        .get("/conversations/{id}", about("Show a conversation"), conversations::show)
+        .get(
+            "/conversations",
+            about("List one's conversations, latest activity first"),
+            conversations::list,
+        )
+        .get(
+            "/conversations/{id}",
+            about("Show a conversation"),
+            conversations::show,
+        )
 }
 
 fn chat_routes(api: Api) -> Api {
     const FIXED: &str = "The members of a direct conversation are fixed, and a room has none.";
     const NOT_A_MODERATOR: &str = "It takes the owner or an admin.";
-    api.section("Chats", "Conversations and messages in the words of the `conversations` socket events.")
-        .post(
-            "/chats/conversations",
-            about("Begin a conversation").refuses(NotFound, "One of the participants does not exist."),
-            chats::create,
-        )
-        .get("/chats/conversations", about("List one's conversations, latest activity first"), chats::list)
-        .get("/chats/conversations/{id}", about("Show a conversation"), chats::show)
-        .get("/chats/conversations/{id}/messages", about("Read a conversation's history"), chats::messages)
-        .post("/chats/conversations/{id}/read", about("Mark all of it as read"), chats::read)
-        .post(
-            "/chats/conversations/{id}/participants",
-            about("Add members")
-                .refuses(Forbidden, NOT_A_MODERATOR)
-                .refuses(Conflict, FIXED),
-            chats::add_participants,
-        )
-        .delete(
-            "/chats/conversations/{id}/participants/{user}",
-            about("Remove a member")
-                .refuses(Forbidden, NOT_A_MODERATOR)
-                .refuses(Conflict, FIXED),
-            chats::remove_participant,
-        )
-        .post(
-            "/chats/conversations/{id}/leave",
-            about("Leave").refuses(Conflict, FIXED),
-            chats::leave,
-        )
-        .delete(
-            "/chats/messages/{id}",
-            about("Delete a message, which leaves a tombstone").refuses(Forbidden, "It is not one's own to delete."),
-            chats::delete_message,
-        )
+    api.section(
+        "Chats",
+        "Conversations and messages in the words of the `conversations` socket events.",
+    )
+    .post(
+        "/chats/conversations",
+        about("Begin a conversation").refuses(NotFound, "One of the participants does not exist."),
+        chats::create,
+    )
+    .get(
+        "/chats/conversations",
+        about("List one's conversations, latest activity first"),
+        chats::list,
+    )
+    .get(
+        "/chats/conversations/{id}",
+        about("Show a conversation"),
+        chats::show,
+    )
+    .get(
+        "/chats/conversations/{id}/messages",
+        about("Read a conversation's history"),
+        chats::messages,
+    )
+    .post(
+        "/chats/conversations/{id}/read",
+        about("Mark all of it as read"),
+        chats::read,
+    )
+    .post(
+        "/chats/conversations/{id}/participants",
+        about("Add members")
+            .refuses(Forbidden, NOT_A_MODERATOR)
+            .refuses(Conflict, FIXED),
+        chats::add_participants,
+    )
+    .delete(
+        "/chats/conversations/{id}/participants/{user}",
+        about("Remove a member")
+            .refuses(Forbidden, NOT_A_MODERATOR)
+            .refuses(Conflict, FIXED),
+        chats::remove_participant,
+    )
+    .post(
+        "/chats/conversations/{id}/leave",
+        about("Leave").refuses(Conflict, FIXED),
+        chats::leave,
+    )
+    .delete(
+        "/chats/messages/{id}",
+        about("Delete a message, which leaves a tombstone")
+            .refuses(Forbidden, "It is not one's own to delete."),
+        chats::delete_message,
+    )
 }
 
 fn room_routes(api: Api) -> Api {
     const NOT_THE_MAKER: &str = "It takes the one who made it, or an admin.";
-    api.section("Rooms", "Public rooms. They have no members: whoever is there takes part.")
-        .get("/api/rooms", about("List the rooms, latest activity first"), rooms::list)
-        .post(
-            "/api/rooms",
-            about("Make a room").refuses(Conflict, "No slug could be made of this name that is not taken."),
-            rooms::create,
-        )
-        .get("/api/rooms/{id}", about("Show a room"), rooms::show)
-        .put(
-            "/api/rooms/{id}",
-            about("Change a room").refuses(Forbidden, NOT_THE_MAKER),
-            rooms::update,
-        )
-        .delete(
-            "/api/rooms/{id}",
-            about("End a room")
-                .refuses(Forbidden, NOT_THE_MAKER)
-                .refuses(Conflict, "`public` and `lobby` always exist."),
-            rooms::delete,
-        )
-        .get("/api/rooms/{id}/users", about("Who is present in a room"), rooms::present)
-        .get("/api/rooms/system/stats", about("How the deployment does"), system::stats)
-        .post(
-            "/api/rooms/system/cleanup",
-            about("Tidy up").refuses(Forbidden, "It takes an admin."),
-            system::cleanup,
-        )
+    api.section(
+        "Rooms",
+        "Public rooms. They have no members: whoever is there takes part.",
+    )
+    .get(
+        "/api/rooms",
+        about("List the rooms, latest activity first"),
+        rooms::list,
+    )
+    .post(
+        "/api/rooms",
+        about("Make a room").refuses(
+            Conflict,
+            "No slug could be made of this name that is not taken.",
+        ),
+        rooms::create,
+    )
+    .get("/api/rooms/{id}", about("Show a room"), rooms::show)
+    .put(
+        "/api/rooms/{id}",
+        about("Change a room").refuses(Forbidden, NOT_THE_MAKER),
+        rooms::update,
+    )
+    .delete(
+        "/api/rooms/{id}",
+        about("End a room")
+            .refuses(Forbidden, NOT_THE_MAKER)
+            .refuses(Conflict, "`public` and `lobby` always exist."),
+        rooms::delete,
+    )
+    .get(
+        "/api/rooms/{id}/users",
+        about("Who is present in a room"),
+        rooms::present,
+    )
+    .get(
+        "/api/rooms/system/stats",
+        about("How the deployment does"),
+        system::stats,
+    )
+    .post(
+        "/api/rooms/system/cleanup",
+        about("Tidy up").refuses(Forbidden, "It takes an admin."),
+        system::cleanup,
+    )
 }
 
 fn health_checks(api: Api) -> Api {
-    api.section("Health", "For monitors. Load balancers ask the internal listener.")
-        .get("/health", about("How this gateway is"), health::all)
-        .get("/health/db", about("How PostgreSQL is"), health::database)
+    api.section(
+        "Health",
+        "For monitors. Load balancers ask the internal listener.",
+    )
+    .get("/health", about("How this gateway is"), health::all)
+    .get("/health/db", about("How PostgreSQL is"), health::database)
 }
 
 fn documents(api: Api) -> Api {
     api.section("Documents", "What this is, for people and programs.")
-        .get("/api", about("This document to read and try out"), docs::index)
+        .get(
+            "/api",
+            about("This document to read and try out"),
+            docs::index,
+        )
         .get("/api/openapi.json", about("This document"), docs::openapi)
-        .get("/api/asyncapi.json", about("The socket events"), docs::asyncapi)
-        .get("/api/docs/{file}", about("What the page needs"), docs::asset)
+        .get(
+            "/api/asyncapi.json",
+            about("The socket events"),
+            docs::asyncapi,
+        )
+        .get(
+            "/api/docs/{file}",
+            about("What the page needs"),
+            docs::asset,
+        )
 }

@@ -90,9 +90,11 @@ pub(super) const PASSWORD: Rule<String> = Rule {
 pub(super) const NAME: Rule<String> = Rule {
     read: |field, value| parse_name(field, text(field, value)?),
     describe: || {
-        string("John Doe").max_length(Some(MAX_NAME_CHARS)).pattern(Some(concat!(
-            r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
-        )))
+        string("John Doe")
+            .max_length(Some(MAX_NAME_CHARS))
+            .pattern(Some(concat!(
+                r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+            )))
     },
 };
 
@@ -139,10 +141,16 @@ pub(super) const MAX_USERS: Rule<i32> = Rule {
         number
             .filter(|number| (1..=MAX_ROOM_USERS).contains(number))
             .ok_or_else(|| {
-                Rejection::invalid(format!("{field} must be a whole number from 1 to {MAX_ROOM_USERS}"))
+                Rejection::invalid(format!(
+                    "{field} must be a whole number from 1 to {MAX_ROOM_USERS}"
+                ))
             })
     },
-    describe: || integer(50).minimum(Some(1)).maximum(Some(f64::from(MAX_ROOM_USERS))),
+    describe: || {
+        integer(50)
+            .minimum(Some(1))
+            .maximum(Some(f64::from(MAX_ROOM_USERS)))
+    },
 };
 
 /// Yes or no.
@@ -152,7 +160,11 @@ pub(super) const BOOLEAN: Rule<bool> = Rule {
             .as_bool()
             .ok_or_else(|| Rejection::invalid(format!("{field} must be true or false")))
     },
-    describe: || ObjectBuilder::new().schema_type(Type::Boolean).examples([Value::from(true)]),
+    describe: || {
+        ObjectBuilder::new()
+            .schema_type(Type::Boolean)
+            .examples([Value::from(true)])
+    },
 };
 
 /// A user's id.
@@ -178,7 +190,9 @@ pub(super) const KIND: Rule<ConversationKind> = Rule {
     read: |field, value| match text(field, value)? {
         "direct" => Ok(ConversationKind::Direct),
         "group" => Ok(ConversationKind::Group),
-        _ => Err(Rejection::invalid(format!("{field} must be direct or group"))),
+        _ => Err(Rejection::invalid(format!(
+            "{field} must be direct or group"
+        ))),
     },
     describe: || string("group").enum_values(Some(["direct", "group"])),
 };
@@ -258,7 +272,8 @@ pub(super) const PRESENT_CURSOR: Rule<(String, UserId)> = Rule {
 /// What makes a request repeatable.
 pub(super) const IDEMPOTENCY_KEY: Rule<TempId> = Rule {
     read: |field, value| {
-        let expected = format!("{field} must have 1 to {MAX_TEMP_ID_BYTES} visible ASCII characters");
+        let expected =
+            format!("{field} must have 1 to {MAX_TEMP_ID_BYTES} visible ASCII characters");
         let text = text(field, value)?;
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(Rejection::invalid(expected));
@@ -363,10 +378,22 @@ mod tests {
     #[test]
     fn numbers_are_numbers() {
         assert!(accepts(&MAX_USERS, &json!(1)) && accepts(&MAX_USERS, &json!(100_000)));
-        for bad in [json!(0), json!(100_001), json!(1.5), json!("5"), json!(true), json!(-1), json!(u64::MAX)] {
+        for bad in [
+            json!(0),
+            json!(100_001),
+            json!(1.5),
+            json!("5"),
+            json!(true),
+            json!(-1),
+            json!(u64::MAX),
+        ] {
             assert!(!accepts(&MAX_USERS, &bad), "{bad}");
         }
-        assert!(accepts(&BOOLEAN, &json!(false)) && !accepts(&BOOLEAN, &json!("false")) && !accepts(&BOOLEAN, &json!(0)));
+        assert!(
+            accepts(&BOOLEAN, &json!(false))
+                && !accepts(&BOOLEAN, &json!("false"))
+                && !accepts(&BOOLEAN, &json!(0))
+        );
     }
 
     #[test]

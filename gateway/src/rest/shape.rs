@@ -14,12 +14,7 @@ use utoipa::ToSchema;
 use super::answer::{Shape, shapes};
 use crate::dialect::conversations::shape::{as_string, kind_schema, role_schema};
 
-shapes!(
-    UserJson,
-    PublicUserJson,
-    MessageJson,
-    ConversationJson,
-);
+shapes!(UserJson, PublicUserJson, MessageJson, ConversationJson,);
 
 /// An account, for its owner.
 #[derive(Serialize, ToSchema)]

@@ -3,6 +3,9 @@
 //! Owns `room_slugs` and the reading of rooms. Changes to a room itself are the worker's, in its batches; only the name is taken
 //! here, before the room is made, so that two that ask for the same one are told apart by an index.
 
+mod cleanup;
+mod stats;
+
 use sqlx::PgPool;
 
 use super::conversations::ListCursor;
@@ -10,6 +13,9 @@ use super::users::{Account, CreateUserError};
 use crate::id::{ConversationId, UserId};
 use crate::model::content::Slug;
 use crate::model::timestamp::Timestamp;
+
+pub use cleanup::{Cleaned, cleanup, cleanup_as_of};
+pub use stats::{Stats, stats};
 
 /// A public room.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -89,10 +95,11 @@ pub async fn take_slug(
     slug: &Slug,
     room: ConversationId,
 ) -> Result<ConversationId, sqlx::Error> {
-    // A row that is there is set to what it is, so that it is returned: one statement, whoever comes first.
+    // A row that is there is written too, so that it is returned: one statement, whoever comes first.
     sqlx::query_scalar(
         "INSERT INTO room_slugs (slug, conversation_id) VALUES ($1, $2)
-         ON CONFLICT (slug) DO UPDATE SET slug = excluded.slug
+         ON CONFLICT (slug) DO UPDATE
+         SET taken_at = CASE WHEN room_slugs.taken_at IS NOT NULL THEN excluded.taken_at END
          RETURNING conversation_id",
     )
     .bind(slug.as_str())
@@ -114,6 +121,8 @@ pub async fn free_slug(pool: &PgPool, room: ConversationId) -> Result<(), sqlx::
 }
 
 /// Makes a guest: somebody without credentials, with a name of their own unless it is an account's.
+///
+/// A guest that left nothing behind is removed an hour after it was last seen: see [`note_guests`] and [`cleanup`].
 pub async fn create_guest(pool: &PgPool, username: &str) -> Result<Account, CreateUserError> {
     let made: Option<Account> = sqlx::query_as(
         "INSERT INTO users (id, username, name, role)
@@ -126,4 +135,13 @@ pub async fn create_guest(pool: &PgPool, username: &str) -> Result<Account, Crea
     .fetch_optional(pool)
     .await?;
     made.ok_or(CreateUserError::UsernameTaken)
+}
+
+/// These guests are there.
+pub async fn note_guests(pool: &PgPool, guests: &[UserId]) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE users SET last_seen_at = now() WHERE id = ANY($1) AND role = 'guest'")
+        .bind(guests)
+        .execute(pool)
+        .await?;
+    Ok(())
 }

@@ -120,12 +120,25 @@ pub async fn no_longer_good(
     .await
 }
 
-/// Forgets tokens that have ended by themselves.
+/// Forgets tokens that have ended by themselves, in bounded steps. Answers how many.
 pub async fn prune(pool: &PgPool) -> Result<u64, sqlx::Error> {
-    let done = sqlx::query("DELETE FROM revoked_tokens WHERE expires_at < now()")
+    const PAGE: i64 = 1_000;
+    let mut pruned = 0;
+    loop {
+        let page = sqlx::query(
+            "DELETE FROM revoked_tokens WHERE jti = ANY(ARRAY(
+                 SELECT jti FROM revoked_tokens WHERE expires_at < now() ORDER BY expires_at LIMIT $1
+             ))",
+        )
+        .bind(PAGE)
         .execute(pool)
-        .await?;
-    Ok(done.rows_affected())
+        .await?
+        .rows_affected();
+        pruned += page;
+        if page == 0 {
+            return Ok(pruned);
+        }
+    }
 }
 
 #[expect(

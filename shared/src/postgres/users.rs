@@ -254,7 +254,9 @@ pub async fn search(
     let (mut found, after_email) = match cursor {
         Some(SearchCursor::Email(user)) => (Vec::new(), email(pool, user).await?),
         Some(SearchCursor::Username(user)) => {
-            let name = profile(pool, user).await?.map(|profile| profile.username.to_lowercase());
+            let name = profile(pool, user)
+                .await?
+                .map(|profile| profile.username.to_lowercase());
             let after = name.unwrap_or_default();
             (by_username(pool, &prefix, &after, limit).await?, None)
         }

@@ -3,9 +3,10 @@
 use std::future::Future;
 
 use confab_shared::id::{CommandId, ConversationId, MessageId, Seq, UserId};
+use confab_shared::model::content::Slug;
 use confab_shared::model::timestamp::Timestamp;
-use confab_shared::postgres;
 use confab_shared::postgres::users::{self, NewUser};
+use confab_shared::postgres::{self, rooms};
 use confab_shared::testing::on_fresh_database;
 use sqlx::PgPool;
 
@@ -58,6 +59,26 @@ impl Db {
             )
             .await;
         }
+        id
+    }
+
+    /// A public room at seq 1, with its slug.
+    pub(crate) async fn room(&self, slug: &str, by: UserId) -> ConversationId {
+        let (id, now) = (ConversationId::generate(), Timestamp::now());
+        let slug = Slug::parse(slug).unwrap();
+        let taken = rooms::take_slug(&self.pool, &slug, id).await.unwrap();
+        assert_eq!(taken, id);
+        sqlx::query(
+            "INSERT INTO conversations (id, kind, name, created_by, last_seq, created_at, updated_at, changed_at)
+             VALUES ($1, 'room', $2, $3, 1, $4, $4, $4)",
+        )
+        .bind(id)
+        .bind(slug.as_str())
+        .bind(by)
+        .bind(now)
+        .execute(&self.pool)
+        .await
+        .unwrap();
         id
     }
 
@@ -165,6 +186,11 @@ impl Db {
         .execute(&self.pool)
         .await
         .unwrap();
+        sqlx::query("INSERT INTO senders (user_id) VALUES ($1) ON CONFLICT DO NOTHING")
+            .bind(sender)
+            .execute(&self.pool)
+            .await
+            .unwrap();
         sqlx::query_scalar(
             "INSERT INTO messages (conversation_id, seq, change_seq, ordinal, sender_id, type, content, command_id, created_at)
              VALUES ($1, $2, $2, $3, $4, 'text', $5, $6, $7) RETURNING id",

@@ -10,4 +10,5 @@ mod changes;
 mod conversations;
 mod database;
 mod messages;
+mod rooms;
 mod users;

@@ -1,6 +1,6 @@
 //! The rows of a batch in memory: as they were loaded, then as the commands leave them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use confab_shared::id::{CommandId, ConversationId, MessageId, Seq, UserId};
@@ -315,11 +315,23 @@ impl BatchState {
 
     /// What to store, and what to announce then.
     pub(super) fn finish(mut self) -> (Changes, Vec<RoomDraft>, Vec<(UserId, UserNotice)>) {
+        let is_guest = |user: &UserId| {
+            self.accounts
+                .get(user)
+                .is_some_and(|account| account.role == AccountRole::Guest)
+        };
+        let guests: BTreeSet<UserId> = self
+            .sent
+            .iter()
+            .map(|message| message.sender)
+            .filter(is_guest)
+            .collect();
         let mut changes = Changes {
             at: self.at,
             created: Vec::new(),
             changed: Vec::new(),
             members: Vec::new(),
+            guests: guests.into_iter().collect(),
             sent: self.sent,
             messages: Vec::new(),
             applied: self.applied,

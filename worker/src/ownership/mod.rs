@@ -13,7 +13,7 @@ use confab_shared::id::Partition;
 use confab_shared::lifecycle::Shutdown;
 use confab_shared::model::timestamp::Timestamp;
 use confab_shared::postgres::batch::prune_applied;
-use confab_shared::postgres::partitions;
+use confab_shared::postgres::{partitions, rooms, tokens};
 use fred::error::Error;
 use futures_util::future::join_all;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -354,15 +354,24 @@ async fn take_over(
     }
 }
 
-/// Forgets commands that are too old to come again. A failure costs nothing but room until the next time.
+/// Forgets and removes what nobody will ask for again. A failure costs nothing but room until the next time.
 async fn prune(context: Context) {
+    let now = Timestamp::now();
     let retention = Duration::from_secs(context.config.worker.applied_retention_seconds);
-    let before = Timestamp::from(Timestamp::now().to_datetime() - retention);
-    match prune_applied(&context.pool, before).await {
-        Ok(pruned) => tracing::debug!(pruned, "old commands forgotten"),
+    let pruned = async {
+        let commands = prune_applied(&context.pool, now.minus(retention)).await?;
+        let tokens = tokens::prune(&context.pool).await?;
+        let cleaned = rooms::cleanup(&context.pool).await?;
+        Ok::<_, sqlx::Error>((commands, tokens, cleaned))
+    };
+    match pruned.await {
+        Ok((commands, tokens, cleaned)) => {
+            let (guests, rooms) = (cleaned.removed_sessions, cleaned.removed_rooms);
+            tracing::debug!(commands, tokens, guests, rooms, "cleaned up");
+        }
         Err(error) => {
             context.metrics.postgres_errors_total.inc();
-            tracing::warn!(%error, "old commands cannot be forgotten; trying again in an hour");
+            tracing::warn!(%error, "cannot clean up; trying again in an hour");
         }
     }
 }

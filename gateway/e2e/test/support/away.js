@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { PATIENCE_MS } from './cluster.js';
+import { endDeafness, isDeaf } from './deaf.js';
 import { heard, opened, quiet } from './socket.js';
 import { storedMessages } from './truth.js';
 
@@ -34,15 +35,17 @@ export async function cut(socket) {
 }
 
 /**
- * Breaks connections with `act` until `socket` has noticed: between two polls there is none to break. Hands back what `act`
- * answered each time.
+ * Breaks connections with `act` until `socket` has noticed: between two polls there is none to break, and a client that has gone
+ * deaf has none any more. Hands back what `act` answered each time.
  */
 export async function broken(socket, act) {
+  assert.ok(!isDeaf(socket), 'deaf, though nothing was broken');
   const gone = next(socket, 'disconnect');
   const answers = [];
   while (socket.connected) {
     answers.push(act());
     await Promise.race([gone, quiet(20)]);
+    endDeafness(socket);
   }
   await gone;
   return answers;

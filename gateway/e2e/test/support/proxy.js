@@ -28,6 +28,7 @@ function endToEnd(rawHeaders) {
  * - `url`, `close()`
  * - `sever()`: breaks all connections at once, on both sides
  * - `abandon()`: breaks the clients' sides only, and tells when the gateways have closed theirs
+ * - `loseProbes(wanted)`: whether a WebSocket breaks from now on as soon as its client has been told `3probe`
  */
 export async function startProxy(upstreams, { port = 0, upgradeDelayMs = 0 } = {}) {
   const targets = upstreams.map((url) => new URL(url));
@@ -37,6 +38,7 @@ export async function startProxy(upstreams, { port = 0, upgradeDelayMs = 0 } = {
   const upward = new Set();
   const orphans = new Set();
   let turn = 0;
+  let losesProbes = false;
 
   const next = () => targets[turn++ % targets.length];
 
@@ -113,6 +115,9 @@ export async function startProxy(upstreams, { port = 0, upgradeDelayMs = 0 } = {
       gateway.write(head);
       client.pipe(gateway);
       gateway.pipe(client);
+      gateway.on('data', (chunk) => {
+        if (losesProbes && chunk.includes('3probe')) client.destroySoon();
+      });
     });
     gateway.on('error', () => {});
     gateway.once('close', () => {
@@ -153,6 +158,9 @@ export async function startProxy(upstreams, { port = 0, upgradeDelayMs = 0 } = {
       for (const link of left) orphans.add(link);
       breakClients();
       return Promise.all(left.map(({ over }) => over));
+    },
+    loseProbes(wanted) {
+      losesProbes = wanted;
     },
     async close() {
       breakClients();

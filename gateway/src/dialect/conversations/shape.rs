@@ -32,7 +32,9 @@ pub fn role_schema() -> Object {
 
 /// One of these, as they are written.
 fn words<T: Serialize>(values: &[T]) -> Object {
-    let words = values.iter().filter_map(|value| serde_json::to_value(value).ok());
+    let words = values
+        .iter()
+        .filter_map(|value| serde_json::to_value(value).ok());
     ObjectBuilder::new()
         .schema_type(Type::String)
         .enum_values(Some(words))

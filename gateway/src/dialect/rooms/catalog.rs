@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::dialect::catalog::{
-    Catalog, Entry, content, count, described, error_code, list, message_id, moment, nullable,
-    object, own_temp_id, room_fields, room_id, shared, success, temp_id, text, uuid, words,
+    Catalog, Entry, Field, content, count, described, error_code, list, message_id, moment,
+    nullable, object, own_temp_id, room_fields, room_id, shared, success, temp_id, text, uuid,
+    words,
 };
 
 fn own(name: &str) -> Value {
@@ -53,7 +54,19 @@ fn from_client() -> Vec<Entry> {
 
 fn messages() -> Vec<Entry> {
     vec![
-        Entry::to_client("message", "Somebody said something.", message("CHAT")).recoverable(),
+        Entry::to_client(
+            "message",
+            "Somebody said something.",
+            object(
+                message_fields("CHAT"),
+                [
+                    ("editedAt", moment()),
+                    ("deletedAt", moment()),
+                    ("tempId", own_temp_id()),
+                ],
+            ),
+        )
+        .recoverable(),
         Entry::to_client(
             "userStatus",
             "Somebody is present who was not, or no more: at a user's first socket in the room, and its last.",
@@ -73,7 +86,10 @@ fn messages() -> Vec<Entry> {
         Entry::to_client(
             "chat.messageUpdated",
             "A message has another content.",
-            message("EDIT"),
+            object(
+                message_fields("EDIT"),
+                [("editedAt", moment()), ("deletedAt", moment())],
+            ),
         )
         .recoverable()
         .addition(),
@@ -208,24 +224,17 @@ fn conversations() -> Vec<Entry> {
     ]
 }
 
-/// A message of this type.
-fn message(kind: &str) -> Value {
-    object(
-        [
-            ("id", message_id()),
-            ("type", json!({ "const": kind })),
-            ("roomId", room_id()),
-            ("content", described(text(), "Empty once it is deleted.")),
-            ("sender", described(text(), "A username.")),
-            ("senderId", uuid()),
-            ("timestamp", described(moment(), "When it was said.")),
-        ],
-        [
-            ("editedAt", moment()),
-            ("deletedAt", moment()),
-            ("tempId", own_temp_id()),
-        ],
-    )
+/// What a message of this type always has.
+fn message_fields(kind: &str) -> [Field; 7] {
+    [
+        ("id", message_id()),
+        ("type", json!({ "const": kind })),
+        ("roomId", room_id()),
+        ("content", described(text(), "Empty once it is deleted.")),
+        ("sender", described(text(), "A username.")),
+        ("senderId", uuid()),
+        ("timestamp", described(moment(), "When it was said.")),
+    ]
 }
 
 fn schemas() -> Vec<(&'static str, Value)> {

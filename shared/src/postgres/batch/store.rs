@@ -23,6 +23,8 @@ pub struct Changes {
     pub members: Vec<MemberRow>,
     /// New messages, in the order in which they get their numbers.
     pub sent: Vec<NewMessage>,
+    /// The guests among their senders.
+    pub guests: Vec<UserId>,
     /// Messages edited or deleted.
     pub messages: Vec<ChangedMessage>,
     /// Commands other than sends that must not take effect again.
@@ -200,6 +202,12 @@ WITH fence AS (
     SET role = excluded.role, read_count = excluded.read_count, read_seq = excluded.read_seq,
         read_message_id = excluded.read_message_id, read_at = excluded.read_at, change_seq = excluded.change_seq,
         joined_seq = excluded.joined_seq, joined_at = excluded.joined_at, left_at = excluded.left_at, removed_by = excluded.removed_by
+), guests AS (
+    INSERT INTO senders (user_id)
+    SELECT n.id FROM go, unnest($55::uuid[]) AS n (id)
+    -- In the same order as whoever else may be at it, so that neither waits for the other.
+    ORDER BY n.id
+    ON CONFLICT DO NOTHING
 ), sent AS (
     INSERT INTO messages (conversation_id, seq, change_seq, ordinal, sender_id, type, content, command_id, reply_to, created_at)
     SELECT n.conversation, n.seq, n.seq, n.ordinal, n.sender, n.type, n.content, n.command, n.reply_to, go.at
@@ -236,6 +244,7 @@ pub async fn store(
         changed,
         members,
         sent,
+        guests,
         messages,
         applied,
     } = batch;
@@ -302,6 +311,7 @@ pub async fn store(
         .bind(column(changed, |row| {
             info(row).is_some_and(|info| info.ended)
         }))
+        .bind(guests)
         .fetch_one(connection)
         .await;
     let (held, done, ids) = match result {

@@ -236,6 +236,8 @@ impl Database {
         }
         let mut ids = Vec::new();
         for sent in &changes.sent {
+            let guest = self.accounts[&sent.sender] == AccountRole::Guest;
+            assert_eq!(changes.guests.contains(&sent.sender), guest);
             let id = MessageId(i64::try_from(self.messages.len()).unwrap() + 1);
             let same_seq =
                 |row: &MessageRow| row.conversation == sent.conversation && row.seq == sent.seq;
