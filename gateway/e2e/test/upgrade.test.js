@@ -8,7 +8,8 @@ import { gatewayUrl, state } from './support/cluster.js';
 import { endDeafness, isDeaf } from './support/deaf.js';
 import { people, unique } from './support/people.js';
 import { startProxy } from './support/proxy.js';
-import { connect, emitAck, heard, succeed } from './support/socket.js';
+import { connect, emitAck, heard, quiet, succeed } from './support/socket.js';
+import { ask, raw } from './support/wire.js';
 
 const cast = people('ann', 'ben');
 const limit = { timeout: 90_000 };
