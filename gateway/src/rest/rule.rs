@@ -137,14 +137,15 @@ pub(super) const DESCRIPTION: Rule<Option<String>> = Rule {
 /// The most people who may be present in a room.
 pub(super) const MAX_USERS: Rule<i32> = Rule {
     read: |field, value| {
-        let number = value.as_i64().and_then(|number| i32::try_from(number).ok());
-        number
-            .filter(|number| (1..=MAX_ROOM_USERS).contains(number))
-            .ok_or_else(|| {
-                Rejection::invalid(format!(
-                    "{field} must be a whole number from 1 to {MAX_ROOM_USERS}"
-                ))
-            })
+        // JSON does not tell 5 from 5.0, and neither does JSON Schema.
+        let number = value
+            .as_f64()
+            .filter(|number| number.fract() == 0.0 && (1.0..=f64::from(MAX_ROOM_USERS)).contains(number));
+        number.map(whole).ok_or_else(|| {
+            Rejection::invalid(format!(
+                "{field} must be a whole number from 1 to {MAX_ROOM_USERS}"
+            ))
+        })
     },
     describe: || {
         integer(50)
@@ -289,6 +290,14 @@ fn text<'a>(field: &str, value: &'a Value) -> Result<&'a str, Rejection> {
         .ok_or_else(|| Rejection::invalid(format!("{field} must be a string")))
 }
 
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "it is whole and within the bounds of a room"
+)]
+fn whole(number: f64) -> i32 {
+    number as i32
+}
+
 fn id<T: FromStr>(field: &'static str, value: &Value) -> Result<T, Rejection> {
     text(field, value)?
         .parse()
@@ -377,7 +386,7 @@ mod tests {
 
     #[test]
     fn numbers_are_numbers() {
-        assert!(accepts(&MAX_USERS, &json!(1)) && accepts(&MAX_USERS, &json!(100_000)));
+        assert!(accepts(&MAX_USERS, &json!(1)) && accepts(&MAX_USERS, &json!(100_000.0)));
         for bad in [
             json!(0),
             json!(100_001),
