@@ -8,7 +8,8 @@ import { gatewayUrl, state } from './support/cluster.js';
 import { endDeafness, isDeaf } from './support/deaf.js';
 import { people, unique } from './support/people.js';
 import { startProxy } from './support/proxy.js';
-import { connect, emitAck, heard, succeed } from './support/socket.js';
+import { connect, emitAck, heard, quiet, succeed } from './support/socket.js';
+import { ask, raw } from './support/wire.js';
 
 const cast = people('ann', 'ben');
 const limit = { timeout: 90_000 };
@@ -116,4 +117,26 @@ test('a client whose upgrade broke behind the probe is deaf until its ping timeo
     await heardAll(b, conversationId, await say(a, conversationId), where);
     await until(() => b.io.engine.transport.name === 'websocket', `the upgrade, ${where}`);
   }
+});
+
+test('what a server says before it closes is not lost in an upgrade', limit, async (t) => {
+  const { ann } = await cast();
+  const shake = await ask(0, 'GET', 'EIO=4&transport=polling').answer;
+  const sid = encodeURIComponent(JSON.parse(shake.text.slice(1)).sid);
+  const get = () => ask(0, 'GET', `EIO=4&transport=polling&sid=${sid}`).answer;
+  const post = (body) => ask(0, 'POST', `EIO=4&transport=polling&sid=${sid}`, { body, headers: { 'content-type': 'text/plain;charset=UTF-8' } }).answer;
+  assert.equal((await post(`40/chat,${JSON.stringify({ token: ann.token })}`)).text, 'ok');
+  assert.match((await get()).text, /^40\/chat,/);
+  const released = get();
+  const link = raw(t, `EIO=4&transport=websocket&sid=${sid}`);
+  await link.opened();
+  link.send('2probe');
+  assert.equal(await link.next(), '3probe');
+  assert.equal((await released).text, '6');
+  // The client has stopped polling and is about to say that it has changed over: what comes now can only go there.
+  assert.equal((await post('42/chat,["auth:logout"]')).text, 'ok');
+  await quiet(300);
+  link.send('5');
+  assert.match(await link.next(), /^42\/chat,\["system:notification",\{"type":"auth"/);
+  assert.equal(await link.next(), '41/chat,');
 });
