@@ -33,6 +33,8 @@ have_need() {
     redis) command -v redis-server >/dev/null && command -v redis-cli >/dev/null ;;
     node) command -v node >/dev/null && command -v npm >/dev/null ;;
     nginx) nginx_program >/dev/null ;;
+    # Debian's python3 has the module without what it installs.
+    venv) command -v python3 >/dev/null && python3 -c 'import ensurepip, venv' 2>/dev/null ;;
     *) command -v "$1" >/dev/null ;;
     esac
 }
@@ -43,11 +45,12 @@ packages_of() {
     redis) echo redis-server redis-tools ;;
     node) command -v node >/dev/null && echo npm || echo nodejs npm ;;
     cc) echo build-essential pkg-config ;;
+    venv) echo python3-venv ;;
     *) echo "$1" ;;
     esac
 }
 
-# Makes sure each need (postgres, redis, node, cc, or a command of the same name as its package) is met.
+# Makes sure each need (postgres, redis, node, cc, venv, or a command of the same name as its package) is met.
 ensure_needs() {
     local need found missing=() packages=()
     for need in "$@"; do

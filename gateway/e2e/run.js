@@ -16,11 +16,12 @@ import { startProxy } from './test/support/proxy.js';
 
 /** They choose their own way in, or no socket is concerned: once is enough. */
 const ONCE = new Set([
-  'echo', 'guests-off', 'polling', 'proxy', 'raw', 'readme', 'recovery-settings', 'rest-accounts', 'rest-conversations', 'rest-edge', 'rest-messages',
+  'echo', 'guests-off', 'polling', 'proxy', 'raw', 'readme', 'recovery-settings', 'rest-accounts', 'rest-authorisation', 'rest-conversations', 'rest-edge',
+  'rest-messages', 'rest-openapi', 'rest-rooms', 'rest-tokens',
   'source-000-rest', 'source-001-rest', 'source-002-history', 'source-003-rest', 'upgrade',
 ]);
 /** They break the cluster under everybody: each alone, for every kind of transport, but through one door. */
-const ALONE = new Set(['draining', 'recovery-faults']);
+const ALONE = new Set(['draining', 'recovery-faults', 'rooms-faults']);
 /** Alone, and with clients of every kind in it. */
 const CROWD = new Set(['crowd']);
 

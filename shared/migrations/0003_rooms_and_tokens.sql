@@ -81,7 +81,10 @@ CREATE INDEX revoked_tokens_user ON revoked_tokens (user_id);
 INSERT INTO users (id, username, name, role)
 VALUES ('01900000-0000-7000-8000-000000000001', 'confab', 'Confab', 'guest');
 INSERT INTO conversations (id, kind, name, created_by, last_seq, created_at, updated_at, changed_at)
-VALUES ('01900000-0000-7000-8000-000000000002', 'room', 'Public', '01900000-0000-7000-8000-000000000001', 1, now(), now(), now()),
-       ('01900000-0000-7000-8000-000000000003', 'room', 'Lobby', '01900000-0000-7000-8000-000000000001', 1, now(), now(), now());
+SELECT room.id, 'room', room.name, '01900000-0000-7000-8000-000000000001', 1, made.at, made.at, made.at
+FROM (VALUES ('01900000-0000-7000-8000-000000000002'::uuid, 'Public'), ('01900000-0000-7000-8000-000000000003'::uuid, 'Lobby'))
+         AS room (id, name),
+     -- In milliseconds, as everything that clients see.
+     (SELECT date_trunc('milliseconds', now())) AS made (at);
 INSERT INTO room_slugs (slug, conversation_id)
 VALUES ('public', '01900000-0000-7000-8000-000000000002'), ('lobby', '01900000-0000-7000-8000-000000000003');

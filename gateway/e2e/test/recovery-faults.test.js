@@ -2,12 +2,12 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { createConnection } from 'node:net';
 import { comeBack, cut, heardAll, next, recovers, returns, stays } from './support/away.js';
 import { barrier, group, join, say, stream } from './support/chat.js';
 import { entryUrl, state } from './support/cluster.js';
 import { kill, restart } from './support/gateways.js';
 import { people, unique } from './support/people.js';
+import { flushAll } from './support/redis.js';
 import { connect, emitAck, quiet } from './support/socket.js';
 import { ask, poller } from './support/wire.js';
 
@@ -44,15 +44,6 @@ function talking(socket, conversationId) {
     wanted = false;
     return done;
   };
-}
-
-async function flushAll() {
-  const { hostname, port } = new URL(state.redis.url);
-  const link = createConnection({ host: hostname, port: Number(port) });
-  const answer = new Promise((resolve, reject) => link.once('data', resolve).once('error', reject));
-  link.write('FLUSHALL\r\n');
-  assert.equal(String(await answer), '+OK\r\n');
-  link.destroy();
 }
 
 for (const [what, injure, mend] of [

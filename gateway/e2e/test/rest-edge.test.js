@@ -26,6 +26,28 @@ test('a wrong method is 405', limit, async () => {
     assert.equal(answer.status, 405, `${method} ${path}: ${answer.status} ${answer.text}`);
     shapes.keys(answer.body, ['statusCode', 'error', 'message', 'code', 'requestId'], ['details']);
     assert.equal(answer.body.statusCode, 405);
+    assert.match(answer.headers.get('allow'), /^[A-Z,]+$/, `${method} ${path} says what is allowed`);
+  }
+  const { headers } = await as(ann, 'PATCH', '/messages/1', {});
+  assert.deepEqual(headers.get('allow').split(',').sort(), ['DELETE', 'PUT']);
+});
+
+test('what may be done is told to who asks, and HEAD answers as GET does, without a body', limit, async () => {
+  const { ann } = await cast();
+  const options = await request('OPTIONS', '/conversations');
+  assert.equal(options.status, 204);
+  assert.deepEqual(options.headers.get('allow').split(',').sort(), ['GET', 'HEAD', 'POST']);
+  const head = await as(ann, 'HEAD', '/auth/me');
+  assert.deepEqual([head.status, head.text, head.headers.get('content-type')], [200, '', 'application/json']);
+  assert.equal((await request('HEAD', '/auth/me')).status, 401);
+});
+
+test('a limit over 100 is cut, and garbage is refused, on every list', limit, async () => {
+  const { ann } = await cast();
+  for (const path of ['/conversations', '/chats/conversations', '/api/rooms', '/api/rooms/public/users']) {
+    assert.ok(Array.isArray(ok(await as(ann, 'GET', `${path}?limit=100000&other=ignored`), 200)), path);
+    for (const bad of ['0', '-1', 'x', '1.5', '', '%20']) failed(await as(ann, 'GET', `${path}?limit=${bad}`), 400, 'VALIDATION_FAILED');
+    failed(await as(ann, 'GET', `${path}?cursor=x`), 400, 'VALIDATION_FAILED');
   }
 });
 

@@ -74,13 +74,17 @@ impl Bench {
         socket: SocketRef,
         as_of: Seq,
     ) -> JoinOutcome {
-        let (room, stage) = self.stage(room);
         let joining = Joining {
             socket,
             called: Called::ById,
             as_of,
             backlog: None,
         };
+        self.join_with(room, joining)
+    }
+
+    pub(crate) fn join_with(&mut self, room: ConversationId, joining: Joining) -> JoinOutcome {
+        let (room, stage) = self.stage(room);
         room.join(joining, stage.order)
     }
 

@@ -99,11 +99,6 @@ impl Draft {
         (self.operation, self.schemas)
     }
 
-    /// The operation itself.
-    pub(super) fn operation(&mut self) -> &mut Described {
-        &mut self.operation
-    }
-
     /// It asks for a token, or it answers without one, too.
     pub(super) fn token(&mut self, is_required: bool) {
         let mut ways = vec![SecurityRequirement::new(TOKEN, Vec::<String>::new())];

@@ -11,6 +11,9 @@ use tokio::sync::Semaphore;
 
 use super::error::ApiError;
 
+/// The hash of a password that nobody has, made as all others are: what is compared with when there is nothing to compare with.
+const DECOY: &str = "$argon2id$v=19$m=19456,t=2,p=1$Y29uZmFiLWRlY295LXNsdA$EExX5fzTwTN+hNUhYsI5G+QdTY5Gl/M1Pi6L3iml6fM";
+
 /// How many may be under way or waiting, for each that may run.
 const PLACES_PER_RUNNER: usize = 64;
 
@@ -45,9 +48,9 @@ impl Passwords {
         password: String,
         hash: Option<String>,
     ) -> Result<bool, ApiError> {
-        self.run(move || match hash {
-            Some(hash) => verify_password(&password, &hash),
-            None => hash_password(&password).is_err(),
+        self.run(move || {
+            let matches = verify_password(&password, hash.as_deref().unwrap_or(DECOY));
+            matches && hash.is_some()
         })
         .await
     }
@@ -111,6 +114,39 @@ mod tests {
                 .await
                 .unwrap()
         );
+    }
+
+    #[test]
+    fn the_decoy_is_made_as_all_others_are() {
+        let parameters = |hash: &str| {
+            let parts: Vec<&str> = hash.split('$').collect();
+            (parts[..4].join("$"), parts[4].len(), parts[5].len())
+        };
+        let hash = hash_password("correct horse").unwrap();
+        assert_eq!(parameters(DECOY), parameters(&hash));
+    }
+
+    /// What this thread has computed so far, in nanoseconds of CPU: whatever else runs here does not count.
+    fn worked() -> f64 {
+        let times = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+        times.split(' ').next().unwrap().parse().unwrap()
+    }
+
+    #[test]
+    fn an_unknown_email_takes_as_much_work_as_a_wrong_password() {
+        let hash = hash_password("correct horse").unwrap();
+        let work = |hash: &str| {
+            let before = worked();
+            assert!(!verify_password("wrong horse", hash));
+            worked() - before
+        };
+        let (mut known, mut unknown) = (f64::MAX, f64::MAX);
+        for _ in 0..5 {
+            known = known.min(work(&hash));
+            unknown = unknown.min(work(DECOY));
+        }
+        let ratio = unknown / known;
+        assert!((0.8..1.25).contains(&ratio), "{unknown} and {known} ns");
     }
 
     #[tokio::test]

@@ -69,7 +69,7 @@ fn ten_thousand_abandoned_sessions_leave_nothing_behind() {
             std::thread::sleep(Duration::from_millis(100));
         }
         // The allocator gives memory back some seconds after it was last used: it may be wanted again at once.
-        let settled = (most + fresh) / 2;
+        let settled = most.midpoint(fresh);
         let begun = Instant::now();
         while echo.resident() > settled && begun.elapsed() < RETURNED {
             std::thread::sleep(Duration::from_millis(250));
@@ -81,7 +81,7 @@ fn ten_thousand_abandoned_sessions_leave_nothing_behind() {
         println!("resident KiB: {fresh} fresh, {most} at most, {after:?} after each crowd");
     }
     assert!(
-        after.iter().all(|after| *after <= (most + fresh) / 2),
+        after.iter().all(|after| *after <= most.midpoint(fresh)),
         "memory is kept: {fresh} {most} {after:?}"
     );
     assert!(

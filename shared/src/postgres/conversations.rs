@@ -11,6 +11,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgPool, Row};
 use time::OffsetDateTime;
 
+use super::listing::listing;
 use super::messages::{Standing, message, message_columns};
 use crate::id::{ConversationId, MessageId, Seq, UserId};
 use crate::model::account::Profile;
@@ -65,7 +66,7 @@ impl FromStr for ListCursor {
 /// Each conversation's members come as one JSON text, its last message and the deleted ones above the viewer's marker from
 /// their indexes: one statement, however long the list.
 macro_rules! listed {
-    ($from:literal) => {
+    ($($from:tt)+) => {
         concat!(
             "SELECT c.id AS c_id, c.kind AS c_kind, c.name AS c_name,
                     (SELECT slug FROM room_slugs r WHERE r.conversation_id = c.id) AS c_slug, c.last_seq AS c_last_seq,
@@ -75,7 +76,7 @@ macro_rules! listed {
                     c.message_count - s.read_count - deleted.count AS unread, ",
             message_columns!(),
             " FROM ",
-            $from,
+            $($from)+,
             " CROSS JOIN LATERAL (
                 SELECT COALESCE(json_agg(json_build_object('id', p.id, 'username', p.username, 'name', p.name,
                                                   'avatar', p.avatar, 'account', p.role, 'role', o.role)
@@ -136,19 +137,20 @@ pub async fn list(
     cursor: Option<ListCursor>,
     limit: u32,
 ) -> Result<(Vec<Listed>, Option<ListCursor>), sqlx::Error> {
-    // The page is cut before anything is looked up for its rows.
-    let rows = sqlx::query(listed!(
-        "(SELECT t.*, i.user_id, i.read_count
-          FROM memberships i JOIN conversations t ON t.id = i.conversation_id
-          WHERE i.user_id = $1 AND i.left_at IS NULL
-            AND ($2::timestamptz IS NULL OR (t.updated_at, t.id) < ($2, $3))
-          ORDER BY t.updated_at DESC, t.id DESC LIMIT $4) c
-         CROSS JOIN LATERAL (SELECT c.user_id, c.read_count) s"
-    ))
-    .bind(viewer)
+    // The page is cut before anything is looked up for its rows. How it is found: see `listing`.
+    let rows = sqlx::query(listed!(concat!(
+        listing!(
+            "t.*, i.user_id, i.read_count",
+            "memberships i JOIN conversations t ON t.id = i.conversation_id",
+            "i.user_id = $4 AND i.left_at IS NULL",
+            "i"
+        ),
+        " CROSS JOIN LATERAL (SELECT c.user_id, c.read_count) s"
+    )))
     .bind(cursor.map(|cursor| cursor.updated_at))
     .bind(cursor.map(|cursor| cursor.id))
     .bind(i64::from(limit) + 1)
+    .bind(viewer)
     .fetch_all(pool)
     .await?;
     let wanted = usize::try_from(limit).unwrap_or(usize::MAX);

@@ -200,7 +200,10 @@ async fn standing(
     }))
 }
 
-/// The `seq` below which a numbered page begins: that of the last message of the page before it.
+/// The `seq` below which a numbered page begins: all messages before it have their ordinal up to what the pages before leave.
+///
+/// Ordinals count a conversation's messages without a gap, and rise with `seq`, by which there is an index: the place is found by
+/// halving, so that the last page costs what the first does.
 async fn edge_of(
     pool: &PgPool,
     conversation: ConversationId,
@@ -211,13 +214,25 @@ async fn edge_of(
     if passed == 0 {
         return Ok(i64::MAX);
     }
-    // The index alone answers this: the rows that are passed over are not fetched.
+    // `low`: up to here all ordinals are within what is left. `high`: from here on none is.
     let edge: Option<i64> = sqlx::query_scalar(
-        "SELECT seq FROM messages WHERE conversation_id = $1 ORDER BY seq DESC OFFSET $2 LIMIT 1",
+        "WITH RECURSIVE halving (low, high, remaining) AS (
+             SELECT 0::bigint, last_seq + 1, message_count - $2 FROM conversations WHERE id = $1
+             UNION ALL
+             SELECT CASE WHEN probe.within THEN middle.seq ELSE low END, CASE WHEN probe.within THEN high ELSE middle.seq END, remaining
+             FROM halving
+             CROSS JOIN LATERAL (SELECT low + (high - low) / 2 AS seq) middle
+             CROSS JOIN LATERAL (
+                 SELECT COALESCE((SELECT m.ordinal FROM messages m WHERE m.conversation_id = $1 AND m.seq <= middle.seq
+                                  ORDER BY m.seq DESC LIMIT 1), 0) <= remaining AS within
+             ) probe
+             WHERE high - low > 1 AND remaining > 0
+         )
+         SELECT CASE WHEN min(remaining) > 0 THEN min(high) ELSE 0 END FROM halving",
     )
     .bind(conversation)
-    .bind(passed - 1)
-    .fetch_optional(pool)
+    .bind(passed)
+    .fetch_one(pool)
     .await?;
     Ok(edge.unwrap_or(0))
 }

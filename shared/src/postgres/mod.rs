@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod changes;
 pub mod conversations;
+mod listing;
 pub mod memberships;
 pub mod messages;
 pub mod partitions;

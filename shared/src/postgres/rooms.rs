@@ -9,6 +9,7 @@ mod stats;
 use sqlx::PgPool;
 
 use super::conversations::ListCursor;
+use super::listing::listing;
 use super::users::{Account, CreateUserError};
 use crate::id::{ConversationId, UserId};
 use crate::model::content::Slug;
@@ -38,21 +39,16 @@ pub struct Room {
     pub updated_at: Timestamp,
 }
 
-/// What [`Room`] reads.
-macro_rules! room_columns {
-    () => {
-        "SELECT c.id, r.slug, c.name, c.description, c.max_users, c.created_by, c.created_at, c.updated_at
-         FROM conversations c JOIN room_slugs r ON r.conversation_id = c.id
-         WHERE c.kind = 'room' AND c.deleted_at IS NULL"
-    };
-}
-
 /// A room that has not ended.
 pub async fn find(pool: &PgPool, id: ConversationId) -> Result<Option<Room>, sqlx::Error> {
-    sqlx::query_as(concat!(room_columns!(), " AND c.id = $1"))
-        .bind(id)
-        .fetch_optional(pool)
-        .await
+    sqlx::query_as(
+        "SELECT c.id, r.slug, c.name, c.description, c.max_users, c.created_by, c.created_at, c.updated_at
+         FROM conversations c JOIN room_slugs r ON r.conversation_id = c.id
+         WHERE c.id = $1 AND c.kind = 'room' AND c.deleted_at IS NULL",
+    )
+    .bind(id)
+    .fetch_optional(pool)
+    .await
 }
 
 /// The conversation for which a slug is taken, whether it has been made yet or not.
@@ -70,9 +66,14 @@ pub async fn list(
     limit: u32,
 ) -> Result<(Vec<Room>, Option<ListCursor>), sqlx::Error> {
     let mut rooms: Vec<Room> = sqlx::query_as(concat!(
-        room_columns!(),
-        " AND ($1::timestamptz IS NULL OR (c.updated_at, c.id) < ($1, $2))
-         ORDER BY c.updated_at DESC, c.id DESC LIMIT $3"
+        "SELECT * FROM ",
+        listing!(
+            "t.id, r.slug, t.name, t.description, t.max_users, t.created_by, t.created_at, t.updated_at",
+            "conversations t JOIN room_slugs r ON r.conversation_id = t.id",
+            "t.kind = 'room' AND t.deleted_at IS NULL",
+            "t"
+        ),
+        " ORDER BY c.updated_at DESC, c.id DESC"
     ))
     .bind(cursor.map(|cursor| cursor.updated_at))
     .bind(cursor.map(|cursor| cursor.id))

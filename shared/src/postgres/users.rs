@@ -276,15 +276,14 @@ pub async fn search(
     };
     let mut more = candidates.len() == usize::try_from(looked_at).unwrap_or(usize::MAX);
     for account in candidates {
-        if !account.username.to_lowercase().starts_with(&prefix) {
-            if found.len() == wanted {
-                more = true;
-                break;
-            }
-            next = Some(SearchCursor::Email(account.id));
+        let is_found_by_username = account.username.to_lowercase().starts_with(&prefix);
+        if !is_found_by_username && found.len() == wanted {
+            more = true;
+            break;
+        }
+        next = Some(SearchCursor::Email(account.id));
+        if !is_found_by_username {
             found.push(account);
-        } else {
-            next = Some(SearchCursor::Email(account.id));
         }
     }
     Ok((found, next.filter(|_| more)))

@@ -11,4 +11,5 @@ mod conversations;
 mod database;
 mod messages;
 mod rooms;
+mod tokens;
 mod users;

@@ -60,6 +60,37 @@ fn pages_meet_without_overlap_in_both_directions() {
 
 #[test]
 #[ignore = "needs CONFAB_TEST_STATE; run by deploy/test"]
+fn numbered_pages_count_messages_and_not_other_changes() {
+    with_database(|db| async move {
+        let ann = db.user("ann").await;
+        let room = db.group(&[ann]).await;
+        let mut said = Vec::new();
+        for number in 0..23_usize {
+            said.push(db.say(room, ann, &format!("number {number}")).await);
+            for _ in 0..number % 4 {
+                db.edit(room, said[number / 2], "again").await;
+            }
+        }
+        said.reverse();
+        for limit in [1, 2, 5, 23, 24] {
+            for number in 1..=25_u32 {
+                let slice = Slice::Numbered(number);
+                let page = messages::page(&db.pool, room, ann, Page { slice, limit })
+                    .await
+                    .unwrap();
+                let begin = usize::try_from((number - 1) * limit)
+                    .unwrap()
+                    .min(said.len());
+                let end = (begin + usize::try_from(limit).unwrap()).min(said.len());
+                assert_eq!(ids(&page), said[begin..end], "page {number} of {limit}");
+                assert_eq!(page.has_more, end < said.len());
+            }
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs CONFAB_TEST_STATE; run by deploy/test"]
 fn a_page_is_for_present_members_and_its_anchor_of_the_conversation() {
     with_database(|db| async move {
         let (ann, ben, eve) = (

@@ -58,6 +58,10 @@ impl Db {
 
     /// Loads and decides a batch, and stores nothing yet.
     pub(crate) async fn decide(&self, batch: &[CommandEnvelope]) -> Decided {
+        self.decide_at(Timestamp::now(), batch).await
+    }
+
+    async fn decide_at(&self, at: Timestamp, batch: &[CommandEnvelope]) -> Decided {
         let requests: Vec<Request<'_>> = batch
             .iter()
             .map(|envelope| Request {
@@ -70,7 +74,7 @@ impl Db {
         let more = load_details(&mut connection, &details(&requests, &found))
             .await
             .unwrap();
-        decide(Timestamp::now(), &requests, found, more)
+        decide(at, &requests, found, more)
     }
 
     /// Stores a decided batch under an epoch.
@@ -83,7 +87,17 @@ impl Db {
 
     /// Sees a batch through, as its undisturbed owner.
     pub(crate) async fn run(&self, epoch: i64, batch: &[CommandEnvelope]) -> Announcements {
-        let decided = self.decide(batch).await;
+        self.run_at(Timestamp::now(), epoch, batch).await
+    }
+
+    /// The same at another moment than the present.
+    pub(crate) async fn run_at(
+        &self,
+        at: Timestamp,
+        epoch: i64,
+        batch: &[CommandEnvelope],
+    ) -> Announcements {
+        let decided = self.decide_at(at, batch).await;
         match self.store(epoch, &decided).await {
             Stored::Committed(ids) => decided.announce(&ids),
             other => panic!("not stored: {other:?}"),

@@ -11,4 +11,5 @@ mod batches;
 mod database;
 mod fences;
 mod histories;
+mod lists;
 mod rooms;

@@ -92,3 +92,8 @@ export async function unreadIs(step, conversationId, ...expectations) {
 export async function promote(userId) {
   await rows("UPDATE users SET role = 'admin' WHERE id = $1", userId);
 }
+
+/** Makes an account an admin's, as the worker's command does. */
+export async function promote(userId) {
+  await rows("UPDATE users SET role = 'admin' WHERE id = $1", userId);
+}

@@ -31,7 +31,13 @@ fn check(schema: &Value, value: &Value, components: &Value, at: &str, faults: &m
     };
     for (keyword, rule) in keywords {
         match keyword.as_str() {
-            "description" | "required" | "additionalProperties" => {}
+            // What says nothing, and what is looked at below.
+            "description"
+            | "$ref"
+            | "items"
+            | "properties"
+            | "required"
+            | "additionalProperties" => {}
             "type" => must(is_of_type(rule, value), rule),
             "const" => must(rule == value, rule),
             "enum" => must(rule.as_array().unwrap().contains(value), rule),
@@ -63,7 +69,6 @@ fn check(schema: &Value, value: &Value, components: &Value, at: &str, faults: &m
                     .count();
                 must(fitting == 1, rule);
             }
-            "$ref" | "items" | "properties" => {}
             unknown => panic!("{unknown}: a keyword that is not known here"),
         }
     }

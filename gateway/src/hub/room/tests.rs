@@ -67,6 +67,10 @@ impl Scene {
         self.bench.join(self.conversation, socket, as_of)
     }
 
+    fn join_with(&mut self, joining: Joining) -> JoinOutcome {
+        self.bench.join_with(self.conversation, joining)
+    }
+
     fn leave(&mut self, socket: u64) {
         self.bench.leave(self.conversation, socket);
     }
@@ -245,4 +249,77 @@ proptest! {
             prop_assert_eq!(seen(&listener), (from + 1..=committed).collect::<Vec<_>>());
         }
     }
+}
+
+/// A joining that has its socket shown first what happened from `after` on, as PostgreSQL tells it up to `up_to`.
+fn behind(socket: &SocketRef, as_of: i64, after: i64, up_to: i64) -> Joining {
+    let events = (after + 1..=up_to).map(deleted).collect();
+    let up_to = Seq(up_to);
+    Joining {
+        socket: socket.clone(),
+        called: Called::ById,
+        as_of: Seq(as_of),
+        backlog: Some(Backlog { events, up_to }),
+    }
+}
+
+#[test]
+fn a_backlog_is_shown_first_up_to_where_the_room_stands() {
+    let mut scene = Scene::open(4);
+    let (other, late) = (socket(UserId::generate()), socket(UserId::generate()));
+    scene.join(other.clone(), Seq(4));
+    scene.receive(vec![deleted(5)]);
+    // PostgreSQL is further than what was announced: the room shows the rest, to both.
+    assert_eq!(
+        scene.join_with(behind(&late, 6, 2, 6)),
+        JoinOutcome::Joined(Seq(5))
+    );
+    scene.receive(vec![deleted(6), deleted(7)]);
+    assert_eq!(seen(&late), [3, 4, 5, 6, 7]);
+    assert_eq!(seen(&other), [5, 6, 7]);
+}
+
+#[test]
+fn a_backlog_that_ends_before_the_room_is_read_again() {
+    let mut scene = Scene::open(4);
+    let late = socket(UserId::generate());
+    scene.join(socket(UserId::generate()), Seq(4));
+    scene.receive(vec![deleted(5), deleted(6)]);
+    assert_eq!(scene.join_with(behind(&late, 5, 2, 5)), JoinOutcome::Recheck);
+    assert_eq!(seen(&late), [] as [i64; 0]);
+    assert_eq!(
+        scene.join_with(behind(&late, 6, 2, 6)),
+        JoinOutcome::Joined(Seq(6))
+    );
+    assert_eq!(seen(&late), [3, 4, 5, 6]);
+    // Nothing twice, however often it is asked.
+    assert_eq!(
+        scene.join_with(behind(&late, 6, 2, 6)),
+        JoinOutcome::AlreadyIn
+    );
+    assert_eq!(seen(&late), [] as [i64; 0]);
+}
+
+#[test]
+fn nobody_listens_to_a_room_that_has_ended() {
+    let mut scene = Scene::open(4);
+    let listener = socket(UserId::generate());
+    scene.join(listener.clone(), Seq(4));
+    let ended = event(
+        5,
+        Fact::RoomDeleted {
+            by: UserId::generate(),
+        },
+    );
+    scene.receive(vec![deleted(5), ended.clone()]);
+    scene.receive(vec![Event {
+        seq: Some(Seq(6)),
+        ..ended
+    }]);
+    scene.receive(vec![deleted(7)]);
+    assert_eq!(seen(&listener), [5, 0], "its end, and nothing after it");
+    assert_eq!(
+        scene.join(socket(UserId::generate()), Seq(5)),
+        JoinOutcome::Recheck
+    );
 }

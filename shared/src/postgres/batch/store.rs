@@ -152,7 +152,9 @@ pub enum Stored {
 /// The statement. Its first parts lock and compare; the others find no row to act on unless everything is as it was.
 ///
 /// `fence`: the partitions under the epochs that the caller took. Taking over needs the same row, so it waits for the commit.
-/// `unmoved`: the changed conversations at their former `last_seq`. `go`: a row if nothing is missing from either.
+/// `unmoved`: the changed conversations at their former `last_seq`. `go`: a row if nothing is missing from either. `raised`: the
+/// conversations that are due for another `listed_at` (see `postgres::listing`), and whom the batch changes there in any
+/// case: a row may be written only once.
 const STORE: &str = "
 WITH fence AS (
     SELECT p.id
@@ -167,11 +169,21 @@ WITH fence AS (
 ), go AS (
     SELECT $3::timestamptz AS at
     WHERE (SELECT count(*) FROM fence) = cardinality($1) AND (SELECT count(*) FROM unmoved) = cardinality($4)
+), raised AS (
+    SELECT c.id,
+        CASE WHEN (SELECT count(*) FROM (SELECT 1 FROM memberships m WHERE m.conversation_id = c.id AND m.left_at IS NULL LIMIT 257)
+                   AS present) > 256
+             THEN 'infinity' ELSE go.at END AS listed_at,
+        ARRAY(SELECT b.user_id FROM unnest($15::uuid[], $16::uuid[]) AS b (conversation_id, user_id)
+              WHERE b.conversation_id = c.id) AS written
+    FROM go, unnest($4::uuid[], $8::boolean[]) AS v (id, active)
+    JOIN conversations c ON c.id = v.id
+    WHERE v.active AND go.at > c.listed_at + interval '60 seconds'
 ), created AS (
     INSERT INTO conversations (id, kind, name, description, max_users, created_by, last_seq, message_count, created_at, updated_at,
-        changed_at, info_seq, info_by, info_at, deleted_at)
+        listed_at, changed_at, info_seq, info_by, info_at, deleted_at)
     SELECT n.id, n.kind, n.name, n.description, n.max_users, n.created_by, n.last_seq, n.message_count, go.at, go.at,
-        go.at, COALESCE(n.info_seq, 0), n.info_by, CASE WHEN n.info_seq IS NOT NULL THEN go.at END, CASE WHEN n.ended THEN go.at END
+        go.at, go.at, COALESCE(n.info_seq, 0), n.info_by, CASE WHEN n.info_seq IS NOT NULL THEN go.at END, CASE WHEN n.ended THEN go.at END
     FROM go, unnest($9::uuid[], $10::text[], $11::text[], $12::uuid[], $13::bigint[], $14::bigint[], $44::text[], $45::integer[],
         $46::bigint[], $47::uuid[], $48::boolean[])
         AS n (id, kind, name, created_by, last_seq, message_count, description, max_users, info_seq, info_by, ended)
@@ -179,7 +191,9 @@ WITH fence AS (
     UPDATE conversations c
     SET last_seq = v.last_seq,
         message_count = v.message_count,
-        updated_at = CASE WHEN v.active THEN go.at ELSE c.updated_at END,
+        -- Never back, whoever's clock is behind.
+        updated_at = CASE WHEN v.active THEN GREATEST(c.updated_at, go.at) ELSE c.updated_at END,
+        listed_at = COALESCE((SELECT r.listed_at FROM raised r WHERE r.id = c.id), c.listed_at),
         changed_at = go.at,
         name = CASE WHEN v.info_seq IS NULL THEN c.name ELSE v.name END,
         description = CASE WHEN v.info_seq IS NULL THEN c.description ELSE v.description END,
@@ -194,14 +208,22 @@ WITH fence AS (
     WHERE c.id = v.id
 ), members AS (
     INSERT INTO memberships AS m (conversation_id, user_id, role, read_count, read_seq, read_message_id, read_at, change_seq,
-        joined_seq, joined_at, left_at, removed_by)
-    SELECT n.*
+        joined_seq, joined_at, left_at, removed_by, listed_at)
+    SELECT n.*, COALESCE((SELECT r.listed_at FROM raised r WHERE r.id = n.conversation),
+                         (SELECT c.listed_at FROM conversations c WHERE c.id = n.conversation), go.at)
     FROM go, unnest($15::uuid[], $16::uuid[], $17::text[], $18::bigint[], $19::bigint[], $20::bigint[], $21::timestamptz[],
-        $22::bigint[], $23::bigint[], $24::timestamptz[], $25::timestamptz[], $26::uuid[]) AS n
+        $22::bigint[], $23::bigint[], $24::timestamptz[], $25::timestamptz[], $26::uuid[])
+        AS n (conversation, user_id, role, read_count, read_seq, read_message_id, read_at, change_seq, joined_seq, joined_at, left_at,
+              removed_by)
     ON CONFLICT (conversation_id, user_id) DO UPDATE
     SET role = excluded.role, read_count = excluded.read_count, read_seq = excluded.read_seq,
         read_message_id = excluded.read_message_id, read_at = excluded.read_at, change_seq = excluded.change_seq,
-        joined_seq = excluded.joined_seq, joined_at = excluded.joined_at, left_at = excluded.left_at, removed_by = excluded.removed_by
+        joined_seq = excluded.joined_seq, joined_at = excluded.joined_at, left_at = excluded.left_at, removed_by = excluded.removed_by,
+        listed_at = excluded.listed_at
+), relisted AS (
+    UPDATE memberships m SET listed_at = raised.listed_at
+    FROM raised
+    WHERE m.conversation_id = raised.id AND m.left_at IS NULL AND m.user_id <> ALL (raised.written)
 ), guests AS (
     INSERT INTO senders (user_id)
     SELECT n.id FROM go, unnest($55::uuid[]) AS n (id)

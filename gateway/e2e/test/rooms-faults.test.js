@@ -1,0 +1,103 @@
+// Who is present in a public room, when gateways die and Redis forgets; and conversations that are followed without joining.
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { next, returns, stays, until } from './support/away.js';
+import { entryUrl } from './support/cluster.js';
+import { client, sendTo } from './support/dialects.js';
+import { kill, restart } from './support/gateways.js';
+import { people, slug, unique } from './support/people.js';
+import { flushAll } from './support/redis.js';
+import { as, ok } from './support/rest.js';
+import { heard, once, quiet, succeed } from './support/socket.js';
+
+const cast = people('ann', 'ben', 'cat');
+const limit = { timeout: 120_000 };
+
+const enter = (socket, roomId) => succeed(socket, 'chat.addUser', { roomId });
+const told = (socket, type, username) => heard(socket, 'userStatus', (status) => status.type === type && status.username === username).length;
+const present = async (user, room) => ok(await as(user, 'GET', `/api/rooms/${room}/users`), 200).map(({ username }) => username).sort();
+
+test('who was on a gateway that is killed has left, unless it is back elsewhere', limit, async (t) => {
+  const { ann, ben, cat } = await cast();
+  const roomId = slug();
+  const a = await client(t, 'rooms', ann, { gateway: 0, direct: true });
+  // ben comes back by another way; cat does not.
+  const b = await client(t, 'rooms', ben, { ...returns, gateway: 1, direct: true });
+  const c = await client(t, 'rooms', cat, { ...stays, gateway: 1, direct: true });
+  b.io.uri = entryUrl();
+  for (const socket of [a, b, c]) await enter(socket, roomId);
+  await until(() => told(a, 'JOIN', cat.username) === 1, 'everybody is there');
+  const back = next(b, 'connect');
+  kill(1);
+  await back;
+  try {
+    assert.equal(b.recovered, true);
+    await until(() => told(a, 'LEAVE', cat.username) === 1, 'who is gone has left', 10_000);
+    assert.deepEqual(await present(ann, roomId), [ann.username, ben.username].sort());
+    assert.deepEqual([told(a, 'LEAVE', ben.username), told(a, 'JOIN', ben.username)], [0, 1], 'who is back was never away');
+    // What it called the room still holds.
+    await succeed(b, 'chat.sendMessage', { roomId, content: 'still here' });
+    const { roomId: name } = await once(b, 'message', ({ content }) => content === 'still here');
+    assert.equal(name, roomId);
+  } finally {
+    await restart(1);
+  }
+});
+
+test('a rolling restart shows nobody as gone', limit, async (t) => {
+  const { ann, ben } = await cast();
+  const roomId = slug();
+  const a = await client(t, 'rooms', ann, { gateway: 0, direct: true });
+  const b = await client(t, 'rooms', ben, { ...returns, gateway: 2, direct: true });
+  b.io.uri = entryUrl();
+  for (const socket of [a, b]) await enter(socket, roomId);
+  await until(() => told(a, 'JOIN', ben.username) === 1, 'both are there');
+  const back = next(b, 'connect');
+  await restart(2);
+  await back;
+  await quiet(7_000);
+  assert.deepEqual([told(a, 'LEAVE', ben.username), told(a, 'JOIN', ben.username)], [0, 1]);
+  assert.deepEqual(await present(ann, roomId), [ann.username, ben.username].sort());
+});
+
+test('a Redis that forgot who is present is told again, and nobody hears of it', limit, async (t) => {
+  const { ann, ben } = await cast();
+  const roomId = slug();
+  const a = await client(t, 'rooms', ann, { gateway: 0 });
+  const b = await client(t, 'rooms', ben, { gateway: 1 });
+  for (const socket of [a, b]) await enter(socket, roomId);
+  await until(() => told(a, 'JOIN', ben.username) === 1, 'both are there');
+  await flushAll();
+  await until(async () => (await present(ann, roomId)).length === 2, 'both are there again', 10_000);
+  assert.deepEqual([told(a, 'LEAVE', ben.username), told(a, 'JOIN', ben.username)], [0, 1]);
+  await succeed(b, 'chat.removeUser', { roomId });
+  await until(() => told(a, 'LEAVE', ben.username) === 1, 'and leaving is said as ever');
+});
+
+test('direct messages reach a client that comes back after its gateway was killed, also from somebody new', limit, async (t) => {
+  const { ann, ben, cat } = await cast();
+  const a = await client(t, 'direct', ann, { gateway: 0, direct: true });
+  const c = await client(t, 'direct', cat, { gateway: 0, direct: true });
+  const b = await client(t, 'direct', ben, { ...stays, gateway: 1, direct: true });
+  const contents = [unique('before'), unique('away'), unique('stranger'), unique('after')];
+  await sendTo(a, ben, contents[0]);
+  await once(b, 'receive_message', ({ content }) => content === contents[0]);
+  b.io.uri = entryUrl();
+  const gone = next(b, 'disconnect');
+  kill(1);
+  await gone;
+  try {
+    await sendTo(a, ben, contents[1]);
+    await sendTo(c, ben, contents[2]);
+    const back = next(b, 'connect');
+    b.connect();
+    await back;
+    assert.equal(b.recovered, true);
+    await sendTo(a, ben, contents[3]);
+    await once(b, 'receive_message', ({ content }) => content === contents[3]);
+    assert.deepEqual(heard(b, 'receive_message').map(({ content }) => content), contents, 'each once, in order');
+  } finally {
+    await restart(1);
+  }
+});

@@ -1,0 +1,15 @@
+// Redis, as an operator's mistake finds it.
+
+import assert from 'node:assert/strict';
+import { createConnection } from 'node:net';
+import { state } from './cluster.js';
+
+/** Empties it, without breaking a connection. */
+export async function flushAll() {
+  const { hostname, port } = new URL(state.redis.url);
+  const link = createConnection({ host: hostname, port: Number(port) });
+  const answer = new Promise((resolve, reject) => link.once('data', resolve).once('error', reject));
+  link.write('FLUSHALL\r\n');
+  assert.equal(String(await answer), '+OK\r\n');
+  link.destroy();
+}
