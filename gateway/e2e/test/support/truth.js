@@ -88,11 +88,6 @@ export async function unreadIs(step, conversationId, ...expectations) {
   }
 }
 
-/** Makes an account an administrator's, as the operator's command would. */
-export async function promote(userId) {
-  await rows("UPDATE users SET role = 'admin' WHERE id = $1", userId);
-}
-
 /** Makes an account an admin's, as the worker's command does. */
 export async function promote(userId) {
   await rows("UPDATE users SET role = 'admin' WHERE id = $1", userId);
