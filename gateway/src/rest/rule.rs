@@ -92,9 +92,9 @@ pub(super) const NAME: Rule<String> = Rule {
     describe: || {
         string("John Doe")
             .max_length(Some(MAX_NAME_CHARS))
-            .pattern(Some(concat!(
-                r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
-            )))
+            .pattern(Some(
+                r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$",
+            ))
     },
 };
 
