@@ -88,7 +88,7 @@ export async function unreadIs(step, conversationId, ...expectations) {
   }
 }
 
-/** Makes an account an administrator's, as the operator's command would. */
+/** Makes an account an admin's, as the worker's command does. */
 export async function promote(userId) {
   await rows("UPDATE users SET role = 'admin' WHERE id = $1", userId);
 }
