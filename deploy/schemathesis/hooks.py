@@ -18,14 +18,18 @@ PASSWORD = "securepassword"
 ENDING = ["/auth/logout", "/auth/change-password"]
 
 
-def register():
-    name = f"schema_{uuid.uuid4().hex[:16]}"
-    account = {"email": f"{name}@example.com", "username": name, "password": PASSWORD}
-    request = urllib.request.Request(
-        f"{BASE}/auth/register", json.dumps(account).encode(), {"Content-Type": "application/json"}
-    )
+def post(path, body, token=None):
+    headers = {"Content-Type": "application/json"}
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token}"
+    request = urllib.request.Request(f"{BASE}{path}", json.dumps(body).encode(), headers)
     with urllib.request.urlopen(request, timeout=30) as answer:
         return json.load(answer)
+
+
+def register():
+    name = f"schema_{uuid.uuid4().hex[:16]}"
+    return post("/auth/register", {"email": f"{name}@example.com", "username": name, "password": PASSWORD})
 
 
 class Bearer:
@@ -43,29 +47,53 @@ class Disposable(Bearer):
 
 @schemathesis.auth(refresh_interval=100_000).skip_for(path=ENDING)
 class Lasting(Bearer):
-    pass
+    token = None
+
+    def get(self, case, context):
+        Lasting.token = super().get(case, context)
+        return Lasting.token
 
 
 OTHERS = [register()["user"]["id"] for _ in range(3)]
 
 
+UUID = r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
+MESSAGE_ID = r"[1-9][0-9]{0,17}"
+KEY = r"[!-~]([ -~]{0,126}[!-~])?"
+
+
 def is_uuid(value):
-    return isinstance(value, str) and re.fullmatch(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", value)
+    return isinstance(value, str) and re.fullmatch(UUID, value)
+
+
+def is_list_of(pattern, value):
+    return isinstance(value, list) and all(isinstance(entry, str) and re.fullmatch(pattern, entry) for entry in value)
+
+
+def new_message(token):
+    """A message in a conversation that nobody has left: none of those that are about is sure to be there still."""
+    group = post("/conversations", {"participantIds": OTHERS, "type": "group"}, token)
+    return post("/messages", {"conversationId": group["id"], "content": "hello"}, token)
 
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    """Real people, the right password, and a key of its own for each request that is not a repetition."""
+    """Real people and messages, the right password, and a key of its own for each request that is not a repetition."""
     body = case.body
     if isinstance(body, dict):
         for field in ["participantIds", "userIds"]:
             named = body.get(field)
-            if isinstance(named, list) and 0 < len(named) <= len(OTHERS) and all(map(is_uuid, named)):
+            if isinstance(named, list) and 0 < len(named) <= len(OTHERS) and is_list_of(UUID, named):
                 body[field] = OTHERS[: len(named)]
         if isinstance(body.get("currentPassword"), str):
             body["currentPassword"] = PASSWORD
+        if case.operation.path == "/messages/mark-as-read" and is_uuid(body.get("conversationId")) and Lasting.token:
+            message = new_message(Lasting.token)
+            body["conversationId"] = message["conversationId"]
+            if is_list_of(MESSAGE_ID, body.get("messageIds")):
+                body["messageIds"] = [message["id"] for _ in body["messageIds"]]
     if is_uuid((case.path_parameters or {}).get("user")):
         case.path_parameters["user"] = OTHERS[0]
     key = (case.headers or {}).get("Idempotency-Key")
-    if isinstance(key, str) and re.fullmatch(r"[ -~]{1,128}", key):
+    if isinstance(key, str) and re.fullmatch(KEY, key):
         case.headers["Idempotency-Key"] = uuid.uuid4().hex

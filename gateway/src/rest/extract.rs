@@ -381,7 +381,7 @@ mod tests {
         };
         assert_eq!(key(b"k-1").unwrap().unwrap().as_str(), "k-1");
         assert!(key(&[b'x'; 128]).is_ok());
-        for bad in [&b""[..], &[b'x'; 129], "é".as_bytes(), b"\xff", b"a b"] {
+        for bad in [&b""[..], &[b'x'; 129], "é".as_bytes(), b"\xff", b"a\tb"] {
             assert!(key(bad).is_err(), "{bad:?}");
         }
         assert!(idempotency_key(&HeaderMap::new()).unwrap().is_none());
