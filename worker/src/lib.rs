@@ -5,6 +5,7 @@
 //! Invariant: the worker knows no dialect, no socket and no client. It meets gateways only through Redis and PostgreSQL.
 
 pub mod broadcast;
+pub mod commands;
 pub mod config;
 pub mod consumer;
 pub mod handler;

@@ -1,20 +1,20 @@
 //! Confab's worker: the program. Settings, a subcommand, and an orderly end.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use confab_shared::auth::hash_password;
 use confab_shared::config::Environment;
 use confab_shared::id::WorkerId;
 use confab_shared::lifecycle::Shutdown;
 use confab_shared::model::error::is_outage;
 use confab_shared::postgres::partitions::PartitionError;
-use confab_shared::postgres::{migrate, partitions, pool_by_key, seed};
+use confab_shared::postgres::{partitions, pool_by_key, schema};
 use confab_shared::redis::keyspace::Keyspace;
 use confab_shared::telemetry;
+use confab_worker::commands::{create_admin, migrate, patient_pool, reset, seed};
 use confab_worker::config::Config;
 use confab_worker::consumer::Context;
 use confab_worker::metrics::Metrics;
@@ -24,9 +24,6 @@ use confab_worker::pause::Pause;
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
-
-/// The password of every demo user.
-const DEMO_PASSWORD: &str = "confab-demo";
 
 /// Confab's worker.
 #[derive(Debug, Parser)]
@@ -42,8 +39,12 @@ enum Action {
     Run,
     /// Bring the database up to date and record the number of partitions.
     Migrate,
-    /// Add demo users. Refused in production.
-    Seed,
+    /// Add demo users, and as much demo talk as is asked for. Refused in production.
+    Seed(seed::Amount),
+    /// Destroy everything and make the schema anew. Asks first; refused in production.
+    Reset(reset::Assurance),
+    /// Make an admin. The password is asked for, or read from standard input.
+    CreateAdmin(create_admin::Admin),
 }
 
 #[tokio::main]
@@ -67,39 +68,41 @@ async fn start(arguments: Arguments) -> anyhow::Result<()> {
         tracing::debug!(key, "not a worker setting");
     }
     let config = loaded.config;
-    let pool = pool_by_key(&config.database, "confab-worker")?;
+    let partitions = config.partitions.count;
+    let pool = patient_pool(&config.database)?;
+    let mut out = std::io::stdout();
     match arguments.action.unwrap_or(Action::Run) {
-        Action::Run => run(config, pool).await,
-        Action::Migrate => prepare(&config, &pool).await,
-        Action::Seed => plant(&config, &pool).await,
+        Action::Run => {
+            let pool = pool_by_key(&config.database, "confab-worker")?;
+            run(config, pool).await
+        }
+        Action::Migrate => migrate::run(&pool, partitions, &mut out).await,
+        Action::Seed(amount) => seed::run(&pool, config.environment, amount, &mut out).await,
+        Action::Reset(assurance) => {
+            let name = schema::database_name(&pool).await?;
+            permit(config.environment, assurance, &name)?;
+            reset::run(&pool, partitions, &mut out).await
+        }
+        Action::CreateAdmin(admin) => {
+            let password = || create_admin::ask_password(admin.password_stdin);
+            let account = create_admin::run(&pool, &admin, password).await?;
+            writeln!(out, "{} is an admin", account.username)?;
+            Ok(())
+        }
     }
 }
 
-async fn prepare(config: &Config, pool: &PgPool) -> anyhow::Result<()> {
-    migrate(pool).await.context("cannot migrate the database")?;
-    partitions::prepare(pool, config.partitions.count).await?;
-    tracing::info!(
-        partitions = config.partitions.count,
-        "the database is up to date"
-    );
-    Ok(())
-}
-
-async fn plant(config: &Config, pool: &PgPool) -> anyhow::Result<()> {
-    if config.environment == Environment::Production {
-        bail!("demo users have a public password and are refused where environment is production");
-    }
-    let hash = hash_password(DEMO_PASSWORD).context("cannot hash the demo password")?;
-    let mut out = std::io::stdout().lock();
-    for (username, name) in [("alice", "Alice"), ("bob", "Bob"), ("carol", "Carol")] {
-        let email = format!("{username}@example.com");
-        let added = seed::add_user(pool, &email, username, name, &hash)
-            .await
-            .context("cannot add demo users")?;
-        let note = if added { "" } else { " (was there)" };
-        writeln!(out, "{email} {DEMO_PASSWORD}{note}")?;
-    }
-    Ok(())
+/// Asks on the terminal, if there is one.
+fn permit(
+    environment: Environment,
+    assurance: reset::Assurance,
+    database: &str,
+) -> Result<(), reset::Refusal> {
+    let (input, mut output) = (std::io::stdin(), std::io::stderr());
+    let somebody = input.is_terminal() && output.is_terminal();
+    let mut input = input.lock();
+    let terminal = somebody.then_some((&mut input as _, &mut output as _));
+    reset::permit(environment, assurance, database, terminal)
 }
 
 async fn run(config: Config, pool: PgPool) -> anyhow::Result<()> {

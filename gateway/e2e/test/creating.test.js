@@ -52,7 +52,7 @@ test('a group made on one gateway appears on the other', limit, async (t) => {
 
 test('every socket of a participant hears of it, once', limit, async (t) => {
   const { ben, a, b } = await trio(t);
-  const elsewhere = await connect(t, ben, { gateway: 0, namespace: '/' });
+  const elsewhere = await connect(t, ben, { gateway: 0, namespace: '/', auth: { token: ben.token, dialect: 'conversations' } });
   const first = await succeed(a, 'createConversation', { participantIds: [ben.id], type: 'group' });
   const second = await succeed(a, 'createConversation', { participantIds: [ben.id], type: 'group' });
   for (const socket of [b, elsewhere]) {

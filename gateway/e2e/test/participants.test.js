@@ -136,7 +136,7 @@ test('a removed member that had not joined hears of its removal too, and then no
 
 test('every socket of the removed member is told, on both gateways', limit, async (t) => {
   const { ann, ben, a, b, conversationId } = await scene(t);
-  const [joined, idle] = await Promise.all([connect(t, ben, { gateway: 0 }), connect(t, ben, { gateway: 0, namespace: '/' })]);
+  const [joined, idle] = await Promise.all([connect(t, ben, { gateway: 0 }), connect(t, ben, { gateway: 0, namespace: '/', auth: { token: ben.token, dialect: 'conversations' } })]);
   await join(conversationId, joined);
   ok(await remove(ann, conversationId, ben), 204);
   for (const socket of [b, joined, idle]) await once(socket, 'participantRemoved', of(conversationId));

@@ -7,6 +7,9 @@ use confab_shared::model::error::ErrorCode::{
 use super::api::{Api, about};
 use super::{auth, chats, conversations, docs, health, messages, rooms, system, users};
 
+/// Why a part of a history is not found.
+const NO_PLACE: &str = "`before` or `after` names no message of this conversation.";
+
 /// All routes.
 pub(super) fn all(has_guests: bool) -> Api {
     let api = Api::new(has_guests);
@@ -70,7 +73,7 @@ fn message_routes(api: Api) -> Api {
         )
         .get(
             "/messages/conversation/{id}",
-            about("Read a conversation's history"),
+            about("Read a conversation's history").refuses(NotFound, NO_PLACE),
             messages::list,
         )
         .put(
@@ -138,7 +141,7 @@ fn chat_routes(api: Api) -> Api {
     )
     .get(
         "/chats/conversations/{id}/messages",
-        about("Read a conversation's history"),
+        about("Read a conversation's history").refuses(NotFound, NO_PLACE),
         chats::messages,
     )
     .post(

@@ -82,8 +82,7 @@ pub async fn page(
             false,
         ),
     };
-    let edge =
-        edge.ok_or_else(|| Rejection::invalid("the cursor names no message of this conversation"))?;
+    let edge = edge.ok_or_else(|| Rejection::not_found("message"))?;
     // One more than asked for tells whether there are more.
     let wanted = usize::try_from(page.limit).unwrap_or(usize::MAX);
     let mut messages = around(pool, conversation, edge, forward, i64::from(page.limit) + 1).await?;

@@ -1,5 +1,6 @@
 //! PostgreSQL: the only truth. Every SQL statement of Confab is in this module.
 
+pub mod admins;
 pub mod batch;
 pub mod changes;
 pub mod conversations;
@@ -8,6 +9,7 @@ pub mod memberships;
 pub mod messages;
 pub mod partitions;
 pub mod rooms;
+pub mod schema;
 pub mod seed;
 pub mod tokens;
 pub mod users;
@@ -18,6 +20,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+pub use schema::migrate;
 
 /// How PostgreSQL is reached.
 #[derive(Debug, Clone, Deserialize)]
@@ -44,9 +48,6 @@ impl DatabaseConfig {
         ) + Duration::from_secs(2)
     }
 }
-
-/// The schema's migrations.
-pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
 /// A pool of connections, made as they are needed. Fails only on settings that cannot work.
 pub fn pool(config: &DatabaseConfig, application: &str) -> Result<PgPool, sqlx::Error> {
@@ -114,11 +115,6 @@ where
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
-}
-
-/// Brings the schema up to date.
-pub async fn migrate(pool: &PgPool) -> Result<(), sqlx::migrate::MigrateError> {
-    MIGRATIONS.run(pool).await
 }
 
 /// Asks PostgreSQL for a sign of life.

@@ -117,7 +117,7 @@ fn a_page_is_for_present_members_and_its_anchor_of_the_conversation() {
         };
         assert_eq!(
             code(messages::page(&db.pool, room, ann, astray).await),
-            ErrorCode::ValidationFailed
+            ErrorCode::NotFound
         );
 
         db.remove(room, ben, ann, None).await;

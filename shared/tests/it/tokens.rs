@@ -2,8 +2,8 @@
 
 use confab_shared::auth::Claims;
 use confab_shared::id::UserId;
-use confab_shared::postgres::users::{self, NewUser, ProfileChange, SearchCursor};
 use confab_shared::postgres::tokens;
+use confab_shared::postgres::users::{self, NewUser, ProfileChange, SearchCursor};
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -42,20 +42,37 @@ fn a_change_of_password_ends_all_tokens_but_one() {
         }
         let change = |old: &'static str, kept| {
             let pool = db.pool.clone();
-            async move { tokens::change_password(&pool, ann, old, "new", kept).await.unwrap() }
+            async move {
+                tokens::change_password(&pool, ann, old, "new", kept)
+                    .await
+                    .unwrap()
+            }
         };
         assert!(!change("wrong", asking.jti).await);
         assert!(change("old", asking.jti).await);
-        assert!(!change("old", asking.jti).await, "the password is another now");
+        assert!(
+            !change("old", asking.jti).await,
+            "the password is another now"
+        );
         let kept = tokens::bearer(&db.pool, &asking).await.unwrap().unwrap();
         assert_eq!(kept.token_version, 1);
         assert!(tokens::bearer(&db.pool, &other).await.unwrap().is_none());
         assert!(tokens::bearer(&db.pool, &foreign).await.unwrap().is_none());
         let later = token(ann, None, 4_000_000_000);
         assert!(tokens::bearer(&db.pool, &later).await.unwrap().is_some());
-        assert!(tokens::bearer(&db.pool, &token(ann, Some(1), 1)).await.unwrap().is_some());
+        assert!(
+            tokens::bearer(&db.pool, &token(ann, Some(1), 1))
+                .await
+                .unwrap()
+                .is_some()
+        );
 
-        let all = [asking.clone(), other.clone(), foreign.clone(), later.clone()];
+        let all = [
+            asking.clone(),
+            other.clone(),
+            foreign.clone(),
+            later.clone(),
+        ];
         let mut gone = tokens::no_longer_good(&db.pool, &all).await.unwrap();
         gone.sort();
         let mut expected = vec![(ann, other.jti), (ann, foreign.jti)];
@@ -64,7 +81,12 @@ fn a_change_of_password_ends_all_tokens_but_one() {
 
         // Another issuer's token can be the one that asks.
         assert!(change("new", foreign_asking.jti).await);
-        assert!(tokens::bearer(&db.pool, &foreign_asking).await.unwrap().is_some());
+        assert!(
+            tokens::bearer(&db.pool, &foreign_asking)
+                .await
+                .unwrap()
+                .is_some()
+        );
         assert!(tokens::bearer(&db.pool, &asking).await.unwrap().is_none());
     });
 }
@@ -81,7 +103,11 @@ fn a_token_that_was_logged_out_with_is_no_good() {
         }
         assert!(tokens::bearer(&db.pool, &here).await.unwrap().is_none());
         assert!(tokens::bearer(&db.pool, &there).await.unwrap().is_some());
-        assert_eq!(tokens::prune(&db.pool).await.unwrap(), 0, "it has not ended by itself yet");
+        assert_eq!(
+            tokens::prune(&db.pool).await.unwrap(),
+            0,
+            "it has not ended by itself yet"
+        );
     });
 }
 
@@ -96,19 +122,41 @@ fn an_account_changes_where_it_is_asked_to() {
             async move { users::update(&pool, ann, change).await }
         };
         let avatar = Some(Some("https://example.com/a.png".to_owned()));
-        let first = ProfileChange { avatar, ..ProfileChange::default() };
+        let first = ProfileChange {
+            avatar,
+            ..ProfileChange::default()
+        };
         let changed = update(first).await.unwrap().unwrap();
-        assert_eq!((changed.username.as_str(), changed.avatar.is_some()), ("ann", true));
+        assert_eq!(
+            (changed.username.as_str(), changed.avatar.is_some()),
+            ("ann", true)
+        );
         let second = ProfileChange {
             username: Some("Anna".to_owned()),
             name: Some("Anna A".to_owned()),
             avatar: Some(None),
         };
         let changed = update(second).await.unwrap().unwrap();
-        assert_eq!((changed.username.as_str(), changed.name.as_str(), changed.avatar), ("Anna", "Anna A", None));
-        let taken = ProfileChange { username: Some("ben".to_owned()), ..ProfileChange::default() };
-        assert!(matches!(update(taken).await, Err(users::CreateUserError::UsernameTaken)));
-        let hidden = users::set_appears_offline(&db.pool, ann, true).await.unwrap().unwrap();
+        assert_eq!(
+            (
+                changed.username.as_str(),
+                changed.name.as_str(),
+                changed.avatar
+            ),
+            ("Anna", "Anna A", None)
+        );
+        let taken = ProfileChange {
+            username: Some("ben".to_owned()),
+            ..ProfileChange::default()
+        };
+        assert!(matches!(
+            update(taken).await,
+            Err(users::CreateUserError::UsernameTaken)
+        ));
+        let hidden = users::set_appears_offline(&db.pool, ann, true)
+            .await
+            .unwrap()
+            .unwrap();
         assert!(hidden.appears_offline);
     });
 }
@@ -120,10 +168,30 @@ fn people_are_found_by_the_beginning_of_their_name_or_address_each_once() {
         let mut expected = Vec::new();
         for number in 0..12 {
             // Found by both, by the name, by the address, and not at all.
-            account(&db.pool, &format!("JO_{number:02}"), &format!("jo_{number:02}@example.com")).await;
-            account(&db.pool, &format!("joe{number:02}"), &format!("x{number}@example.com")).await;
-            account(&db.pool, &format!("other{number:02}"), &format!("jo-{number:02}@example.com")).await;
-            account(&db.pool, &format!("nobody{number:02}"), &format!("a{number}@jo.example.com")).await;
+            account(
+                &db.pool,
+                &format!("JO_{number:02}"),
+                &format!("jo_{number:02}@example.com"),
+            )
+            .await;
+            account(
+                &db.pool,
+                &format!("joe{number:02}"),
+                &format!("x{number}@example.com"),
+            )
+            .await;
+            account(
+                &db.pool,
+                &format!("other{number:02}"),
+                &format!("jo-{number:02}@example.com"),
+            )
+            .await;
+            account(
+                &db.pool,
+                &format!("nobody{number:02}"),
+                &format!("a{number}@jo.example.com"),
+            )
+            .await;
         }
         for form in ["jo_", "joe", "other"] {
             expected.extend((0..12).map(|number| format!("{form}{number:02}")));
@@ -133,7 +201,10 @@ fn people_are_found_by_the_beginning_of_their_name_or_address_each_once() {
             loop {
                 let (page, next) = users::search(&db.pool, "Jo", cursor, limit).await.unwrap();
                 assert!(page.len() <= usize::try_from(limit).unwrap());
-                found.extend(page.into_iter().map(|account| account.username.to_lowercase()));
+                found.extend(
+                    page.into_iter()
+                        .map(|account| account.username.to_lowercase()),
+                );
                 pages += 1;
                 assert!(pages < 100, "no end");
                 match next {

@@ -8,6 +8,7 @@
 )]
 
 mod batches;
+mod commands;
 mod database;
 mod fences;
 mod histories;

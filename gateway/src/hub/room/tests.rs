@@ -285,7 +285,10 @@ fn a_backlog_that_ends_before_the_room_is_read_again() {
     let late = socket(UserId::generate());
     scene.join(socket(UserId::generate()), Seq(4));
     scene.receive(vec![deleted(5), deleted(6)]);
-    assert_eq!(scene.join_with(behind(&late, 5, 2, 5)), JoinOutcome::Recheck);
+    assert_eq!(
+        scene.join_with(behind(&late, 5, 2, 5)),
+        JoinOutcome::Recheck
+    );
     assert_eq!(seen(&late), [] as [i64; 0]);
     assert_eq!(
         scene.join_with(behind(&late, 6, 2, 6)),
