@@ -64,6 +64,8 @@ def before_call(context, case, kwargs):
                 body[field] = OTHERS[: len(named)]
         if isinstance(body.get("currentPassword"), str):
             body["currentPassword"] = PASSWORD
+    if is_uuid((case.path_parameters or {}).get("user")):
+        case.path_parameters["user"] = OTHERS[0]
     key = (case.headers or {}).get("Idempotency-Key")
-    if isinstance(key, str) and re.fullmatch(r"[!-~]{1,128}", key):
+    if isinstance(key, str) and re.fullmatch(r"[ -~]{1,128}", key):
         case.headers["Idempotency-Key"] = uuid.uuid4().hex

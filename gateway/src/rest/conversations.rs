@@ -36,12 +36,8 @@ form! {
 }
 
 /// That a direct conversation has one other participant is more than can be said field by field.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "every form's schema is made by a function that takes its properties"
-)]
-fn either_direct_or_not(properties: Vec<Property>) -> Schema {
-    let [mut direct, mut other] = [object(&properties).build(), object(&properties).build()];
+fn either_direct_or_not(properties: &[Property]) -> Schema {
+    let [mut direct, mut other] = [object(properties).build(), object(properties).build()];
     direct.required.push("type".to_owned());
     for (name, schema) in &mut direct.properties {
         match schema {

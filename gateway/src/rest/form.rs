@@ -309,7 +309,7 @@ macro_rules! form {
             }
 
             $(fn schema() -> utoipa::openapi::schema::Schema {
-                $schema(Self::describe())
+                $schema(&Self::describe())
             })?
         }
     };

@@ -118,7 +118,8 @@ fn conversation_routes(api: Api) -> Api {
 }
 
 fn chat_routes(api: Api) -> Api {
-    const FIXED: &str = "The members of a direct conversation are fixed, and a room has none.";
+    const FIXED: &str = "The members of a direct conversation are fixed.";
+    const NO_MEMBERS: &str = "A room has no members.";
     const NOT_A_MODERATOR: &str = "It takes the owner or an admin.";
     api.section(
         "Chats",
@@ -153,19 +154,23 @@ fn chat_routes(api: Api) -> Api {
         "/chats/conversations/{id}/participants",
         about("Add members")
             .refuses(Forbidden, NOT_A_MODERATOR)
-            .refuses(Conflict, FIXED),
+            .refuses(Forbidden, FIXED)
+            .refuses(Conflict, NO_MEMBERS),
         chats::add_participants,
     )
     .delete(
         "/chats/conversations/{id}/participants/{user}",
         about("Remove a member")
             .refuses(Forbidden, NOT_A_MODERATOR)
-            .refuses(Conflict, FIXED),
+            .refuses(Forbidden, FIXED)
+            .refuses(Conflict, NO_MEMBERS),
         chats::remove_participant,
     )
     .post(
         "/chats/conversations/{id}/leave",
-        about("Leave").refuses(Conflict, FIXED),
+        about("Leave")
+            .refuses(Forbidden, FIXED)
+            .refuses(Conflict, NO_MEMBERS),
         chats::leave,
     )
     .delete(

@@ -276,12 +276,21 @@ pub(super) const IDEMPOTENCY_KEY: Rule<TempId> = Rule {
         let expected =
             format!("{field} must have 1 to {MAX_TEMP_ID_BYTES} visible ASCII characters");
         let text = text(field, value)?;
-        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        // Spaces may stand within it: what surrounds a header's value is not part of it.
+        let visible = text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() || byte == b' ');
+        if !visible || text.trim().len() != text.len() {
             return Err(Rejection::invalid(expected));
         }
         TempId::parse(text).map_err(|_| Rejection::invalid(expected))
     },
-    describe: || string("5f0c8a52").pattern(Some(format!("^[!-~]{{1,{MAX_TEMP_ID_BYTES}}}$"))),
+    describe: || {
+        string("5f0c8a52").pattern(Some(format!(
+            "^[!-~]([ -~]{{0,{}}}[!-~])?$",
+            MAX_TEMP_ID_BYTES - 2
+        )))
+    },
 };
 
 fn text<'a>(field: &str, value: &'a Value) -> Result<&'a str, Rejection> {
