@@ -79,7 +79,30 @@ test('who is added hears what comes after; `direct` without entering anything', 
   const after = unique('after');
   await ann.say(after);
   await Promise.all(others.map((one) => one.hears(after)));
-  for (const one of others) assert.deepEqual(since(one.socket, 0, before), [], `${one.dialect} heard nothing from before`);
+  for (const one of others) assert.deepEqual([one.times(before), one.times(after)], [0, 1], `${one.dialect} hears what comes after, not what was before`);
+});
+
+test('who is added at the very moment of its first word stays connected, and hears', limit, async (t) => {
+  const { ann, ben, cat } = await cast();
+  for (let round = 0; round < 12; round += 1) {
+    const id = await group(ann, [cat]);
+    const thread = { id, called: id };
+    const owner = voice('conversations', await client(t, 'conversations', ann), ann, thread);
+    await owner.enter();
+    // Until it says something it speaks `direct`, which is shown whatever its user comes into.
+    const socket = await client(t, 'rooms', ben, { gateway: round % 2 });
+    const adding = as(ann, 'POST', `/chats/conversations/${id}/participants`, { userIds: [ben.id] }, { gateway: 1 });
+    await quiet(round * 4);
+    await succeed(socket, 'chat.addUser', { roomId: 'public' });
+    ok(await adding, 200);
+    const added = voice('rooms', socket, ben, thread);
+    await added.enter();
+    const after = unique('after');
+    await owner.say(after);
+    await added.hears(after);
+    assert.equal(added.times(after), 1);
+    socket.disconnect();
+  }
 });
 
 test('who leaves over REST is out in every dialect, with all of its sockets', limit, async (t) => {
