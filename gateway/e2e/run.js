@@ -20,6 +20,8 @@ const ONCE = new Set([
   'rest-messages', 'rest-openapi', 'rest-rooms', 'rest-tokens',
   'source-000-rest', 'source-001-rest', 'source-002-history', 'source-003-rest', 'upgrade',
 ]);
+/** What clients of one source do, and what passes between them: over every transport, but through one door. The others go through all. */
+const ONE_DOOR = /^(source-.*|cross-dialect|revocation)$/;
 /** They break the cluster under everybody: each alone, for every kind of transport, but through one door. */
 const ALONE = new Set(['draining', 'recovery-faults', 'rooms-faults']);
 /** Alone, and with clients of every kind in it. */
@@ -63,7 +65,12 @@ const [lastDoor, lastUrl] = entries.at(-1);
 const plan = [
   ['once', (name) => ONCE.has(name), width, { CONFAB_ENTRY: lastUrl }],
   ...entries.flatMap(([door, url]) =>
-    transports.map((kind) => [`${kind} through ${door}`, isOrdinary, width, { CONFAB_ENTRY: url, CONFAB_TRANSPORTS: kind }]),
+    transports.map((kind) => [
+      `${kind} through ${door}`,
+      (name) => isOrdinary(name) && (door === lastDoor || !ONE_DOOR.test(name)),
+      width,
+      { CONFAB_ENTRY: url, CONFAB_TRANSPORTS: kind },
+    ]),
   ),
   ...transports.map((kind) => [`faults, ${kind} through ${lastDoor}`, (name) => ALONE.has(name), 1, { CONFAB_ENTRY: lastUrl, CONFAB_TRANSPORTS: kind }]),
   [`a crowd through ${lastDoor}`, (name) => CROWD.has(name), 1, { CONFAB_ENTRY: lastUrl }],
