@@ -10,7 +10,8 @@ use confab_shared::model::event::{Event, Fact, RoomBatch, UserNotice};
 use confab_shared::model::message::Message;
 use confab_shared::model::timestamp::Timestamp;
 use confab_shared::postgres::batch::{
-    ChangedConversation, ChangedInfo, Changes, MemberRow, NewConversation, NewMessage,
+    ChangedConversation, ChangedInfo, ChangedMember, Changes, MemberRow, NewConversation,
+    NewMessage,
 };
 
 /// A membership, present or past.
@@ -276,7 +277,10 @@ impl Conversation {
             });
         }
         let dirty = self.members.into_values().filter(|member| member.dirty);
-        changes.members.extend(dirty.map(|member| member.row));
+        changes.members.extend(dirty.map(|member| ChangedMember {
+            row: member.row,
+            active,
+        }));
         let mut events = self.events;
         if self.catch_up {
             // First: whoever is behind reads all up to here, and beyond, before what follows.

@@ -13,6 +13,6 @@ pub use load::{
 };
 pub use prune::prune_applied;
 pub use store::{
-    AppliedCommand, ChangedConversation, ChangedInfo, ChangedMessage, Changes, NewConversation,
-    NewMessage, Stored, store,
+    AppliedCommand, ChangedConversation, ChangedInfo, ChangedMember, ChangedMessage, Changes,
+    NewConversation, NewMessage, Stored, store,
 };

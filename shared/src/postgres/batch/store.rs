@@ -20,7 +20,7 @@ pub struct Changes {
     /// Conversations that had been there.
     pub changed: Vec<ChangedConversation>,
     /// Memberships, new or changed.
-    pub members: Vec<MemberRow>,
+    pub members: Vec<ChangedMember>,
     /// New messages, in the order in which they get their numbers.
     pub sent: Vec<NewMessage>,
     /// The guests among their senders.
@@ -90,6 +90,15 @@ pub struct ChangedInfo {
     pub ended: bool,
 }
 
+/// A membership that is new or changes.
+#[derive(Debug, Clone)]
+pub struct ChangedMember {
+    /// As it is to be.
+    pub row: MemberRow,
+    /// Whether its conversation counts as active: see [`ChangedConversation::active`].
+    pub active: bool,
+}
+
 /// A message that is stored.
 #[derive(Debug, Clone)]
 pub struct NewMessage {
@@ -149,13 +158,25 @@ pub enum Stored {
     Stale,
 }
 
+/// Where a conversation `c` that was active moves in its members' lists: to the present, or for good to where all are always looked at, if
+/// it has too many members to be written to.
+macro_rules! listed_at {
+    () => {
+        "CASE WHEN (SELECT count(*) FROM (SELECT 1 FROM memberships p WHERE p.conversation_id = c.id AND p.left_at IS NULL LIMIT 257) AS present)
+                   > 256
+              THEN 'infinity' ELSE go.at END"
+    };
+}
+
 /// The statement. Its first parts lock and compare; the others find no row to act on unless everything is as it was.
 ///
 /// `fence`: the partitions under the epochs that the caller took. Taking over needs the same row, so it waits for the commit.
 /// `unmoved`: the changed conversations at their former `last_seq`. `go`: a row if nothing is missing from either. `raised`: the
-/// conversations that are due for another `listed_at` (see `postgres::listing`), and whom the batch changes there in any
-/// case: a row may be written only once.
-const STORE: &str = "
+/// conversations that are due for another `listed_at` (see `postgres::listing`). A row may be written only once: so `relisted` leaves
+/// out the memberships that `members` writes. What is due is worked out three times rather than looked up in `raised`, which has no
+/// index: a batch may raise as many conversations as it has commands.
+const STORE: &str = concat!(
+    "
 WITH fence AS (
     SELECT p.id
     FROM unnest($1::smallint[], $2::bigint[]) AS f (id, epoch)
@@ -170,12 +191,9 @@ WITH fence AS (
     SELECT $3::timestamptz AS at
     WHERE (SELECT count(*) FROM fence) = cardinality($1) AND (SELECT count(*) FROM unmoved) = cardinality($4)
 ), raised AS (
-    SELECT c.id,
-        CASE WHEN (SELECT count(*) FROM (SELECT 1 FROM memberships m WHERE m.conversation_id = c.id AND m.left_at IS NULL LIMIT 257)
-                   AS present) > 256
-             THEN 'infinity' ELSE go.at END AS listed_at,
-        ARRAY(SELECT b.user_id FROM unnest($15::uuid[], $16::uuid[]) AS b (conversation_id, user_id)
-              WHERE b.conversation_id = c.id) AS written
+    SELECT c.id, ",
+    listed_at!(),
+    " AS listed_at
     FROM go, unnest($4::uuid[], $8::boolean[]) AS v (id, active)
     JOIN conversations c ON c.id = v.id
     WHERE v.active AND go.at > c.listed_at + interval '60 seconds'
@@ -193,7 +211,9 @@ WITH fence AS (
         message_count = v.message_count,
         -- Never back, whoever's clock is behind.
         updated_at = CASE WHEN v.active THEN GREATEST(c.updated_at, go.at) ELSE c.updated_at END,
-        listed_at = COALESCE((SELECT r.listed_at FROM raised r WHERE r.id = c.id), c.listed_at),
+        listed_at = CASE WHEN v.active AND go.at > c.listed_at + interval '60 seconds' THEN ",
+    listed_at!(),
+    " ELSE c.listed_at END,
         changed_at = go.at,
         name = CASE WHEN v.info_seq IS NULL THEN c.name ELSE v.name END,
         description = CASE WHEN v.info_seq IS NULL THEN c.description ELSE v.description END,
@@ -209,12 +229,18 @@ WITH fence AS (
 ), members AS (
     INSERT INTO memberships AS m (conversation_id, user_id, role, read_count, read_seq, read_message_id, read_at, change_seq,
         joined_seq, joined_at, left_at, removed_by, listed_at)
-    SELECT n.*, COALESCE((SELECT r.listed_at FROM raised r WHERE r.id = n.conversation),
-                         (SELECT c.listed_at FROM conversations c WHERE c.id = n.conversation), go.at)
-    FROM go, unnest($15::uuid[], $16::uuid[], $17::text[], $18::bigint[], $19::bigint[], $20::bigint[], $21::timestamptz[],
-        $22::bigint[], $23::bigint[], $24::timestamptz[], $25::timestamptz[], $26::uuid[])
+    SELECT n.conversation, n.user_id, n.role, n.read_count, n.read_seq, n.read_message_id, n.read_at, n.change_seq, n.joined_seq,
+        n.joined_at, n.left_at, n.removed_by,
+        CASE WHEN c.id IS NULL THEN go.at
+             WHEN n.active AND go.at > c.listed_at + interval '60 seconds' THEN ",
+    listed_at!(),
+    "
+             ELSE c.listed_at END
+    FROM go CROSS JOIN unnest($15::uuid[], $16::uuid[], $17::text[], $18::bigint[], $19::bigint[], $20::bigint[], $21::timestamptz[],
+        $22::bigint[], $23::bigint[], $24::timestamptz[], $25::timestamptz[], $26::uuid[], $56::boolean[])
         AS n (conversation, user_id, role, read_count, read_seq, read_message_id, read_at, change_seq, joined_seq, joined_at, left_at,
-              removed_by)
+              removed_by, active)
+    LEFT JOIN conversations c ON c.id = n.conversation
     ON CONFLICT (conversation_id, user_id) DO UPDATE
     SET role = excluded.role, read_count = excluded.read_count, read_seq = excluded.read_seq,
         read_message_id = excluded.read_message_id, read_at = excluded.read_at, change_seq = excluded.change_seq,
@@ -223,7 +249,8 @@ WITH fence AS (
 ), relisted AS (
     UPDATE memberships m SET listed_at = raised.listed_at
     FROM raised
-    WHERE m.conversation_id = raised.id AND m.left_at IS NULL AND m.user_id <> ALL (raised.written)
+    WHERE m.conversation_id = raised.id AND m.left_at IS NULL
+      AND (m.conversation_id, m.user_id) NOT IN (SELECT * FROM unnest($15::uuid[], $16::uuid[]))
 ), guests AS (
     INSERT INTO senders (user_id)
     SELECT n.id FROM go, unnest($55::uuid[]) AS n (id)
@@ -249,7 +276,8 @@ WITH fence AS (
     SELECT n.conversation, n.command, n.outcome, go.at
     FROM go, unnest($41::uuid[], $42::uuid[], $43::text[]) AS n (conversation, command, outcome)
 )
-SELECT ARRAY(SELECT id FROM fence) AS held, EXISTS (SELECT 1 FROM go) AS done, ARRAY(SELECT id FROM sent ORDER BY id) AS ids";
+SELECT ARRAY(SELECT id FROM fence) AS held, EXISTS (SELECT 1 FROM go) AS done, ARRAY(SELECT id FROM sent ORDER BY id) AS ids"
+);
 
 /// Commits a batch under the epochs that its partitions were taken over with, wholly or not at all.
 ///
@@ -285,18 +313,18 @@ pub async fn store(
         .bind(column(created, |row| row.created_by))
         .bind(column(created, |row| row.last_seq))
         .bind(column(created, |row| row.message_count))
-        .bind(column(members, |row| row.conversation))
-        .bind(column(members, |row| row.user_id))
-        .bind(column(members, |row| row.role))
-        .bind(column(members, |row| row.read_count))
-        .bind(column(members, |row| row.read_seq))
-        .bind(column(members, |row| row.read_message_id))
-        .bind(column(members, |row| row.read_at))
-        .bind(column(members, |row| row.change_seq))
-        .bind(column(members, |row| row.joined_seq))
-        .bind(column(members, |row| row.joined_at))
-        .bind(column(members, |row| row.left_at))
-        .bind(column(members, |row| row.removed_by))
+        .bind(column(members, |member| member.row.conversation))
+        .bind(column(members, |member| member.row.user_id))
+        .bind(column(members, |member| member.row.role))
+        .bind(column(members, |member| member.row.read_count))
+        .bind(column(members, |member| member.row.read_seq))
+        .bind(column(members, |member| member.row.read_message_id))
+        .bind(column(members, |member| member.row.read_at))
+        .bind(column(members, |member| member.row.change_seq))
+        .bind(column(members, |member| member.row.joined_seq))
+        .bind(column(members, |member| member.row.joined_at))
+        .bind(column(members, |member| member.row.left_at))
+        .bind(column(members, |member| member.row.removed_by))
         .bind(column(sent, |row| row.conversation))
         .bind(column(sent, |row| row.seq))
         .bind(column(sent, |row| row.ordinal))
@@ -334,6 +362,7 @@ pub async fn store(
             info(row).is_some_and(|info| info.ended)
         }))
         .bind(guests)
+        .bind(column(members, |member| member.active))
         .fetch_one(connection)
         .await;
     let (held, done, ids) = match result {

@@ -227,7 +227,8 @@ impl Database {
                 row.ended = info.ended;
             }
         }
-        for member in &changes.members {
+        for changed in &changes.members {
+            let member = &changed.row;
             assert_eq!(member.left_at.is_none(), member.removed_by.is_none());
             assert!(member.joined_seq <= member.change_seq);
             assert!(self.conversations.contains_key(&member.conversation));
