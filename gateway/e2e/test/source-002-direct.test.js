@@ -9,7 +9,7 @@ import { documentedIo, quietConsole } from './support/documented.js';
 import { chatComponent } from './support/documents/direct-component.js';
 import { nobody, people, register, unique } from './support/people.js';
 import { createElement as h, mount } from './support/react.js';
-import { connect, dial, heard, once, opened, refused, succeed } from './support/socket.js';
+import { connect, dial, heard, once, opened, received, refused, succeed } from './support/socket.js';
 
 const cast = people('ann', 'ben', 'cat');
 const limit = { timeout: 90_000 };
@@ -334,6 +334,25 @@ test('a first message that came while one was away is among what was missed', li
   await recovers(b, id);
   await until(() => heard(b, 'receive_message').some((message) => message.id === missed), 'the first message');
   assert.equal(heard(b, 'receive_message', (message) => message.id === missed).length, 1);
+});
+
+test('who is cut off right after a first contact hears it once', limit, async (t) => {
+  const [john, ...receivers] = await Promise.all(Array.from({ length: 11 }, (_, index) => register(index === 0 ? 'john' : 'jane')));
+  const [sender] = await Promise.all(state.gateways.map((_, gateway) => client(t, 'direct', john, { gateway, direct: true })));
+  for (const [index, jane] of receivers.entries()) {
+    // The others are told as well: whose message comes first to a gateway, and by which way, is a matter of chance.
+    await Promise.all(state.gateways.map((_, gateway) => client(t, 'direct', jane, { gateway, direct: true })));
+    const b = await client(t, 'direct', jane, { gateway: index % 2, ...stays });
+    const { id } = b;
+    const sent = [await sendTo(sender, jane, 'first contact')];
+    await once(b, 'receive_message');
+    await cut(b);
+    sent.push(await sendTo(sender, jane, 'missed'));
+    await recovers(b, id);
+    sent.push(await sendTo(sender, jane, 'after'));
+    await once(b, 'receive_message', saying('after'));
+    assert.deepEqual(heard(b, 'receive_message').map((message) => message.id), sent, JSON.stringify(received(b)));
+  }
 });
 
 test('a `direct` client may come to /chat as well, if it says so or speaks first', limit, async (t) => {

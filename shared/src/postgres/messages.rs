@@ -201,8 +201,9 @@ async fn standing(
 
 /// The `seq` below which a numbered page begins: all messages before it have their ordinal up to what the pages before leave.
 ///
-/// Ordinals count a conversation's messages without a gap, and rise with `seq`, by which there is an index: the place is found by
-/// halving, so that the last page costs what the first does.
+/// Ordinals count a conversation's messages without a gap, and rise with `seq`, by which there is an index. A message's `seq` exceeds its
+/// ordinal by the other changes before it, which are no more than all that there are; where between, is found by halving. So the last
+/// page costs what the first does.
 async fn edge_of(
     pool: &PgPool,
     conversation: ConversationId,
@@ -216,7 +217,7 @@ async fn edge_of(
     // `low`: up to here all ordinals are within what is left. `high`: from here on none is.
     let edge: Option<i64> = sqlx::query_scalar(
         "WITH RECURSIVE halving (low, high, remaining) AS (
-             SELECT 0::bigint, last_seq + 1, message_count - $2 FROM conversations WHERE id = $1
+             SELECT message_count - $2, last_seq - $2 + 1, message_count - $2 FROM conversations WHERE id = $1
              UNION ALL
              SELECT CASE WHEN probe.within THEN middle.seq ELSE low END, CASE WHEN probe.within THEN high ELSE middle.seq END, remaining
              FROM halving

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { directMessage, namespacedMessage, roomsMessage } from './dialects.js';
 import { unique } from './people.js';
 import { message as conversationsMessage } from './shapes.js';
-import { once, received, succeed } from './socket.js';
+import { heard, once, received, succeed } from './socket.js';
 
 /** Who has read, under whatever name: the contract leaves it to each dialect how to say what its source has no word for. */
 function reader(payload) {
@@ -101,6 +101,8 @@ export function voice(dialect, socket, user, thread) {
       return id;
     },
     hears: heardContent,
+    /** How often it heard `content` as a message. */
+    times: (content) => heard(socket, event, (payload) => contentOf(payload) === content).length,
     /** All that was heard of `ids` and of reading, in order, as one line each. */
     log(ids) {
       return received(socket)

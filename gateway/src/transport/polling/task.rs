@@ -257,15 +257,27 @@ async fn give<H>(engine: &Engine<'_, H>, mailbox: &Mailbox) -> Result<Upgraded, 
             engine.config.upgrade_timeout(),
             probe::run(connection, engine.config, &releases),
         );
+        tokio::pin!(probe);
         tokio::select! {
             // A poll that is let go in the moment of the upgrade would only be refused when it comes again.
             biased;
-            probed = probe => match probed {
+            probed = &mut probe => match probed {
                 Ok(Ok(upgraded)) => return Ok(upgraded),
                 Ok(Err(reason)) => tracing::debug!(%reason, "an upgrade came to nothing"),
                 Err(_) => tracing::debug!("an upgrade took too long"),
             },
-            reason = answer_polls(engine, mailbox, Some(&releases)) => return Err(reason),
+            reason = answer_polls(engine, mailbox, Some(&releases)) => {
+                // The client may have stopped polling, and be about to change over: what was said last can only go there.
+                tokio::select! {
+                    biased;
+                    () = mailbox.poll_waits() => {}
+                    probed = &mut probe => if let Ok(Ok(upgraded)) = probed {
+                        return Ok(upgraded);
+                    },
+                    () = tokio::time::sleep(LINGER) => {}
+                }
+                return Err(reason);
+            }
         }
         mailbox.upgrade_failed();
     }
