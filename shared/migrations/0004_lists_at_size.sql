@@ -1,8 +1,8 @@
 -- Lists in the order of the latest activity, read from an index that a busy conversation does not have to change with every message.
 --
--- `listed_at` follows a conversation's `updated_at` at a distance: listed_at <= updated_at <= listed_at + 60 s. Whoever reads a page in the
--- order of updated_at therefore finds all of it within 60 s of where listed_at says; see `postgres::listing`. Each present member has the
--- conversation's own, so that one index holds a member's conversations in that order. Raising it costs a write per member, once in 60 s;
+-- `listed_at` follows a conversation's `updated_at` at a distance: listed_at <= updated_at <= listed_at + 5 min. Whoever reads a page in the
+-- order of updated_at therefore finds all of it within 5 min of where listed_at says; see `postgres::listing`. Each present member has the
+-- conversation's own, so that one index holds a member's conversations in that order. Raising it costs a write per member, at most once in 5 min;
 -- a conversation with more than 256 members is spared that: it is at 'infinity', among those that are always looked at.
 ALTER TABLE conversations ADD COLUMN listed_at timestamptz NOT NULL DEFAULT 'infinity';
 ALTER TABLE memberships ADD COLUMN listed_at timestamptz NOT NULL DEFAULT 'infinity';

@@ -3,12 +3,24 @@
 //! An index on `updated_at` itself would make every message dearer: a row that is changed is written to no index as long as nothing
 //! that any index holds is changed. So indexes hold `listed_at`, of which the worker's batches keep up that
 //!
-//! > `listed_at <= updated_at <= listed_at + 60 s`, or it is at infinity.
+//! > `listed_at <= updated_at <= listed_at + 5 min`, or it is at infinity.
 //!
 //! A page is the first `n` rows before a cursor `(u, id)`, the latest first. All of them have `listed_at <= updated_at <= u`. Take the `n`
 //! rows before the cursor that have the latest `listed_at`, and let `l` be the least of these: each has `updated_at >= l`. A row with
-//! `listed_at < l - 60 s` has `updated_at < l`, so at least `n` go before it. What remains to be looked at are the rows from `l - 60 s`
-//! to `u` by the index, and those at infinity. They are as many as the page, and what was active within some 60 s of either of its ends.
+//! `listed_at < l - 5 min` has `updated_at < l`, so at least `n` go before it. What remains to be looked at are the rows from `l - 5 min`
+//! to `u` by the index, and those at infinity. They are as many as the page, and what was active within some
+//! minutes of either of its ends.
+//!
+//! The distance weighs one against the other: raising `listed_at` writes to every member's row, so a conversation pays for that with at most
+//! one message in five minutes; and whoever lists looks at what was active within five minutes more than the page shows.
+
+/// How far `updated_at` may be ahead of `listed_at`.
+macro_rules! listing_distance {
+    () => {
+        "interval '5 minutes'"
+    };
+}
+pub(super) use listing_distance;
 
 /// The page as a subquery `c`, for a statement with the parameters `$1` and `$2`, the cursor's moment and id or nulls, and `$3`, the most
 /// rows.
@@ -25,7 +37,9 @@ macro_rules! listing {
                   AND ($1::timestamptz IS NULL OR (t.updated_at, t.id) < ($1, $2::uuid))
                 ORDER BY ", $indexed, ".listed_at DESC LIMIT $3
               ), edge AS MATERIALIZED (
-                SELECT CASE WHEN count(*) < $3 THEN '-infinity' ELSE min(listed_at) - interval '60 seconds' END AS at FROM near
+                SELECT CASE WHEN count(*) < $3 THEN '-infinity' ELSE min(listed_at) - ",
+            $crate::postgres::listing::listing_distance!(),
+            " END AS at FROM near
               )
               SELECT * FROM (
                 (SELECT ", $columns, " FROM ", $tables, "

@@ -93,7 +93,7 @@ fn steps(size: Size) -> [(&'static str, i32); 10] {
         ),
         (
             "CREATE TEMP TABLE talk AS
-             SELECT n, date_trunc('milliseconds', now() - random() * interval '30 days') AS at, random() * interval '60 s' AS behind
+             SELECT n, date_trunc('milliseconds', now() - random() * interval '30 days') AS at, random() * interval '5 min' AS behind
              FROM generate_series(1, $1) n",
             size.conversations,
         ),

@@ -8,6 +8,7 @@ use super::load::MemberRow;
 use crate::id::{CommandId, ConversationId, MessageId, Partition, Seq, UserId};
 use crate::model::conversation::ConversationKind;
 use crate::model::timestamp::Timestamp;
+use crate::postgres::listing::listing_distance;
 use crate::postgres::partitions::row_id;
 
 /// Everything that a batch changes. Each row comes once, in its final state.
@@ -196,7 +197,9 @@ WITH fence AS (
     " AS listed_at
     FROM go, unnest($4::uuid[], $8::boolean[]) AS v (id, active)
     JOIN conversations c ON c.id = v.id
-    WHERE v.active AND go.at > c.listed_at + interval '60 seconds'
+    WHERE v.active AND go.at > c.listed_at + ",
+    listing_distance!(),
+    "
 ), created AS (
     INSERT INTO conversations (id, kind, name, description, max_users, created_by, last_seq, message_count, created_at, updated_at,
         listed_at, changed_at, info_seq, info_by, info_at, deleted_at)
@@ -211,7 +214,9 @@ WITH fence AS (
         message_count = v.message_count,
         -- Never back, whoever's clock is behind.
         updated_at = CASE WHEN v.active THEN GREATEST(c.updated_at, go.at) ELSE c.updated_at END,
-        listed_at = CASE WHEN v.active AND go.at > c.listed_at + interval '60 seconds' THEN ",
+        listed_at = CASE WHEN v.active AND go.at > c.listed_at + ",
+    listing_distance!(),
+    " THEN ",
     listed_at!(),
     " ELSE c.listed_at END,
         changed_at = go.at,
@@ -232,7 +237,9 @@ WITH fence AS (
     SELECT n.conversation, n.user_id, n.role, n.read_count, n.read_seq, n.read_message_id, n.read_at, n.change_seq, n.joined_seq,
         n.joined_at, n.left_at, n.removed_by,
         CASE WHEN c.id IS NULL THEN go.at
-             WHEN n.active AND go.at > c.listed_at + interval '60 seconds' THEN ",
+             WHEN n.active AND go.at > c.listed_at + ",
+    listing_distance!(),
+    " THEN ",
     listed_at!(),
     "
              ELSE c.listed_at END
