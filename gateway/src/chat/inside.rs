@@ -139,7 +139,8 @@ impl UserSocket {
         let profile = self.profile.clone();
         let entered = self.node.presence.enter(room, profile, access.max_users);
         let error = match entered.await {
-            Ok(()) => {
+            Ok(entrance) => {
+                entrance.stay();
                 self.present.insert(room);
                 return Ok(());
             }

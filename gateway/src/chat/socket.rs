@@ -78,7 +78,8 @@ impl UserSocket {
             }
             let profile = self.profile.clone();
             match self.node.presence.enter(*room, profile, None).await {
-                Ok(()) => {
+                Ok(entrance) => {
+                    entrance.stay();
                     self.present.insert(*room);
                 }
                 // It gets the room's events all the same.

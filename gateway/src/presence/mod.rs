@@ -37,6 +37,42 @@ pub enum PresenceError {
     Closed,
 }
 
+/// That a socket was let into a room. Unless it stays, it goes with this: whoever asked may have given up waiting.
+#[derive(Debug)]
+pub struct Entrance {
+    commands: mpsc::WeakSender<Command>,
+    room: ConversationId,
+    user: UserId,
+    stays: bool,
+}
+
+impl Entrance {
+    /// The socket counts; whoever has it says when it goes.
+    pub fn stay(mut self) {
+        self.stays = true;
+    }
+}
+
+impl Drop for Entrance {
+    fn drop(&mut self) {
+        if self.stays {
+            return;
+        }
+        let command = Command::Exit {
+            room: self.room,
+            user: self.user,
+            on_purpose: true,
+        };
+        let sent = self
+            .commands
+            .upgrade()
+            .is_some_and(|commands| commands.try_send(command).is_ok());
+        if !sent {
+            tracing::debug!("somebody who gave up entering a room counts until the node ends");
+        }
+    }
+}
+
 /// Who is present. Cheap to clone.
 #[derive(Clone)]
 pub struct Presence {
@@ -55,7 +91,8 @@ impl Presence {
         stop: &CancellationToken,
     ) -> Self {
         let (commands, waiting) = mpsc::channel(WAITING);
-        let task = Task::new(redis.clone(), keyspace, node, linger);
+        let own = commands.downgrade();
+        let task = Task::new(redis.clone(), keyspace, node, linger, own);
         spawn_vital("presence", stop, task.run(waiting));
         Self {
             commands,
@@ -70,7 +107,7 @@ impl Presence {
         room: ConversationId,
         user: Arc<Profile>,
         most: Option<i32>,
-    ) -> Result<(), PresenceError> {
+    ) -> Result<Entrance, PresenceError> {
         let (done, entered) = oneshot::channel();
         let command = Command::Enter {
             room,

@@ -16,7 +16,7 @@ use fred::types::Value;
 use fred::types::scripts::Script;
 use tokio::sync::{mpsc, oneshot};
 
-use super::PresenceError;
+use super::{Entrance, PresenceError};
 
 /// How often those who linger are looked at.
 const TICK: Duration = Duration::from_millis(500);
@@ -33,7 +33,7 @@ pub(super) enum Command {
         room: ConversationId,
         user: Arc<Profile>,
         most: Option<i32>,
-        done: oneshot::Sender<Result<(), PresenceError>>,
+        done: oneshot::Sender<Result<Entrance, PresenceError>>,
     },
     /// One less.
     Exit {
@@ -51,6 +51,7 @@ struct Here {
 
 /// A node's part.
 pub(super) struct Task {
+    commands: mpsc::WeakSender<Command>,
     redis: Client,
     keyspace: Keyspace,
     node: NodeId,
@@ -63,8 +64,16 @@ pub(super) struct Task {
 }
 
 impl Task {
-    pub(super) fn new(redis: Client, keyspace: Keyspace, node: NodeId, linger: Duration) -> Self {
+    /// A node's part, empty. `commands` is the way to itself.
+    pub(super) fn new(
+        redis: Client,
+        keyspace: Keyspace,
+        node: NodeId,
+        linger: Duration,
+        commands: mpsc::WeakSender<Command>,
+    ) -> Self {
         Self {
+            commands,
             redis,
             keyspace,
             node,
@@ -107,8 +116,14 @@ impl Task {
                 most,
                 done,
             } => {
-                let entered = self.enter(room, user, most).await;
-                // Whoever asked may have gone: its socket says so itself.
+                let id = user.id;
+                let entered = self.enter(room, user, most).await.map(|()| Entrance {
+                    commands: self.commands.clone(),
+                    room,
+                    user: id,
+                    stays: false,
+                });
+                // Whoever asked may have gone; then what it was let into is left again with the answer.
                 let _ = done.send(entered);
             }
             Command::Exit {

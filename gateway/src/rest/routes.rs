@@ -258,3 +258,93 @@ fn documents(api: Api) -> Api {
             docs::asset,
         )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn document(has_guests: bool) -> Value {
+        serde_json::to_value(all(has_guests).finish().1).unwrap()
+    }
+
+    /// Every operation, with its name.
+    fn operations(document: &Value) -> Vec<(String, &Value)> {
+        let paths = document["paths"].as_object().unwrap().iter();
+        paths
+            .flat_map(|(path, item)| {
+                let methods = item.as_object().unwrap().iter();
+                methods.map(move |(method, operation)| (format!("{method} {path}"), operation))
+            })
+            .collect()
+    }
+
+    fn references(value: &Value, found: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(fields) => {
+                if let Some(Value::String(target)) = fields.get("$ref") {
+                    found.insert(target.rsplit('/').next().unwrap().to_owned());
+                }
+                fields.values().for_each(|value| references(value, found));
+            }
+            Value::Array(values) => values.iter().for_each(|value| references(value, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn every_operation_has_a_name_of_its_own_and_says_how_it_fails() {
+        let document = document(true);
+        let operations = operations(&document);
+        let names: BTreeSet<_> = operations
+            .iter()
+            .map(|(_, operation)| operation["operationId"].as_str().unwrap())
+            .collect();
+        assert_eq!(names.len(), operations.len());
+        let error = json!({"$ref": "#/components/schemas/Error"});
+        for (name, operation) in operations {
+            let responses = operation["responses"].as_object().unwrap();
+            assert!(
+                responses.keys().any(|status| status.starts_with('2')),
+                "{name}"
+            );
+            for (status, response) in responses {
+                if status.starts_with(['4', '5']) && !name.starts_with("get /health") {
+                    let schema = &response["content"]["application/json"]["schema"];
+                    assert_eq!(*schema, error, "{name} {status}");
+                }
+            }
+            if !operation["security"].is_null() {
+                assert!(responses.contains_key("401"), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_referred_to_is_there_and_nothing_else() {
+        let document = document(true);
+        let mut referred = BTreeSet::new();
+        references(&document, &mut referred);
+        let schemas = document["components"]["schemas"].as_object().unwrap();
+        let there: BTreeSet<String> = schemas.keys().cloned().collect();
+        assert_eq!(referred, there);
+    }
+
+    #[test]
+    fn rooms_are_readable_without_a_token_where_there_are_guests() {
+        for (has_guests, ways) in [
+            (true, json!([{"token": []}, {}])),
+            (false, json!([{"token": []}])),
+        ] {
+            let document = document(has_guests);
+            assert_eq!(document["paths"]["/api/rooms"]["get"]["security"], ways);
+            assert_eq!(
+                document["paths"]["/api/rooms"]["post"]["security"],
+                json!([{"token": []}])
+            );
+        }
+    }
+}
