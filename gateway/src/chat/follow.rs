@@ -1,7 +1,7 @@
 //! Sockets that see all conversations of their user without entering them.
 //!
-//! They listen to each from when they are connected, or from when the user came into it: what was said in a new conversation before
-//! this node knew of it is shown first.
+//! They listen to each from when they are connected, or from when the user came into it (see `notices`): what was said in a new
+//! conversation before this node knew of it is shown first.
 
 use confab_shared::id::{ConversationId, Seq};
 use confab_shared::model::event::Event;
@@ -39,45 +39,47 @@ pub(super) async fn follow_all(node: &Node, socket: &SocketRef) -> Result<(), Fo
         if !socket.follow(conversation) {
             return Ok(());
         }
-        let outcome = node
-            .hub
-            .begin_join(conversation, joining(socket, as_of, None));
+        let outcome = node.hub.begin_join(conversation, joining(socket, as_of));
         outcomes.push((conversation, outcome.await));
     }
     for (conversation, outcome) in outcomes {
-        if outcome.await.map_err(|_| HubClosed)? == JoinOutcome::Recheck {
-            follow(node, socket, conversation, None).await?;
+        match outcome.await {
+            Ok(JoinOutcome::Recheck) => follow(node, socket, conversation).await?,
+            Ok(JoinOutcome::Joined(_) | JoinOutcome::AlreadyIn) => {}
+            Err(_) if socket.follows() => return Err(HubClosed.into()),
+            // It has ended, and left what it waited for.
+            Err(_) => return Ok(()),
         }
     }
     Ok(())
 }
 
-/// Listens to one more conversation, of which the socket is to be shown what happened after `since`.
-pub(super) async fn follow(
+/// Listens to one of the conversations, whose memberships have changed since they were read.
+async fn follow(
     node: &Node,
     socket: &SocketRef,
     conversation: ConversationId,
-    since: Option<Seq>,
 ) -> Result<(), FollowError> {
     for _ in 0..ATTEMPTS {
         let user = socket.user();
         let Some(access) = memberships::access(&node.database, conversation, user).await? else {
             return Ok(());
         };
-        let backlog = match since {
-            Some(since) => Some(backlog(node, conversation, since).await?),
-            None => None,
-        };
         if !socket.follow(conversation) {
             return Ok(());
         }
-        let wish = joining(socket, access.last_seq, backlog);
-        if node.hub.join(conversation, wish).await? != JoinOutcome::Recheck {
-            if !socket.follows() {
-                // It ended meanwhile, and may have left before it joined.
-                node.hub.leave(socket.key(), conversation).await;
+        let wish = joining(socket, access.last_seq);
+        match node.hub.join(conversation, wish).await {
+            Ok(JoinOutcome::Recheck) => {}
+            Ok(JoinOutcome::Joined(_) | JoinOutcome::AlreadyIn) => {
+                if !socket.follows() {
+                    // It ended meanwhile, and may have left before it joined.
+                    node.hub.leave(socket.key(), conversation).await;
+                }
+                return Ok(());
             }
-            return Ok(());
+            Err(closed) if socket.follows() => return Err(closed.into()),
+            Err(_) => return Ok(()),
         }
     }
     Err(FollowError::Unsettled)
@@ -90,16 +92,17 @@ pub(super) async fn unfollow(node: &Node, socket: &SocketRef) {
     }
 }
 
-fn joining(socket: &SocketRef, as_of: Seq, backlog: Option<Backlog>) -> Joining {
+fn joining(socket: &SocketRef, as_of: Seq) -> Joining {
     Joining {
         socket: socket.clone(),
         called: Called::ById,
         as_of,
-        backlog,
+        backlog: None,
     }
 }
 
-async fn backlog(
+/// What happened in a conversation after a change: all of it, or the latest.
+pub(super) async fn backlog(
     node: &Node,
     conversation: ConversationId,
     since: Seq,

@@ -9,7 +9,7 @@ use confab_shared::model::position::Position;
 use confab_shared::postgres::{conversations, rooms, until_answered};
 use tokio::sync::{Semaphore, mpsc};
 
-use super::follow::follow;
+use super::follow::backlog;
 use super::revocation;
 use crate::backplane::NoticeItem;
 use crate::node::Node;
@@ -17,6 +17,8 @@ use crate::session::DisconnectReason;
 
 /// How often it is noted that guests are there: well within the time after which they are taken for gone.
 const GUESTS_NOTED: Duration = Duration::from_secs(600);
+/// How often a conversation is read again because it has changed meanwhile.
+const ATTEMPTS: usize = 8;
 /// How many conversations are read at a time to be shown.
 const CONCURRENCY: u32 = 8;
 
@@ -94,21 +96,40 @@ async fn show_joined(
     conversation: ConversationId,
     seq: Seq,
 ) {
-    // First, so that whoever is told of the conversation has been shown what happened in it, wherever that breaks off.
-    for socket in node.hub.users().sockets(user) {
-        if socket.follows()
-            && let Err(error) = follow(node, &socket, conversation, Some(seq)).await
+    let read = || conversations::view(&node.database, conversation, user);
+    let patience = node.config.database.patience();
+    for _ in 0..ATTEMPTS {
+        // None: the user is gone from the conversation again already.
+        let view = until_answered(patience, "a new conversation not shown", read).await;
+        let sockets = node.hub.users().sockets(user);
+        let follow = sockets.iter().any(|socket| socket.follows());
+        let view = match view {
+            Some(view) if follow => view,
+            view => {
+                node.hub.joined(user, position, seq, view).await;
+                return;
+            }
+        };
+        let read = || backlog(node, conversation, seq);
+        let backlog = until_answered(patience, "a new conversation not followed", read).await;
+        let hub = &node.hub;
+        match hub
+            .joined_following(user, position, seq, view, backlog)
+            .await
         {
-            // It comes back and is shown it then.
-            tracing::warn!(%error, "a new conversation is not followed; closing the session");
+            Ok(true) | Err(_) => return,
+            Ok(false) => {}
+        }
+    }
+    tracing::warn!(
+        "a conversation changes faster than it is read; who would follow it has to come back"
+    );
+    for socket in node.hub.users().sockets(user) {
+        if socket.follows() {
             socket.queue().close(DisconnectReason::Unavailable);
         }
     }
-    let read = || conversations::view(&node.database, conversation, user);
-    let patience = node.config.database.patience();
-    // None: the user is gone from the conversation again already.
-    let view = until_answered(patience, "a new conversation not shown", read).await;
-    node.hub.joined(user, position, seq, view).await;
+    node.hub.joined(user, position, seq, None).await;
 }
 
 /// The event that a notice of a removal stands for.

@@ -5,7 +5,6 @@
 //! sockets, which sessions do in parallel.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +14,7 @@ use confab_shared::model::event::{Event, RoomBatch, UserNotice};
 use confab_shared::model::position::Position;
 use tokio::sync::{mpsc, oneshot};
 
-use super::input::{Awaited, HubInput, HubRequest};
+use super::input::{Awaited, Following, HubInput, HubRequest};
 use super::order::Order;
 use super::room::{JoinOutcome, Joining, Room, Stage, Wish, show_to};
 use super::users::Users;
@@ -38,6 +37,8 @@ struct RoomSlot {
     waiting: Vec<(Joining, oneshot::Sender<JoinOutcome>)>,
     /// Removals said while the room was opening: whether it shows them is known when it is open.
     removals: Vec<(UserId, Option<Position>, Event)>,
+    /// Those who came into it while the room was opening, and listen from then on.
+    followings: Vec<Following>,
 }
 
 impl Actor {
@@ -128,6 +129,7 @@ impl Actor {
                 seq,
                 view,
             } => self.joined(user, position, seq, view.as_deref()),
+            HubInput::Followed(following) => self.followed(following),
             HubInput::Removed {
                 user,
                 position,
@@ -188,21 +190,7 @@ impl Actor {
         joining: Joining,
         done: oneshot::Sender<JoinOutcome>,
     ) {
-        let max_held = self.max_held;
-        let slot = match self.rooms.entry(conversation) {
-            Entry::Occupied(slot) => slot.into_mut(),
-            Entry::Vacant(vacant) => {
-                let slot = vacant.insert(RoomSlot {
-                    room: Room::new(conversation, max_held),
-                    waiting: Vec::new(),
-                    removals: Vec::new(),
-                });
-                if self.requests.send(HubRequest::Open(conversation)).is_err() {
-                    tracing::debug!(%conversation, "the node is shutting down; a room is not opened");
-                }
-                slot
-            }
-        };
+        let slot = slot(&mut self.rooms, &self.requests, conversation, self.max_held);
         if slot.room.is_open() {
             answer(slot.room.join(joining, &mut self.order), done);
             slot.room.touch(Instant::now());
@@ -232,9 +220,13 @@ impl Actor {
             }
             slot.room.touch(Instant::now());
         }
+        let followings = std::mem::take(&mut slot.followings);
         let removals = std::mem::take(&mut slot.removals);
         if let Some(wish) = wish {
             self.wish(conversation, wish);
+        }
+        for following in followings {
+            self.followed(following);
         }
         for (user, position, removal) in removals {
             self.removed(user, position, conversation, removal);
@@ -280,7 +272,57 @@ impl Actor {
         view: Option<&ConversationView>,
     ) {
         self.settle(position);
-        let Some(view) = view else { return };
+        if let Some(view) = view {
+            self.show_joined(user, seq, view);
+        }
+    }
+
+    /// Shows a user a new conversation, and its sockets that see everything what happened in it, and what happens from now on. All in one
+    /// step: an offset says either that nothing of it was shown, by naming the notice, or how far the room was.
+    fn followed(&mut self, following: Following) {
+        let conversation = following.view.id;
+        let slot = slot(&mut self.rooms, &self.requests, conversation, self.max_held);
+        if !slot.room.is_open() {
+            slot.followings.push(following);
+            return;
+        }
+        let Following {
+            user,
+            position,
+            seq,
+            view,
+            backlog,
+            done,
+        } = following;
+        let is_level = slot.room.is_level_with(view.last_seq, backlog.up_to);
+        if is_level {
+            self.settle(position);
+            self.order.except_room(conversation, Some(seq));
+            self.show_joined(user, seq, &view);
+            for socket in self.users.sockets(user) {
+                let Some(slot) = self.rooms.get_mut(&conversation) else {
+                    break;
+                };
+                if socket.follow(conversation) {
+                    let joining = Joining {
+                        socket,
+                        called: Called::ById,
+                        as_of: view.last_seq,
+                        backlog: Some(backlog.clone()),
+                    };
+                    slot.room.join(joining, &mut self.order);
+                }
+            }
+            if let Some(slot) = self.rooms.get_mut(&conversation) {
+                slot.room.place(&mut self.order);
+                slot.room.touch(Instant::now());
+            }
+        }
+        // Whoever asked may have given up; the sweep asks again.
+        let _ = done.send(is_level);
+    }
+
+    fn show_joined(&self, user: UserId, seq: Seq, view: &ConversationView) {
         let stamp = self.order.stamp();
         self.users
             .show_unless_outdated(user, view.id, view.last_seq, |socket| {
@@ -367,6 +409,26 @@ impl Actor {
             tracing::debug!(closed, open = self.rooms.len(), "idle rooms were let go");
         }
     }
+}
+
+/// A room, which is opened if it is not there.
+fn slot<'a>(
+    rooms: &'a mut HashMap<ConversationId, RoomSlot>,
+    requests: &mpsc::UnboundedSender<HubRequest>,
+    conversation: ConversationId,
+    max_held: usize,
+) -> &'a mut RoomSlot {
+    rooms.entry(conversation).or_insert_with(|| {
+        if requests.send(HubRequest::Open(conversation)).is_err() {
+            tracing::debug!(%conversation, "the node is shutting down; a room is not opened");
+        }
+        RoomSlot {
+            room: Room::new(conversation, max_held),
+            waiting: Vec::new(),
+            removals: Vec::new(),
+            followings: Vec::new(),
+        }
+    })
 }
 
 /// `<position>\n<RoomBatch>`, as the worker's script writes it.

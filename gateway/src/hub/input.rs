@@ -12,7 +12,7 @@ use confab_shared::model::position::Position;
 use tokio::sync::oneshot;
 
 use super::offset::Offset;
-use super::room::{JoinOutcome, Joining};
+use super::room::{Backlog, JoinOutcome, Joining};
 
 /// What reaches the actor.
 #[derive(Debug)]
@@ -84,6 +84,8 @@ pub(super) enum HubInput {
         /// The conversation; none if there is nothing to show.
         view: Option<Box<ConversationView>>,
     },
+    /// The same, of somebody with sockets that see all their conversations.
+    Followed(Following),
     /// A user was removed from a conversation.
     Removed {
         /// Who.
@@ -109,6 +111,23 @@ pub(super) enum HubInput {
     Offset(oneshot::Sender<Offset>),
     /// Which rooms are open?
     Rooms(oneshot::Sender<Vec<ConversationId>>),
+}
+
+/// A user became a member of a conversation that some of the user's sockets listen to from then on.
+#[derive(Debug)]
+pub(super) struct Following {
+    /// Who.
+    pub(super) user: UserId,
+    /// Where that was announced, if it was.
+    pub(super) position: Option<Position>,
+    /// The change that made it so.
+    pub(super) seq: Seq,
+    /// The conversation.
+    pub(super) view: Box<ConversationView>,
+    /// What happened in it since.
+    pub(super) backlog: Backlog,
+    /// Where to say whether it was shown; if not, it has to be read again.
+    pub(super) done: oneshot::Sender<bool>,
 }
 
 /// What somebody waits for.

@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::HubConfig;
 use actor::Actor;
 pub use input::HubRequest;
-use input::{Awaited, HubInput};
+use input::{Awaited, Following, HubInput};
 use offset::Offset;
 use order::Order;
 pub use room::{Backlog, JoinOutcome, Joining};
@@ -196,6 +196,29 @@ impl Hub {
             view: view.map(Box::new),
         })
         .await;
+    }
+
+    /// A user became a member of a conversation, and some of its sockets listen to it from then on; first they are shown what happened since.
+    /// False: memberships or the conversation have changed since both were read.
+    pub async fn joined_following(
+        &self,
+        user: UserId,
+        position: Option<Position>,
+        seq: Seq,
+        view: ConversationView,
+        backlog: Backlog,
+    ) -> Result<bool, HubClosed> {
+        let (done, shown) = oneshot::channel();
+        let following = Following {
+            user,
+            position,
+            seq,
+            view: Box::new(view),
+            backlog,
+            done,
+        };
+        self.send(HubInput::Followed(following)).await;
+        shown.await.map_err(|_| HubClosed)
     }
 
     /// A user was removed from a conversation. `position` is where that was announced, if it was.

@@ -57,7 +57,7 @@ pub struct Joining {
 }
 
 /// What happened in a conversation before a socket listens, and is to be shown to it all the same.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Backlog {
     /// The changes, in order.
     pub events: Vec<Event>,
@@ -184,6 +184,11 @@ impl Room {
         self.release(stage)
     }
 
+    /// Whether what was read when the conversation stood at `as_of`, with its changes up to `up_to`, is as much as the room knows.
+    pub fn is_level_with(&self, as_of: Seq, up_to: Seq) -> bool {
+        as_of >= self.membership_seq && up_to >= self.seq
+    }
+
     /// A socket joins.
     pub fn join(&mut self, joining: Joining, order: &mut Order) -> JoinOutcome {
         let Joining {
@@ -195,10 +200,8 @@ impl Room {
         if self.listeners.contains(&socket) {
             return JoinOutcome::AlreadyIn;
         }
-        let short = backlog
-            .as_ref()
-            .is_some_and(|backlog| backlog.up_to < self.seq);
-        if as_of < self.membership_seq || short {
+        let up_to = backlog.as_ref().map_or(self.seq, |backlog| backlog.up_to);
+        if !self.is_level_with(as_of, up_to) {
             return JoinOutcome::Recheck;
         }
         self.idle_since = None;

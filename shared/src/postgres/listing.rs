@@ -33,26 +33,58 @@ macro_rules! listing {
     ($columns:literal, $tables:literal, $of:literal, $indexed:literal) => {
         concat!(
             "(WITH near AS MATERIALIZED (
-                SELECT ", $indexed, ".listed_at FROM ", $tables, "
-                WHERE ", $of, " AND ", $indexed, ".listed_at < 'infinity'
-                  AND ", $indexed, ".listed_at <= COALESCE($1::timestamptz, 'infinity')
+                SELECT ",
+            $indexed,
+            ".listed_at FROM ",
+            $tables,
+            "
+                WHERE ",
+            $of,
+            " AND ",
+            $indexed,
+            ".listed_at < 'infinity'
+                  AND ",
+            $indexed,
+            ".listed_at <= COALESCE($1::timestamptz, 'infinity')
                   AND ($1::timestamptz IS NULL OR (t.updated_at, t.id) < ($1, $2::uuid))
-                ORDER BY ", $indexed, ".listed_at DESC LIMIT $3
+                ORDER BY ",
+            $indexed,
+            ".listed_at DESC LIMIT $3
               ), edge AS MATERIALIZED (
                 SELECT CASE WHEN count(*) < $3 THEN '-infinity' ELSE min(listed_at) - ",
             $crate::postgres::listing::listing_distance!(),
             " END AS at FROM near
               )
               SELECT * FROM (
-                (SELECT ", $columns, " FROM ", $tables, "
-                 WHERE ", $of, " AND ", $indexed, ".listed_at = 'infinity'
+                (SELECT ",
+            $columns,
+            " FROM ",
+            $tables,
+            "
+                 WHERE ",
+            $of,
+            " AND ",
+            $indexed,
+            ".listed_at = 'infinity'
                    AND ($1::timestamptz IS NULL OR (t.updated_at, t.id) < ($1, $2::uuid))
                  ORDER BY t.updated_at DESC, t.id DESC LIMIT $3)
                 UNION ALL
-                (SELECT ", $columns, " FROM ", $tables, "
-                 WHERE ", $of, " AND ", $indexed, ".listed_at < 'infinity'
-                   AND ", $indexed, ".listed_at <= COALESCE($1::timestamptz, 'infinity')
-                   AND ", $indexed, ".listed_at >= (SELECT at FROM edge)
+                (SELECT ",
+            $columns,
+            " FROM ",
+            $tables,
+            "
+                 WHERE ",
+            $of,
+            " AND ",
+            $indexed,
+            ".listed_at < 'infinity'
+                   AND ",
+            $indexed,
+            ".listed_at <= COALESCE($1::timestamptz, 'infinity')
+                   AND ",
+            $indexed,
+            ".listed_at >= (SELECT at FROM edge)
                    AND ($1::timestamptz IS NULL OR (t.updated_at, t.id) < ($1, $2::uuid))
                  ORDER BY t.updated_at DESC, t.id DESC LIMIT $3)
               ) t ORDER BY t.updated_at DESC, t.id DESC LIMIT $3) c"
