@@ -27,8 +27,6 @@ pub(super) use listing_distance;
 ///
 /// To be given: the columns, `updated_at` and `id` among them; the tables, `t` being the conversations; the condition by which the
 /// index is chosen; and the table that has the `listed_at` to go by.
-// It reads as one statement, which the formatter would take to pieces.
-#[cfg_attr(rustfmt, rustfmt::skip)]
 macro_rules! listing {
     ($columns:literal, $tables:literal, $of:literal, $indexed:literal) => {
         concat!(
