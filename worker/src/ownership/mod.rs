@@ -5,15 +5,14 @@
 
 mod lanes;
 mod leases;
+mod prune;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use confab_shared::id::Partition;
 use confab_shared::lifecycle::Shutdown;
-use confab_shared::model::timestamp::Timestamp;
-use confab_shared::postgres::batch::prune_applied;
-use confab_shared::postgres::{partitions, rooms, tokens};
+use confab_shared::postgres::partitions;
 use fred::error::Error;
 use futures_util::future::join_all;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -100,7 +99,7 @@ impl Ownership {
                 },
                 Some(lane) = self.lanes.ended() => self.restart(lane).await,
                 _ = pruning.tick() => if self.held.contains_key(&PRUNER) {
-                    tokio::spawn(prune(self.context.clone()));
+                    tokio::spawn(prune::prune(self.context.clone()));
                 },
             }
         }
@@ -350,28 +349,6 @@ async fn take_over(
                 }
                 pause.wait().await;
             }
-        }
-    }
-}
-
-/// Forgets and removes what nobody will ask for again. A failure costs nothing but room until the next time.
-async fn prune(context: Context) {
-    let now = Timestamp::now();
-    let retention = Duration::from_secs(context.config.worker.applied_retention_seconds);
-    let pruned = async {
-        let commands = prune_applied(&context.pool, now.minus(retention)).await?;
-        let tokens = tokens::prune(&context.pool).await?;
-        let cleaned = rooms::cleanup(&context.pool).await?;
-        Ok::<_, sqlx::Error>((commands, tokens, cleaned))
-    };
-    match pruned.await {
-        Ok((commands, tokens, cleaned)) => {
-            let (guests, rooms) = (cleaned.removed_sessions, cleaned.removed_rooms);
-            tracing::debug!(commands, tokens, guests, rooms, "cleaned up");
-        }
-        Err(error) => {
-            context.metrics.postgres_errors_total.inc();
-            tracing::warn!(%error, "cannot clean up; trying again in an hour");
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod load;
 mod prune;
+mod rows;
 mod store;
 
 pub use load::{
@@ -12,7 +13,8 @@ pub use load::{
     Wanted, load, load_details,
 };
 pub use prune::prune_applied;
-pub use store::{
+pub use rows::{
     AppliedCommand, ChangedConversation, ChangedInfo, ChangedMember, ChangedMessage, Changes,
-    NewConversation, NewMessage, Stored, store,
+    NewConversation, NewMessage,
 };
+pub use store::{Stored, store};
