@@ -12,7 +12,8 @@ use confab_shared::postgres::messages::{self, Page, Slice};
 use confab_shared::postgres::{conversations, users};
 
 use super::answer::Answer;
-use super::socket::{UserSocket, creation};
+use super::commands::creation;
+use super::socket::UserSocket;
 use crate::dialect::{Called, Confirmation, RoomName};
 use crate::hub::{JoinOutcome, Joining};
 use crate::presence::PresenceError;

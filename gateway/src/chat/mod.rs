@@ -6,11 +6,13 @@
 mod anonymous;
 mod answer;
 mod arrival;
+mod commands;
 mod follow;
 mod inside;
 mod introduction;
 mod notices;
 mod recover;
+mod rejoin;
 mod revocation;
 mod socket;
 

@@ -9,23 +9,20 @@ use confab_shared::model::content::Slug;
 use confab_shared::model::conversation::{ConversationKind, Subject};
 use confab_shared::model::event::{Event, Fact, UserNotice};
 use confab_shared::model::position::Position;
-use confab_shared::postgres::memberships::Place;
-use confab_shared::postgres::{changes, conversations, memberships};
+use confab_shared::postgres::{changes, conversations};
 
 use super::arrival::Arrival;
 use super::notices::removal;
+use super::rejoin::{Standing, rejoin};
 use crate::dialect::{Audience, Called, Scene, Shown};
+use crate::hub::HubClosed;
 use crate::hub::offset::Offset;
 use crate::hub::socket::{Held, SocketRef};
-use crate::hub::{HubClosed, JoinOutcome, Joining};
 use crate::node::Node;
 use crate::recovery::replay::{
     Missed, Replay, RoomPart, Step, fill, holes, is_settled, shown_until,
 };
 use crate::recovery::{Adopted, EnteredRoom, Histories, RecoveryError};
-
-/// How often a membership is read again because memberships changed meanwhile.
-const JOIN_ATTEMPTS: usize = 8;
 
 /// How many times the lasting limit of a send queue a replay may take: half of what a queue holds at all.
 const REPLAY_SHARE: usize = 4;
@@ -57,17 +54,6 @@ pub(super) struct CatchUp {
     pub(super) rooms: BTreeMap<ConversationId, EnteredRoom>,
     /// Those of them in which people are present, with what the socket calls them.
     pub(super) public: Vec<(ConversationId, Option<Slug>)>,
-}
-
-/// A room of the socket's as it stands now.
-struct Standing {
-    conversation: ConversationId,
-    entered: EnteredRoom,
-    /// Whether the socket listens to it without having entered it.
-    followed: bool,
-    place: Place,
-    /// Where the hub's room stood when the socket joined it; none if the user is no longer a member.
-    joined_at: Option<Seq>,
 }
 
 /// Joins the socket's rooms again and finds what it missed. None: that cannot be told, so the client has to begin anew.
@@ -250,117 +236,6 @@ impl Told {
             Missed::Joined(_, view) => socket.dialect().joined(socket.namespace(), view, offset),
         }
     }
-}
-
-/// Joins the rooms again that the socket is still in. None: memberships change faster than they are read.
-async fn rejoin(
-    node: &Node,
-    arrival: &mut Arrival,
-    adopted: &Adopted,
-) -> Result<Option<Vec<Standing>>, RecoverError> {
-    let socket = arrival.socket().clone();
-    let mut wanted: HashMap<ConversationId, (EnteredRoom, bool)> = adopted
-        .record
-        .rooms
-        .iter()
-        .map(|(room, entered)| (*room, (*entered, false)))
-        .collect();
-    if socket.dialect().sees_all() {
-        socket.begin_following();
-        let most = node.config.sockets.max_followed;
-        for (room, _, floor) in memberships::of_user(&node.database, socket.user(), most).await? {
-            let called = Called::ById;
-            let entered = EnteredRoom { floor, called };
-            wanted.entry(room).or_insert((entered, true));
-        }
-    }
-    let rooms: Vec<ConversationId> = wanted.keys().copied().collect();
-    let places = memberships::places(&node.database, socket.user(), &rooms).await?;
-    let mut joining = Vec::with_capacity(places.len());
-    for place in places {
-        let Some((entered, followed)) = wanted.remove(&place.conversation) else {
-            continue;
-        };
-        // Added again since: it was put out in between, and did not join again.
-        let is_in = place.joined_seq.is_some_and(|seq| seq <= entered.floor);
-        let outcome = if is_in {
-            arrival.enter(place.conversation);
-            if followed {
-                socket.follow(place.conversation);
-            }
-            let wish = wish(&socket, entered.called, place.last_seq);
-            Some(node.hub.begin_join(place.conversation, wish).await)
-        } else {
-            None
-        };
-        joining.push((place, entered, followed, outcome));
-    }
-    let mut standings = Vec::with_capacity(joining.len());
-    for (place, entered, followed, outcome) in joining {
-        let conversation = place.conversation;
-        let joined_at = match outcome {
-            None => None,
-            Some(outcome) => {
-                let outcome = outcome.await.map_err(|_| HubClosed)?;
-                match settle(node, &socket, conversation, entered.called, outcome).await? {
-                    Rejoined::At(seq) => Some(seq),
-                    Rejoined::NoMember => None,
-                    Rejoined::Unsettled => return Ok(None),
-                }
-            }
-        };
-        standings.push(Standing {
-            conversation,
-            entered,
-            followed,
-            place,
-            joined_at,
-        });
-    }
-    Ok(Some(standings))
-}
-
-fn wish(socket: &SocketRef, called: Called, as_of: Seq) -> Joining {
-    Joining {
-        socket: socket.clone(),
-        called,
-        as_of,
-        backlog: None,
-    }
-}
-
-/// What became of joining a room again.
-enum Rejoined {
-    /// Events after this change are held back for the socket.
-    At(Seq),
-    /// The user is no longer a member.
-    NoMember,
-    /// Memberships change faster than they are read.
-    Unsettled,
-}
-
-/// Waits out a room's joining, however often memberships have to be looked at again.
-async fn settle(
-    node: &Node,
-    socket: &SocketRef,
-    conversation: ConversationId,
-    called: Called,
-    mut outcome: JoinOutcome,
-) -> Result<Rejoined, RecoverError> {
-    for _ in 0..JOIN_ATTEMPTS {
-        match outcome {
-            JoinOutcome::Joined(seq) => return Ok(Rejoined::At(seq)),
-            JoinOutcome::AlreadyIn => return Ok(Rejoined::Unsettled),
-            JoinOutcome::Recheck => {}
-        }
-        let access = memberships::access(&node.database, conversation, socket.user()).await?;
-        let Some(access) = access else {
-            return Ok(Rejoined::NoMember);
-        };
-        let again = wish(socket, called, access.last_seq);
-        outcome = node.hub.join(conversation, again).await?;
-    }
-    Ok(Rejoined::Unsettled)
 }
 
 /// A room's events after `shown`, without a hole, up to `target` at least: from its history, and where that has none of an event,

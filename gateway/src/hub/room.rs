@@ -2,13 +2,15 @@
 //!
 //! A state machine without I/O: events and answers go in, frames go to sockets' queues, wishes come out.
 
+mod joining;
 mod listeners;
+mod show;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use confab_shared::id::{ConversationId, Seq, UserId};
+use confab_shared::id::{ConversationId, Seq};
 use confab_shared::model::conversation::Subject;
 use confab_shared::model::event::{Event, Fact};
 use confab_shared::model::position::Position;
@@ -17,6 +19,7 @@ use super::order::Order;
 use super::socket::SocketRef;
 use super::users::Users;
 use crate::dialect::{Called, Shown};
+pub use joining::{Backlog, JoinOutcome, Joining};
 use listeners::Listeners;
 pub use listeners::show_to;
 
@@ -30,39 +33,6 @@ pub enum Wish {
     Open,
     /// Read what changed after this.
     Repair(Seq),
-}
-
-/// What became of an attempt to join.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum JoinOutcome {
-    /// Live events after this one flow to the socket from here on.
-    Joined(Seq),
-    /// They did already.
-    AlreadyIn,
-    /// Memberships changed since the caller looked: look again.
-    Recheck,
-}
-
-/// A socket that wants to listen.
-#[derive(Debug)]
-pub struct Joining {
-    /// Which.
-    pub socket: SocketRef,
-    /// What it calls the room.
-    pub called: Called,
-    /// Where the conversation stood when it was read that it may.
-    pub as_of: Seq,
-    /// What it is to be shown first.
-    pub backlog: Option<Backlog>,
-}
-
-/// What happened in a conversation before a socket listens, and is to be shown to it all the same.
-#[derive(Debug, Clone)]
-pub struct Backlog {
-    /// The changes, in order.
-    pub events: Vec<Event>,
-    /// Up to where they are complete.
-    pub up_to: Seq,
 }
 
 /// How a room stands with the truth.
@@ -375,91 +345,6 @@ impl Room {
         self.phase = Phase::Repairing;
         self.diverged = true;
         Wish::Repair(self.seq)
-    }
-
-    /// Shows events in order to everybody who listens. A removed member's sockets see their removal and nothing after it.
-    fn show(&mut self, events: &[Placed], stage: &mut Stage<'_>) {
-        let mut rest = events;
-        while !rest.is_empty() {
-            let removal = rest
-                .iter()
-                .position(|(_, event)| matches!(event.fact, Fact::MemberRemoved { .. }));
-            let until = removal.map_or(rest.len(), |index| index + 1);
-            let (now, later) = rest.split_at(until.min(MAX_CHUNK));
-            let stamps: Vec<Option<Box<str>>> = now
-                .iter()
-                .map(|(position, event)| self.stamp(*position, event, stage.order))
-                .collect();
-            let shown: Vec<Shown<'_>> = now
-                .iter()
-                .zip(&stamps)
-                .map(|((_, event), stamp)| Shown {
-                    event,
-                    offset: stamp.as_deref(),
-                })
-                .collect();
-            self.listeners.show(&self.subject, &shown);
-            for shown in &shown {
-                self.note(*shown, stage.users);
-            }
-            rest = later;
-        }
-    }
-
-    /// What a frame carries that shows this event now.
-    fn stamp(&self, at: Option<Position>, event: &Event, order: &mut Order) -> Option<Box<str>> {
-        if let Some(position) = at {
-            order.advance(position);
-        }
-        // Held back or read: where it was announced says nothing about what was shown.
-        if at.is_none() || self.diverged {
-            order.except_room(self.conversation, Some(event.seq.unwrap_or(self.seq)));
-        }
-        order.stamp()
-    }
-
-    /// Takes an event into account that has just been shown.
-    fn note(&mut self, shown: Shown<'_>, users: &Users) {
-        let event = shown.event;
-        let Some(seq) = event.seq else { return };
-        self.seq = seq;
-        match &event.fact {
-            Fact::MemberRemoved { user, .. } => {
-                self.membership_seq = seq;
-                self.expel(*user, shown, users);
-            }
-            Fact::MembersAdded { .. } => self.membership_seq = seq,
-            Fact::RoomUpdated { name, .. } => {
-                let name = Some(Arc::clone(name));
-                let known = Subject::clone(&self.subject);
-                self.subject = Arc::new(Subject { name, ..known });
-            }
-            Fact::RoomDeleted { .. } => {
-                self.membership_seq = seq;
-                self.listeners.retain(|_| false);
-            }
-            Fact::Entered { .. }
-            | Fact::Exited { .. }
-            | Fact::ConversationCreated { .. }
-            | Fact::MessageStored { .. }
-            | Fact::MessageEdited { .. }
-            | Fact::MessageDeleted { .. }
-            | Fact::MessagesRead { .. }
-            | Fact::Advanced => {}
-        }
-    }
-
-    /// A member was removed: those of its sockets that had not joined learn it too, and all of them are out.
-    fn expel(&mut self, user: UserId, shown: Shown<'_>, users: &Users) {
-        for socket in users.sockets(user) {
-            if !self.listeners.contains(&socket) {
-                show_to(&socket, &self.subject, Called::ById, shown);
-            }
-        }
-        if let Some(seq) = shown.event.seq {
-            users.first_sight(user, self.conversation, seq);
-        }
-        self.listeners.retain(|socket| socket.user() != user);
     }
 }
 

@@ -1,0 +1,134 @@
+//! What concerns a user whatever it listens to: conversations that it came into, or was put out of.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use confab_shared::id::{ConversationId, Seq, UserId};
+use confab_shared::model::conversation::{ConversationView, Subject};
+use confab_shared::model::event::{Event, UserNotice};
+use confab_shared::model::position::Position;
+
+use super::{Actor, slot};
+use crate::dialect::{Called, Shown};
+use crate::hub::input::{Following, HubRequest};
+use crate::hub::room::{Joining, show_to};
+
+impl Actor {
+    pub(super) fn noticed(&mut self, user: UserId, position: Position, notice: UserNotice) {
+        if self.users.is_connected(user) {
+            self.order.await_notice(position, user);
+            self.request(HubRequest::Notice(user, position, notice));
+        } else {
+            self.order.advance(position);
+        }
+    }
+
+    pub(super) fn joined(
+        &mut self,
+        user: UserId,
+        position: Option<Position>,
+        seq: Seq,
+        view: Option<&ConversationView>,
+    ) {
+        self.settle(position);
+        if let Some(view) = view {
+            self.show_joined(user, seq, view);
+        }
+    }
+
+    /// Shows a user a new conversation, and its sockets that see everything what happened in it, and what happens from now on. All in one
+    /// step: an offset says either that nothing of it was shown, by naming the notice, or how far the room was.
+    pub(super) fn followed(&mut self, following: Following) {
+        let conversation = following.view.id;
+        let slot = slot(&mut self.rooms, &self.requests, conversation, self.max_held);
+        if !slot.room.is_open() {
+            slot.followings.push(following);
+            return;
+        }
+        let Following {
+            user,
+            position,
+            seq,
+            view,
+            backlog,
+            done,
+        } = following;
+        let is_level = slot.room.is_level_with(view.last_seq, backlog.up_to);
+        if is_level {
+            self.settle(position);
+            self.order.except_room(conversation, Some(seq));
+            self.show_joined(user, seq, &view);
+            for socket in self.users.sockets(user) {
+                let Some(slot) = self.rooms.get_mut(&conversation) else {
+                    break;
+                };
+                if socket.follow(conversation) {
+                    let joining = Joining {
+                        socket,
+                        called: Called::ById,
+                        as_of: view.last_seq,
+                        backlog: Some(backlog.clone()),
+                    };
+                    slot.room.join(joining, &mut self.order);
+                }
+            }
+            if let Some(slot) = self.rooms.get_mut(&conversation) {
+                slot.room.place(&mut self.order);
+                slot.room.touch(Instant::now());
+            }
+        }
+        // Whoever asked may have given up; the sweep asks again.
+        let _ = done.send(is_level);
+    }
+
+    fn show_joined(&self, user: UserId, seq: Seq, view: &ConversationView) {
+        let stamp = self.order.stamp();
+        self.users
+            .show_unless_outdated(user, view.id, view.last_seq, |socket| {
+                let (dialect, namespace) = (socket.dialect(), socket.namespace());
+                let frames = dialect.joined(namespace, view, stamp.as_deref());
+                socket.push_notice(view.id, seq, frames);
+            });
+    }
+
+    /// The room shows a removal in its order, to the removed user's sockets as well. Only where no room has shown it, or will, is it
+    /// said here.
+    pub(super) fn removed(
+        &mut self,
+        user: UserId,
+        position: Option<Position>,
+        conversation: ConversationId,
+        removal: Event,
+    ) {
+        let Some(seq) = removal.seq else { return };
+        match self.rooms.get_mut(&conversation) {
+            Some(slot) if !slot.room.is_open() => {
+                slot.removals.push((user, position, removal));
+                return;
+            }
+            Some(slot) if slot.room.covers(seq) => {
+                self.settle(position);
+                return;
+            }
+            Some(_) | None => {}
+        }
+        self.settle(position);
+        if self.users.first_sight(user, conversation, seq) {
+            let stamp = self.order.stamp();
+            let shown = Shown {
+                event: &removal,
+                offset: stamp.as_deref(),
+            };
+            let subject = Arc::new(Subject::unknown(conversation));
+            for socket in self.users.sockets(user) {
+                show_to(&socket, &subject, Called::ById, shown);
+            }
+        }
+    }
+
+    fn settle(&mut self, position: Option<Position>) {
+        if let Some(position) = position {
+            self.order.settle_notice(position);
+        }
+    }
+}
