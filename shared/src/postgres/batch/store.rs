@@ -44,8 +44,8 @@ WITH fence AS (
     JOIN partitions p ON p.id = f.id AND p.epoch = f.epoch
     FOR SHARE OF p
 ), unmoved AS (
-    SELECT c.id
-    FROM unnest($4::uuid[], $5::bigint[]) AS v (id, previous_seq)
+    SELECT c.id, c.listed_at, v.active
+    FROM unnest($4::uuid[], $5::bigint[], $8::boolean[]) AS v (id, previous_seq, active)
     JOIN conversations c ON c.id = v.id AND c.last_seq = v.previous_seq
     FOR NO KEY UPDATE OF c
 ), go AS (
@@ -55,9 +55,8 @@ WITH fence AS (
     SELECT c.id, ",
     listed_at!(),
     " AS listed_at
-    FROM go, unnest($4::uuid[], $8::boolean[]) AS v (id, active)
-    JOIN conversations c ON c.id = v.id
-    WHERE v.active AND go.at > c.listed_at + ",
+    FROM go, unmoved c
+    WHERE c.active AND go.at > c.listed_at + ",
     listing_distance!(),
     "
 ), created AS (
