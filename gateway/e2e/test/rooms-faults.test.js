@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { next, returns, stays, until } from './support/away.js';
+import { cut, next, recovers, returns, stays, until } from './support/away.js';
 import { entryUrl } from './support/cluster.js';
 import { client, sendTo } from './support/dialects.js';
 import { kill, restart } from './support/gateways.js';
@@ -100,4 +100,22 @@ test('direct messages reach a client that comes back after its gateway was kille
   } finally {
     await restart(1);
   }
+});
+
+test('who was away when a room ended is told so, with what was said before', limit, async (t) => {
+  const { ann, ben } = await cast();
+  const room = ok(await as(ann, 'POST', '/api/rooms', { name: unique('short lived') }), 201);
+  const [a, b] = await Promise.all([client(t, 'rooms', ann), client(t, 'rooms', ben, { ...stays, gateway: 1 })]);
+  for (const socket of [a, b]) await enter(socket, room.slug);
+  await succeed(a, 'chat.sendMessage', { roomId: room.slug, content: 'seen' });
+  await once(b, 'message', ({ content }) => content === 'seen');
+  const { id } = b;
+  await cut(b);
+  await succeed(a, 'chat.sendMessage', { roomId: room.slug, content: 'missed' });
+  ok(await as(ann, 'DELETE', `/api/rooms/${room.id}`), 204);
+  await recovers(b, id);
+  await once(b, 'chat.roomDeleted');
+  assert.deepEqual(heard(b, 'message').map(({ content }) => content), ['seen', 'missed']);
+  const answer = await b.emitWithAck('chat.sendMessage', { roomId: room.slug, content: 'too late' });
+  assert.equal(answer.success, false, JSON.stringify(answer));
 });

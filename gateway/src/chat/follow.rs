@@ -87,8 +87,18 @@ async fn follow(
 
 /// Listens to no conversation any more without having entered it.
 pub(super) async fn unfollow(node: &Node, socket: &SocketRef) {
-    for conversation in socket.end_following() {
-        node.hub.leave(socket.key(), conversation).await;
+    let (hub, key, conversations) = (node.hub.clone(), socket.key(), socket.end_following());
+    if conversations.is_empty() {
+        return;
+    }
+    // On a task of its own: nobody else knows them any more, should whoever waits for this be gone.
+    let leaving = tokio::spawn(async move {
+        for conversation in conversations {
+            hub.leave(key, conversation).await;
+        }
+    });
+    if let Err(error) = leaving.await {
+        tracing::error!(%error, "conversations were not left");
     }
 }
 

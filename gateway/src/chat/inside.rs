@@ -172,9 +172,11 @@ impl UserSocket {
         }
         self.names.retain(|_, named| *named != conversation);
         self.stop_listening(conversation).await;
-        if self.present.remove(&conversation) {
+        if self.present.contains(&conversation) {
             let presence = &self.node.presence;
             presence.exit(conversation, self.user(), true).await;
+            // Not before: whoever is stopped half way still knows that it has to be said.
+            self.present.remove(&conversation);
         }
         Ok(())
     }

@@ -71,7 +71,10 @@ pub(super) async fn prepare(
         return Ok(None);
     };
     // Of many conversations that it merely follows, most have been quiet for long: nothing is asked about those.
-    standings.retain(|room| !(room.followed && is_settled(&adopted.since, &room.place)));
+    standings.retain(|room| {
+        let joined_as_read = room.joined_at.is_none_or(|at| at <= room.place.last_seq);
+        !(room.followed && joined_as_read && is_settled(&adopted.since, &room.place))
+    });
     let rooms: Vec<ConversationId> = standings.iter().map(|room| room.conversation).collect();
     let histories = node.recovery.histories(adopted, &rooms, user).await?;
     let Some(mut histories) = histories else {
@@ -275,10 +278,12 @@ async fn read(
     Ok(events)
 }
 
-/// Cuts what came after the user's own removal. The change that removed it, if there was one.
+/// Cuts what came after the user's own removal, or the room's end. The change that it was, if there was one.
 fn until_removal(missed: &mut Vec<(Position, Event)>, user: UserId) -> Option<Seq> {
-    let index = missed.iter().position(|(_, event)| {
-        matches!(event.fact, Fact::MemberRemoved { user: removed, .. } if removed == user)
+    let index = missed.iter().position(|(_, event)| match &event.fact {
+        Fact::MemberRemoved { user: removed, .. } => *removed == user,
+        Fact::RoomDeleted { .. } => true,
+        _ => false,
     })?;
     missed.truncate(index + 1);
     missed[index].1.seq

@@ -1,7 +1,7 @@
 //! The task that keeps a node's part of who is present.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -59,6 +59,10 @@ pub(super) struct Task {
     enter: Script,
     exit: Script,
     rooms: HashMap<ConversationId, HashMap<UserId, Here>>,
+    /// Whether Redis did not know of this node any more when somebody entered a room: then of nobody else here either.
+    forgotten: bool,
+    /// Nodes without a lease when they were looked at last.
+    lapsed: HashSet<NodeId>,
     /// Those whose last socket is gone, until when they count as present all the same.
     leaving: Vec<(Instant, ConversationId, UserId)>,
 }
@@ -81,6 +85,8 @@ impl Task {
             enter: scripts::room_enter(),
             exit: scripts::room_exit(),
             rooms: HashMap::new(),
+            forgotten: false,
+            lapsed: HashSet::new(),
             leaving: Vec::new(),
         }
     }
@@ -143,25 +149,34 @@ impl Task {
         let user = profile.id;
         if let Some(here) = self.here(room, user) {
             here.sockets += 1;
+            // Whoever was about to be taken out is not any more.
+            self.leaving.retain(|(_, r, u)| (*r, *u) != (room, user));
             return Ok(());
         }
         // In this order: a node that dies in between leaves nothing that nobody knows of.
         self.redis
             .sadd::<(), _, _>(Keyspace::node_rooms(self.node), room.to_string())
             .await?;
-        self.redis
-            .sadd::<(), _, _>(Keyspace::present_nodes(), self.node.to_string())
+        let added: i64 = self
+            .redis
+            .sadd(Keyspace::present_nodes(), self.node.to_string())
             .await?;
+        self.forgotten |= added > 0 && !self.rooms.is_empty();
         let head = announcement(room, "entered");
-        let answer = self.put(room, &profile, most.unwrap_or(0), &head).await?;
-        if answer == "full" {
+        let put = self.put(room, &profile, most.unwrap_or(0), &head).await;
+        if matches!(&put, Ok(answer) if answer == "full") {
             return Err(PresenceError::Full);
         }
         let here = Here {
             profile,
-            sockets: 1,
+            sockets: usize::from(put.is_ok()),
         };
         self.rooms.entry(room).or_default().insert(user, here);
+        if let Err(error) = put {
+            // It may have been done all the same: then it is undone.
+            self.leaving.push((Instant::now(), room, user));
+            return Err(error.into());
+        }
         Ok(())
     }
 
@@ -214,20 +229,30 @@ impl Task {
     }
 
     /// Puts back what Redis has forgotten of this node, and takes out what nodes left that are gone.
-    async fn compare(&self) -> Result<(), fred::error::Error> {
+    async fn compare(&mut self) -> Result<(), fred::error::Error> {
         let nodes: Vec<String> = self.redis.smembers(Keyspace::present_nodes()).await?;
-        if !self.rooms.is_empty() && !nodes.contains(&self.node.to_string()) {
+        let is_known = nodes.contains(&self.node.to_string());
+        if !self.rooms.is_empty() && (self.forgotten || !is_known) {
             self.restore().await?;
+            self.forgotten = false;
         }
+        let mut lapsed = HashSet::new();
         for node in nodes.iter().filter_map(|node| node.parse::<NodeId>().ok()) {
             if node == self.node {
                 continue;
             }
             let lives: i64 = self.redis.exists(Keyspace::node_lease(node)).await?;
-            if lives == 0 {
+            if lives > 0 {
+                continue;
+            }
+            // Twice: a Redis that lost its memory may know who is present before it knows the lease again.
+            if self.lapsed.contains(&node) {
                 self.reap(node).await?;
+            } else {
+                lapsed.insert(node);
             }
         }
+        self.lapsed = lapsed;
         Ok(())
     }
 

@@ -360,6 +360,10 @@ impl Replay {
                         true
                     }
                     // It has no place in the room's order, but one among the announcements.
+                    // Histories do not have it.
+                    None if matches!(event.fact, Fact::Entered { .. } | Fact::Exited { .. }) => {
+                        true
+                    }
                     None => offset
                         .as_deref()
                         .and_then(|offset| offset.parse::<Offset>().ok())

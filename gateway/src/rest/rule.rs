@@ -104,7 +104,7 @@ pub(super) const AVATAR: Rule<String> = Rule {
     describe: || {
         string("https://example.com/avatar.png")
             .max_length(Some(MAX_AVATAR_BYTES))
-            .pattern(Some("^https?://[!-~]+$"))
+            .pattern(Some(r"^https?://[A-Za-z0-9._~:/?#@!$&'()*+,;=%-]+$"))
     },
 };
 

@@ -217,14 +217,17 @@ pub fn parse_email(text: &str) -> Result<String, Rejection> {
     }
 }
 
-/// Checks a picture's address: an http or https URL of at most 2 048 bytes, which is ASCII (RFC 3986).
+/// Checks a picture's address: an http or https URL of at most 2 048 bytes, of the characters that URLs have (RFC 3986) but for
+/// brackets, which only stand around a host's IPv6 address.
 pub fn parse_avatar(text: &str) -> Result<String, Rejection> {
     let rest = text
         .strip_prefix("https://")
         .or_else(|| text.strip_prefix("http://"));
     if rest.is_some_and(|rest| !rest.is_empty())
         && text.len() <= MAX_AVATAR_BYTES
-        && text.bytes().all(|byte| byte.is_ascii_graphic())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-._~:/?#@!$&'()*+,;=%".contains(&byte))
     {
         Ok(text.to_owned())
     } else {
