@@ -90,7 +90,7 @@ impl Entry {
         }
     }
 
-    /// The same, told again to clients that come back.
+    /// The same, with the offset behind it that clients give back when they come again. What is durable is told them then.
     #[must_use]
     pub fn recoverable(self) -> Self {
         Self {

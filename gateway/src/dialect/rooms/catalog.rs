@@ -69,7 +69,8 @@ fn messages() -> Vec<Entry> {
         .recoverable(),
         Entry::to_client(
             "userStatus",
-            "Somebody is present who was not, or no more: at a user's first socket in the room, and its last.",
+            "Somebody is present who was not, or no more: at a user's first socket in the room, and its last. \
+             Whoever was away is not told again.",
             object(
                 [
                     ("type", words(["JOIN", "LEAVE"])),
