@@ -11,6 +11,7 @@ use http::uri::Authority;
 use ipnet::IpNet;
 use serde::Deserialize;
 
+pub use crate::limits::RateLimitsConfig;
 use crate::transport::origin::AllowedOrigins;
 
 /// The commented defaults, compiled in.
@@ -33,6 +34,8 @@ pub struct GatewayConfig {
     pub cluster: ClusterConfig,
     /// Limits of one address or user.
     pub limits: LimitsConfig,
+    /// How often users may do what.
+    pub rate_limits: RateLimitsConfig,
     /// Limits of one socket.
     pub sockets: SocketsConfig,
     /// Public rooms.
@@ -344,6 +347,7 @@ impl GatewayConfig {
             ));
         }
         self.http.trusted_proxies()?;
+        self.rate_limits.figures()?;
         let origins = AllowedOrigins::parse(&self.http.cors_origin);
         if self.environment == Environment::Production && matches!(origins, AllowedOrigins::Any) {
             return Err(ConfigError::invalid(

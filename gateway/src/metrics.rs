@@ -38,8 +38,40 @@ pub struct Metrics {
     pub resyncs: IntCounter,
     /// Failed Redis calls.
     pub redis_errors: IntCounter,
+    /// Rate limits.
+    pub rate_limits: RateLimitMetrics,
     /// Bytes that wait to be written to clients.
     pub send_queue_bytes: IntGauge,
+}
+
+/// What is counted of rate limits.
+pub struct RateLimitMetrics {
+    /// Questions whether something limited may be done, by class and by what was answered.
+    pub decisions: IntCounterVec,
+    /// Times that somebody was blocked for a while, by class.
+    pub blocks: IntCounterVec,
+}
+
+impl RateLimitMetrics {
+    fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(counters.clone()))?;
+            Ok::<_, prometheus::Error>(counters)
+        };
+        Ok(Self {
+            decisions: counters(
+                "confab_gateway_rate_limit_decisions_total",
+                "Questions whether something limited may be done, by class and by what was answered.",
+                &["class", "outcome"],
+            )?,
+            blocks: counters(
+                "confab_gateway_rate_limit_blocks_total",
+                "Times that somebody was blocked for a while, by class.",
+                &["class"],
+            )?,
+        })
+    }
 }
 
 impl Metrics {
@@ -128,6 +160,7 @@ impl Metrics {
                 "Times that everything was compared with PostgreSQL after a loss.",
             )?,
             redis_errors: counter("confab_gateway_redis_errors_total", "Failed Redis calls.")?,
+            rate_limits: RateLimitMetrics::register(&registry)?,
             send_queue_bytes: gauge(
                 "confab_gateway_send_queue_bytes",
                 "Bytes that wait to be written to clients.",

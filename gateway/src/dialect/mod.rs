@@ -279,6 +279,15 @@ pub enum Confirmation<'a> {
     LoggedOut,
 }
 
+/// How much a dialect's source lets its users do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tier {
+    /// As much as most.
+    Usual,
+    /// Little: strangers meet there.
+    Strict,
+}
+
 /// One source API's names ↔ our commands and events.
 pub trait Dialect: fmt::Debug + Send + Sync {
     /// Its name, as clients may ask for it.
@@ -303,6 +312,11 @@ pub trait Dialect: fmt::Debug + Send + Sync {
     /// The room in which its sockets are from when it is known whose they are.
     fn lobby(&self) -> Option<RoomName> {
         None
+    }
+
+    /// How much its users may do; what they do in one tier is not counted in another.
+    fn tier(&self) -> Tier {
+        Tier::Usual
     }
 
     /// The frames that show events of a conversation, in order, to this audience. May be empty; at most one frame per event, so that

@@ -9,6 +9,7 @@ pub(super) mod any;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use confab_gateway_protocol::json::Json;
 use confab_gateway_protocol::socketio::{Body, decode};
@@ -107,6 +108,9 @@ pub(super) fn server_to_one_client(dialect: &dyn Dialect, event: &str) {
     lines(&mut actual, "rejected", &acked);
     let unasked = dialect.rejected(Namespace::Chat, None, event, &refusal());
     lines(&mut actual, "rejected, no ack", &unasked);
+    let limited = Rejection::rate_limited(Duration::from_secs(10));
+    let limited = dialect.rejected(Namespace::Root, Some(7), event, &limited);
+    lines(&mut actual, "rejected, too often", &limited);
     golden(dialect, "confirmations.txt", &actual);
 }
 

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use crate::dialect::catalog::{
     Catalog, Entry, content, count, described, error_code, list, message_id, moment, nullable,
-    object, own_temp_id, room_fields, shared, success, temp_id, text, truth, uuid, words,
+    object, own_temp_id, retry_after, room_fields, shared, success, temp_id, text, truth, uuid,
+    words,
 };
 
 fn own(name: &str) -> Value {
@@ -184,7 +185,7 @@ fn messages() -> Vec<Entry> {
                     ("message", text()),
                     ("event", text()),
                 ],
-                [],
+                [retry_after()],
             ),
         ),
     ]

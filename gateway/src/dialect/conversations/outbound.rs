@@ -101,10 +101,13 @@ struct History<'a> {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct ErrorEvent<'a> {
     code: ErrorCode,
     message: &'a str,
     event: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u64>,
 }
 
 /// Events of a conversation for one audience.
@@ -310,6 +313,7 @@ pub(super) fn rejected(
             code: rejection.code,
             message: &rejection.message,
             event,
+            retry_after_ms: rejection.retry_after_ms,
         },
     );
     frames.finish()

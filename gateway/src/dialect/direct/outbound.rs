@@ -80,9 +80,12 @@ struct History<'a> {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct ErrorEvent<'a> {
     message: &'a str,
     code: ErrorCode,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u64>,
 }
 
 /// Events of a conversation for one audience.
@@ -233,6 +236,7 @@ pub(super) fn rejected(namespace: Namespace, ack_id: Option<u64>, rejection: &Re
         &ErrorEvent {
             message: &rejection.message,
             code: rejection.code,
+            retry_after_ms: rejection.retry_after_ms,
         },
     );
     frames.finish()

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::dialect::catalog::{
     Catalog, Entry, content, described, error_code, list, message_id, moment, nullable, object,
-    own_temp_id, room_fields, room_id, shared, success, temp_id, text, uuid, words,
+    own_temp_id, retry_after, room_fields, room_id, shared, success, temp_id, text, uuid, words,
 };
 
 fn own(name: &str) -> Value {
@@ -94,7 +94,7 @@ fn about_the_socket() -> Vec<Entry> {
                     ("code", error_code()),
                     ("event", text()),
                 ],
-                [],
+                [retry_after()],
             ),
         ),
     ]

@@ -93,10 +93,13 @@ struct History<'a> {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct ErrorEvent<'a> {
     message: &'a str,
     code: ErrorCode,
     event: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u64>,
 }
 
 /// Events of a conversation for one audience.
@@ -287,6 +290,7 @@ pub(super) fn rejected(
             message: &rejection.message,
             code: rejection.code,
             event,
+            retry_after_ms: rejection.retry_after_ms,
         },
     );
     frames.finish()
