@@ -68,7 +68,8 @@ impl AnonymousSocket {
         }
     }
 
-    /// Whose doings its own are counted with, by the name that it wants to have. One that is made for it would be another each time.
+    /// Whose doings its own are counted with, by the name that it has or wants to have. Whoever wants none is its address until one is
+    /// made: that would be another each time.
     pub(super) fn subject(&self, name: Option<&str>) -> Subject {
         match name.map(parse_username) {
             Some(Ok(name)) => Subject::guest(self.address, &name),

@@ -56,14 +56,14 @@ impl Chat {
             Intent::Enter { room, guest_name } if self.node.config.auth.guests => {
                 let class = Class::room_operations(dialect.tier());
                 let subject = anonymous.subject(guest_name.as_deref());
-                if let Err(refusal) = self.node.limits.ask(class, subject.clone()).await {
+                if let Err(refusal) = self.node.limits.ask(class, subject).await {
                     anonymous.reject(&event, &refusal.rejection());
                     return None;
                 }
                 let guest = self.be_guest(anonymous, &room, guest_name.as_deref());
                 let mut socket =
                     self.admitted(anonymous, &event, in_time(patience, guest).await, |_, _| {})?;
-                socket.subject = subject;
+                socket.subject = anonymous.subject(Some(&socket.profile.username));
                 let answer = Answer::new(socket.socket.clone(), event.ack_id, event.name);
                 let enter = Intent::Enter {
                     room,
