@@ -148,7 +148,7 @@ test('rate limits', { concurrency: 16, timeout: 120_000 }, async (t) => {
     const late = await client(t, 'direct', ann, { url: urls[1] });
     await refusedFor(late, 'error', ['code', 'message'], 'send_message', { receiverId: ben.id, content });
     const named = await client(t, 'namespaced', ann, { url: urls[0] });
-    await refusedFor(named, 'system:error', ['code', 'message'], 'chat:message', { roomId: conversationId, content });
+    await refusedFor(named, 'system:error', ['code', 'message'], 'chat:message', { content });
     // Without an acknowledgement the error event says it all.
     sockets[3].emit('sendMessage', { conversationId, content });
     await once(sockets[3], 'error', ({ code, retryAfterMs }) => code === 'RATE_LIMITED' && retryAfterMs > 0);
