@@ -18,9 +18,13 @@ const BLOCK_MS = 10_000;
 /** What has already passed of a block, at the most, when its first refusal arrives. */
 const LATE_MS = 2_500;
 
-/** Settings that the caller has for the cluster are not those of these gateways. */
+/** What the caller has set for the cluster, and the suite for its own gateways, is not for these. */
+const CLASSES = ['MESSAGES', 'ROOMS_MESSAGES', 'ROOM_OPERATIONS', 'ROOMS_ROOM_OPERATIONS', 'REST_REQUESTS', 'LOGIN', 'LOGIN_ADDRESS', 'REGISTER'];
 const DEFAULTS = Object.fromEntries(
-  [...Object.keys(process.env).filter((name) => /^(CONFAB_RATE_LIMITS__|THROTTLE_)/.test(name)), 'CONFAB_RATE_LIMITS__MESSAGES', 'CONFAB_RATE_LIMITS__ENABLED'].map((name) => [name, undefined]),
+  [...Object.keys(process.env).filter((name) => name.startsWith('CONFAB_RATE_LIMITS__')), ...CLASSES.map((name) => `CONFAB_RATE_LIMITS__${name}`), 'THROTTLE_LIMIT', 'THROTTLE_TTL'].map((name) => [
+    name,
+    undefined,
+  ]),
 );
 const OPEN = { CONFAB_AUTH__GUESTS: 'true', CONFAB_ROOMS__AUTO_CREATE: 'true' };
 const BEHIND_A_PROXY = { CONFAB_HTTP__TRUSTED_PROXIES: '127.0.0.0/8' };
