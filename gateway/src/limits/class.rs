@@ -10,6 +10,9 @@ use sha2::{Digest, Sha256};
 
 use crate::dialect::Tier;
 
+/// How much of a digest is enough to tell accounts apart, in bytes.
+const DIGEST: usize = 16;
+
 /// A class of things that users do. Each has a figure of its own, and what is counted of one is not of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Class {
@@ -102,7 +105,7 @@ pub enum Subject {
     /// Somebody without an account: another socket is no other guest.
     Guest(IpAddr, Arc<str>),
     /// Whoever tries to log in to an account from an address: nobody elsewhere is kept from it.
-    Account(IpAddr, u128),
+    Account(IpAddr, [u8; DIGEST]),
 }
 
 impl Subject {
@@ -113,12 +116,10 @@ impl Subject {
 
     /// An account by what its owner logs in with, which is kept nowhere: a digest of it is.
     pub fn account(address: IpAddr, login: &str) -> Self {
-        let digest = Sha256::digest(login.to_lowercase().as_bytes());
-        let digest = digest.iter().take(16);
-        Self::Account(
-            address,
-            digest.fold(0, |bits, byte| bits << 8 | u128::from(*byte)),
-        )
+        let whole = Sha256::digest(login.to_lowercase().as_bytes());
+        let mut digest = [0; DIGEST];
+        digest.copy_from_slice(&whole[..DIGEST]);
+        Self::Account(address, digest)
     }
 }
 
@@ -128,7 +129,9 @@ impl fmt::Display for Subject {
             Self::User(user) => write!(f, "user/{user}"),
             Self::Address(address) => write!(f, "address/{address}"),
             Self::Guest(address, name) => write!(f, "guest/{address}/{name}"),
-            Self::Account(address, digest) => write!(f, "account/{address}/{digest:032x}"),
+            Self::Account(address, digest) => {
+                write!(f, "account/{address}/{:032x}", u128::from_be_bytes(*digest))
+            }
         }
     }
 }
