@@ -75,7 +75,7 @@ impl Node {
             .await
             .context("Redis")?;
         let ingress = Ingress::start(&config.ingress, id, keyspace, &appending, &metrics, stop);
-        let (hub, requests) = Hub::start(&config.hub, config.recovery.enabled, stop);
+        let (hub, requests) = Hub::start(&config.hub, config.recovery.enabled, &metrics, stop);
         let parts = backplane::Parts {
             node: id,
             keyspace,

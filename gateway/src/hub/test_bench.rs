@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use confab_shared::id::{ConversationId, MessageId, Seq, UserId};
 use confab_shared::model::event::{Event, Fact};
@@ -14,7 +14,7 @@ use confab_shared::model::timestamp::Timestamp;
 
 use super::order::Order;
 pub(crate) use super::room::Wish;
-use super::room::{JoinOutcome, Joining, Room, Stage};
+use super::room::{JoinOutcome, Joining, Limits, Room, Stage};
 use super::send_queue::SendQueue;
 use super::socket::{Socket, SocketRef};
 use super::users::Users;
@@ -29,6 +29,16 @@ pub(crate) struct Bench {
     users: Users,
     order: Order,
     max_held: usize,
+    /// The present, which passes only when told to.
+    pub(crate) now: Instant,
+}
+
+fn limits(max_held: usize) -> Limits {
+    Limits {
+        max_held,
+        typing: Duration::from_secs(5),
+        badges: Duration::from_secs(1),
+    }
 }
 
 impl Bench {
@@ -38,6 +48,7 @@ impl Bench {
             users: Users::default(),
             order: Order::new(true),
             max_held,
+            now: Instant::now(),
         }
     }
 
@@ -55,10 +66,11 @@ impl Bench {
         let room = self
             .rooms
             .entry(room)
-            .or_insert_with(|| Room::new(room, max_held));
+            .or_insert_with(|| Room::new(room, limits(max_held)));
         let stage = Stage {
             users: &self.users,
             order: &mut self.order,
+            now: self.now,
         };
         (room, stage)
     }

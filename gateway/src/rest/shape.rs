@@ -341,6 +341,7 @@ mod tests {
         MessageView {
             message,
             is_read: true,
+            is_delivered: true,
         }
     }
 
