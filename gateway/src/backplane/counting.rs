@@ -71,7 +71,9 @@ async fn answer(shared: &Shared, requests: Vec<CountRequest>) {
         .collect();
     shared.metrics.unread_counts.inc_by(pairs.len() as u64);
     let read = || unread::counts(&shared.database, &pairs);
-    let found = shared.until_answered("unread messages not counted", read).await;
+    let found = shared
+        .until_answered("unread messages not counted", read)
+        .await;
     let mut counts: HashMap<ConversationId, HashMap<UserId, Unread>> = HashMap::new();
     for one in found {
         counts

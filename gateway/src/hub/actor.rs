@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 
 use confab_shared::id::{ConversationId, Seq, UserId};
 use confab_shared::model::conversation::Subject;
-use confab_shared::model::event::{Event, RoomBatch};
+use confab_shared::model::event::Event;
 use confab_shared::model::position::Position;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Habits;
-use super::input::{Awaited, Following, HubInput, HubRequest, Opening, Watched};
+use super::input::{Awaited, Following, HubInput, HubRequest, Opening, Watched, parse_published};
 use super::order::Order;
 use super::room::{JoinOutcome, Joining, Limits, Room, Stage, Wish};
 use super::socket::SocketRef;
@@ -86,8 +86,8 @@ impl Actor {
     /// Serves until every sender is gone. Inputs: the mailbox; and before it, so that they are not forgotten while there is much to do, a
     /// pulse for what is due, and slower ones for what was delivered and for idle rooms.
     pub(super) async fn run(mut self, mut mailbox: mpsc::Receiver<HubInput>) {
-        let [mut pulse, mut deliveries, mut tick] =
-            [PULSE, DELIVERIES, Duration::from_secs(5)].map(|period| {
+        let [mut pulse, mut deliveries, mut tick] = [PULSE, DELIVERIES, Duration::from_secs(5)]
+            .map(|period| {
                 let mut ticks = tokio::time::interval(period);
                 ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
                 ticks
@@ -372,28 +372,6 @@ fn slot<'a>(
             alarm: None,
         }
     })
-}
-
-/// `<position>\n<RoomBatch>`, as the worker's script writes it.
-fn parse_published(payload: &[u8]) -> Result<(Position, RoomBatch), MalformedBatch> {
-    let end = payload
-        .iter()
-        .position(|byte| *byte == b'\n')
-        .ok_or(MalformedBatch::NoPosition)?;
-    let position = std::str::from_utf8(&payload[..end])
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .ok_or(MalformedBatch::NoPosition)?;
-    Ok((position, serde_json::from_slice(&payload[end + 1..])?))
-}
-
-/// What a room channel should not carry.
-#[derive(Debug, thiserror::Error)]
-enum MalformedBatch {
-    #[error("no position before it")]
-    NoPosition,
-    #[error(transparent)]
-    NoBatch(#[from] serde_json::Error),
 }
 
 fn answer(outcome: JoinOutcome, done: oneshot::Sender<JoinOutcome>) {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use confab_shared::id::{ConversationId, Seq, UserId};
 use confab_shared::model::conversation::{ConversationView, Subject};
-use confab_shared::model::event::{Event, UserNotice};
+use confab_shared::model::event::{Event, RoomBatch, UserNotice};
 use confab_shared::model::message::Message;
 use confab_shared::model::position::Position;
 use confab_shared::postgres::unread::Unread;
@@ -173,7 +173,7 @@ pub struct Watched {
 }
 
 /// That rooms are being opened. Whoever waits for them holds the other end, and sees it closed when nobody has this any more.
-pub type Opening = Arc<oneshot::Sender<()>>;
+pub(super) type Opening = Arc<oneshot::Sender<()>>;
 
 /// How much members have not read, as PostgreSQL has it.
 #[derive(Debug)]
@@ -227,4 +227,26 @@ pub enum HubRequest {
     },
     /// Everything up to these ordinals has reached a socket of somebody else than the sender.
     Delivered(Vec<(ConversationId, i64)>),
+}
+
+/// `<position>\n<RoomBatch>`, as the worker's script writes it.
+pub(super) fn parse_published(payload: &[u8]) -> Result<(Position, RoomBatch), MalformedBatch> {
+    let end = payload
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .ok_or(MalformedBatch::NoPosition)?;
+    let position = std::str::from_utf8(&payload[..end])
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .ok_or(MalformedBatch::NoPosition)?;
+    Ok((position, serde_json::from_slice(&payload[end + 1..])?))
+}
+
+/// What a room channel should not carry.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum MalformedBatch {
+    #[error("no position before it")]
+    NoPosition,
+    #[error(transparent)]
+    NoBatch(#[from] serde_json::Error),
 }

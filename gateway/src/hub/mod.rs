@@ -30,12 +30,12 @@ use tokio_util::sync::CancellationToken;
 use crate::config::HubConfig;
 use crate::metrics::Metrics;
 use actor::Actor;
-pub use input::{Counted, HubRequest, Watched};
 use input::{Awaited, Following, HubInput};
+pub use input::{Counted, HubRequest, Watched};
 use offset::Offset;
 use order::Order;
-use socket::SocketRef;
 pub use room::{Backlog, JoinOutcome, Joining};
+use socket::SocketRef;
 use users::Users;
 
 /// How many inputs may wait for the actor. Those who feed it wait when it is full.

@@ -387,3 +387,5 @@ fn announces(event: &Event) -> bool {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod watching_tests;

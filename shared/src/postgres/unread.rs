@@ -128,7 +128,8 @@ pub async fn note_delivered(
     pool: &PgPool,
     delivered: &[(ConversationId, i64)],
 ) -> Result<(), sqlx::Error> {
-    let (conversations, counts): (Vec<ConversationId>, Vec<i64>) = delivered.iter().copied().unzip();
+    let (conversations, counts): (Vec<ConversationId>, Vec<i64>) =
+        delivered.iter().copied().unzip();
     sqlx::query(
         "INSERT INTO deliveries AS d (conversation_id, delivered_count)
          SELECT n.conversation_id, n.delivered_count

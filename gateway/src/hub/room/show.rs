@@ -133,8 +133,8 @@ impl Room {
         }
         if let Some(seq) = shown.event.seq {
             users.first_sight(user, self.conversation, seq);
+            self.watchers.remove_user(user, seq);
         }
         self.listeners.retain(|socket| socket.user() != user);
-        self.watchers.remove_user(user);
     }
 }

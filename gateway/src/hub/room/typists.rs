@@ -81,9 +81,10 @@ impl Typists {
             .iter_mut()
             .find(|typist| typist.profile.id == user.id);
         if let Some(typist) = known {
+            let has_room = typist.sources.len() < MOST_SOURCES;
             match typist.sources.iter_mut().find(|(one, _)| *one == source) {
                 Some(known) => known.1 = until,
-                None if typist.sources.len() < MOST_SOURCES => {
+                None if has_room => {
                     typist.sources.push((source, until));
                 }
                 None => {}
@@ -237,10 +238,7 @@ mod tests {
         };
         assert!(!typists.concern(&removal(by)));
         assert!(typists.concern(&removal(ann.id)));
-        assert_eq!(
-            typists.hear(&removal(ann.id), now),
-            Some(turn(&ann, false))
-        );
+        assert_eq!(typists.hear(&removal(ann.id), now), Some(turn(&ann, false)));
         assert!(!typists.concern(&removal(ann.id)));
     }
 
@@ -254,6 +252,11 @@ mod tests {
             }
         }
         assert_eq!(typists.people().count(), MOST_PEOPLE);
-        assert!(typists.people.iter().all(|one| one.sources.len() <= MOST_SOURCES));
+        assert!(
+            typists
+                .people
+                .iter()
+                .all(|one| one.sources.len() <= MOST_SOURCES)
+        );
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use confab_shared::id::{ConversationId, UserId};
+use confab_shared::id::{ConversationId, Seq, UserId};
 use confab_shared::model::event::Event;
 use confab_shared::model::message::MessageStatus;
 
@@ -20,7 +20,8 @@ use crate::hub::socket::SocketRef;
 /// Who watches a room.
 #[derive(Debug)]
 pub(super) struct Watchers {
-    sockets: HashMap<UserId, Vec<SocketRef>>,
+    /// Each with the change as of which its user was a member.
+    sockets: HashMap<UserId, Vec<(SocketRef, Seq)>>,
     tally: Tally,
 }
 
@@ -49,20 +50,30 @@ impl Watchers {
         self.sockets.is_empty()
     }
 
-    /// One more socket watches. `owed`: something has happened of which it may not know.
-    pub(super) fn add(&mut self, socket: &SocketRef, owed: bool, now: Instant) {
+    /// One more socket watches, whose user was a member as of a change. `owed`: something has happened of which it may not know.
+    pub(super) fn add(&mut self, socket: &SocketRef, as_of: Seq, owed: bool, now: Instant) {
         match self.sockets.entry(socket.user()) {
             Entry::Vacant(entry) => {
-                entry.insert(vec![Arc::clone(socket)]);
+                entry.insert(vec![(Arc::clone(socket), as_of)]);
             }
             Entry::Occupied(mut entry) => {
-                if entry.get().iter().any(|known| known.key() == socket.key()) {
-                    return;
+                let known = entry.get_mut();
+                match known.iter_mut().find(|(one, _)| one.key() == socket.key()) {
+                    Some((_, since)) => *since = as_of.max(*since),
+                    None => known.push((Arc::clone(socket), as_of)),
                 }
-                entry.get_mut().push(Arc::clone(socket));
             }
         }
         self.tally.begin(socket.user(), owed, now);
+    }
+
+    /// Whether a socket watches.
+    #[cfg(test)]
+    pub(super) fn contains(&self, socket: &SocketRef) -> bool {
+        let known = self.sockets.get(&socket.user()).into_iter().flatten();
+        known
+            .into_iter()
+            .any(|(known, _)| known.key() == socket.key())
     }
 
     /// A socket watches no more.
@@ -71,16 +82,23 @@ impl Watchers {
         let Entry::Occupied(mut entry) = self.sockets.entry(user) else {
             return;
         };
-        entry.get_mut().retain(|known| known.key() != socket.key());
+        entry
+            .get_mut()
+            .retain(|(known, _)| known.key() != socket.key());
         if entry.get().is_empty() {
             entry.remove();
             self.tally.end(user);
         }
     }
 
-    /// None of a user's sockets watches any more.
-    pub(super) fn remove_user(&mut self, user: UserId) {
-        if self.sockets.remove(&user).is_some() {
+    /// A user was removed by this change: its sockets watch no more, but for those that are known to be in again already.
+    pub(super) fn remove_user(&mut self, user: UserId, seq: Seq) {
+        let Entry::Occupied(mut entry) = self.sockets.entry(user) else {
+            return;
+        };
+        entry.get_mut().retain(|(_, as_of)| *as_of > seq);
+        if entry.get().is_empty() {
+            entry.remove();
             self.tally.end(user);
         }
     }
@@ -126,7 +144,7 @@ impl Watchers {
                 last,
                 status,
             };
-            for socket in self.sockets.get(&user).into_iter().flatten() {
+            for (socket, _) in self.sockets.get(&user).into_iter().flatten() {
                 let (dialect, namespace) = (socket.dialect(), socket.namespace());
                 let frames = encoded
                     .entry((dialect.id(), namespace, unread, status))

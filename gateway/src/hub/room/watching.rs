@@ -40,7 +40,8 @@ impl Room {
         }
         if !self.listeners.contains(socket.key()) {
             self.idle_since = None;
-            self.watchers.add(socket, owed || as_of < self.seq, now);
+            self.watchers
+                .add(socket, as_of, owed || as_of < self.seq, now);
         }
         Watching::Watches
     }
@@ -54,13 +55,19 @@ impl Room {
     /// A socket that listens will only watch from now on.
     pub fn step_back(&mut self, socket: &SocketRef, now: Instant) {
         if self.listeners.contains(socket.key()) {
-            self.watchers.add(socket, false, now);
+            self.watchers.add(socket, self.seq, false, now);
         }
     }
 
     /// Whether a socket listens.
     pub fn listens(&self, socket: u64) -> bool {
         self.listeners.contains(socket)
+    }
+
+    /// Whether a socket watches.
+    #[cfg(test)]
+    pub(super) fn watches(&self, socket: &SocketRef) -> bool {
+        self.watchers.contains(socket)
     }
 
     /// Counts of what watchers have not read were read.
