@@ -16,7 +16,8 @@ use crate::metrics::Metrics;
 /// A socket and what it watches, joined or not.
 pub(super) struct Watch {
     pub(super) socket: SocketRef,
-    pub(super) conversations: BTreeSet<ConversationId>,
+    /// In their order. There are few of most, and sets take more room.
+    pub(super) conversations: Vec<ConversationId>,
 }
 
 /// Where rooms' chores are kept until they are done.
@@ -131,14 +132,13 @@ impl Actor {
         let conversation = watched.conversation;
         let watch = self.watching.entry(socket.key()).or_insert_with(|| Watch {
             socket: Arc::clone(socket),
-            conversations: BTreeSet::new(),
+            conversations: Vec::new(),
         });
-        let is_new = !watch.conversations.contains(&conversation);
-        if is_new {
+        if let Err(place) = watch.conversations.binary_search(&conversation) {
             if watch.conversations.len() >= self.max_watched {
                 return;
             }
-            watch.conversations.insert(conversation);
+            watch.conversations.insert(place, conversation);
             self.office.metrics.watched.inc();
         }
         let slot = slot(&mut self.rooms, &self.requests, conversation, self.limits);
@@ -186,7 +186,7 @@ impl Actor {
             return;
         };
         if watch.socket.is_watching()
-            && watch.conversations.contains(&conversation)
+            && watch.conversations.binary_search(&conversation).is_ok()
             && let Some(slot) = self.rooms.get_mut(&conversation)
         {
             slot.room.step_back(&watch.socket, now);
