@@ -145,14 +145,22 @@ impl UserSocket {
         self.profile.account == AccountRole::Guest
     }
 
-    /// An event came.
+    /// An event came. What waits for something is boxed: a session has room for it only while it waits.
     pub(super) async fn event(&mut self, event: Incoming<'_>) {
-        let dialect = self.dialect_of(event.name).await;
+        let dialect = match self.socket.settled_dialect() {
+            Some(dialect) => dialect,
+            None => Box::pin(self.dialect_of(event.name)).await,
+        };
         let answer = Answer::new(self.socket.clone(), event.ack_id, event.name);
         match dialect.inbound(event.name, event.args) {
+            // By far the most, and nothing to wait for.
+            Ok(Intent::Change {
+                conversation,
+                command,
+            }) if !self.is_guest() => self.change(conversation, command, answer),
             Ok(intent) => {
                 let patience = self.node.reply_timeout();
-                self.fulfil(intent, answer, patience).await;
+                Box::pin(self.fulfil(intent, answer, patience)).await;
             }
             Err(rejection) => answer.reject(&rejection),
         }

@@ -13,15 +13,12 @@ impl UserSocket {
         }
     }
 
-    /// The dialect of an event. The first one that a dialect knows settles the socket's.
+    /// The dialect of an event of a socket that has none yet. The first one that a dialect knows settles it.
     pub(super) async fn dialect_of(&mut self, event: &str) -> &'static dyn Dialect {
         let former = self.socket.dialect();
         let spoken @ Some(_) = dialect::speaking(event, former) else {
             return former;
         };
-        if self.socket.settled_dialect().is_some() {
-            return self.socket.settle_dialect(spoken);
-        }
         let dialect = self.socket.settle_dialect(spoken);
         let noted = self.node.recovery.speaks(&self.kept, dialect.id()).await;
         if let Err(error) = noted {
