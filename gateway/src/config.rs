@@ -234,6 +234,7 @@ pub struct SocketsConfig {
     pub max_in_flight: usize,
     pub max_rooms: usize,
     pub max_followed: usize,
+    pub typing_interval_ms: u64,
     pub root_dialect: String,
     pub chat_dialect: String,
 }
@@ -265,6 +266,9 @@ pub struct HubConfig {
     pub sweep_seconds: u64,
     pub epoch_check_ms: u64,
     pub repair_concurrency: usize,
+    pub typing_timeout_ms: u64,
+    pub badge_interval_ms: u64,
+    pub max_watched: usize,
 }
 
 /// Sockets that come back.
@@ -337,6 +341,13 @@ impl GatewayConfig {
             if seconds == 0 {
                 return Err(ConfigError::invalid(key, "must be at least 1"));
             }
+        }
+        if self.sockets.typing_interval_ms >= self.hub.typing_timeout_ms {
+            // Who goes on typing would be forgotten before it is said again.
+            return Err(ConfigError::invalid(
+                "hub.typing_timeout_ms",
+                "must be longer than sockets.typing_interval_ms",
+            ));
         }
         let heartbeat = self.engine.ping_interval() + self.engine.ping_timeout();
         if self.http.peer_timeout() <= heartbeat {

@@ -34,6 +34,12 @@ pub struct Metrics {
     pub send_to_ack_seconds: Histogram,
     /// Gaps in a conversation's order that were repaired from PostgreSQL.
     pub gap_repairs: IntCounter,
+    /// Conversations that sockets are told of without having joined them, counted once for each.
+    pub watched: IntGauge,
+    /// Sockets that were told how much is unread.
+    pub badges: IntCounter,
+    /// Counts of unread messages that were read from PostgreSQL for that.
+    pub unread_counts: IntCounter,
     /// Times that Redis lost its memory or a connection, and everything was compared with PostgreSQL.
     pub resyncs: IntCounter,
     /// Failed Redis calls.
@@ -154,6 +160,18 @@ impl Metrics {
             gap_repairs: counter(
                 "confab_gateway_gap_repairs_total",
                 "Gaps in a conversation's order that were repaired from PostgreSQL.",
+            )?,
+            watched: gauge(
+                "confab_gateway_watched",
+                "Conversations that sockets are told of without having joined them, counted once for each.",
+            )?,
+            badges: counter(
+                "confab_gateway_badges_total",
+                "Sockets that were told how much is unread.",
+            )?,
+            unread_counts: counter(
+                "confab_gateway_unread_counts_total",
+                "Counts of unread messages that were read from PostgreSQL.",
             )?,
             resyncs: counter(
                 "confab_gateway_resyncs_total",

@@ -87,7 +87,7 @@ impl Node {
                 .context("Redis")?;
             Limits::start(&figures, asking, &metrics, stop)
         };
-        let (hub, requests) = Hub::start(&config.hub, config.recovery.enabled, stop);
+        let (hub, requests) = Hub::start(&config.hub, config.recovery.enabled, &metrics, stop);
         let parts = backplane::Parts {
             node: id,
             keyspace,

@@ -56,7 +56,7 @@ impl UserSocket {
     /// Sends a command on its way, behind those that were sent before, if its user has not done too much. The answer comes when the
     /// worker has committed it.
     pub(super) fn change(
-        &self,
+        &mut self,
         conversation: ConversationId,
         command: Command,
         mut answer: Answer,
@@ -65,6 +65,9 @@ impl UserSocket {
             let message = "too many unconfirmed requests on this socket";
             answer.reject(&Rejection::new(ErrorCode::Overloaded, message));
             return;
+        }
+        if matches!(command, Command::SendMessage { .. }) {
+            self.typing.spoke(conversation);
         }
         let user = self.user();
         let (id, temp_id) = match &command {

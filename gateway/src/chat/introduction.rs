@@ -72,7 +72,9 @@ impl Chat {
                 socket.perform(enter, answer, patience).await;
                 Some(socket)
             }
-            Intent::Say { inside: true, .. } | Intent::Exit(_) if self.node.config.auth.guests => {
+            Intent::Say { inside: true, .. } | Intent::Exit(_) | Intent::Type { .. }
+                if self.node.config.auth.guests =>
+            {
                 let rejection = Rejection::new(ErrorCode::Forbidden, "join the room first");
                 anonymous.reject(&event, &rejection);
                 None

@@ -15,6 +15,8 @@ mod recover;
 mod rejoin;
 mod revocation;
 mod socket;
+mod speech;
+mod typing;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -232,7 +234,7 @@ impl Chat {
         self.node.metrics.sockets_recovered.inc();
         let (node, socket) = (self.node.clone(), arrival.stay());
         let mut socket = UserSocket::new(node, socket, profile.clone(), kept);
-        socket.resume(catch_up).await;
+        socket.resume(catch_up, adopted.since.position).await;
         Ok(Some(Connected {
             socket: ChatSocket::User(Box::new(socket)),
             sid: adopted.record.sid,

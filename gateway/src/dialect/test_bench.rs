@@ -14,9 +14,10 @@ use std::time::Duration;
 use confab_gateway_protocol::json::Json;
 use confab_gateway_protocol::socketio::{Body, decode};
 use confab_shared::model::error::Rejection;
+use confab_shared::model::message::MessageStatus;
 use serde_json::Value;
 
-use super::{Audience, Dialect, Intent, Namespace, Scene, Shown};
+use super::{Audience, Badge, Dialect, Intent, Namespace, Scene, Shown};
 pub(super) use fixtures::*;
 
 /// The offset that fixtures carry.
@@ -99,6 +100,19 @@ pub(super) fn server_to_one_client(dialect: &dyn Dialect, event: &str) {
     for (label, view) in views() {
         let frames = dialect.joined(Namespace::Root, &view, Some(OFFSET));
         lines(&mut actual, label, &frames);
+    }
+    for (label, view) in views() {
+        let badge = Badge {
+            conversation: view.id,
+            unread: view.unread_count,
+            last: view.last_message.as_ref(),
+            status: MessageStatus::Delivered,
+        };
+        lines(
+            &mut actual,
+            &format!("unread, {label}"),
+            &dialect.unread(Namespace::Root, badge),
+        );
     }
     for (label, ack, confirmation) in Confirmed::new().all() {
         let frames = dialect.confirmed(Namespace::Root, ack, confirmation);

@@ -21,7 +21,7 @@ use super::messages::{change, mark_read};
 use super::page::{HistoryQuery, ListQuery};
 use super::rule;
 use super::shape::{PageJson, UnreadJson};
-use crate::dialect::conversations::shape::{ConversationJson, MessageJson, Status, as_string};
+use crate::dialect::conversations::shape::{ConversationJson, MessageJson, as_string};
 use crate::limits::Class;
 
 shapes!(ConversationJson, MessageJson);
@@ -155,13 +155,9 @@ pub(super) async fn delete_message(
 }
 
 fn message(view: &MessageView) -> MessageJson<'_> {
-    MessageJson::new(&view.message, None).with_status(status(view.is_read))
+    MessageJson::new(&view.message, None).with_status(view.status().into())
 }
 
 fn conversation(listed: &Listed) -> ConversationJson<'_> {
-    ConversationJson::new(&listed.view).with_last_status(status(listed.last_message_read))
-}
-
-fn status(is_read: bool) -> Status {
-    if is_read { Status::Read } else { Status::Sent }
+    ConversationJson::new(&listed.view).with_last_status(listed.last_status.into())
 }

@@ -12,6 +12,7 @@ pub mod rooms;
 pub mod schema;
 pub mod seed;
 pub mod tokens;
+pub mod unread;
 pub mod users;
 
 use std::future::Future;

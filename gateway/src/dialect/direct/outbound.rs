@@ -65,6 +65,14 @@ struct RoomDeleted {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
+struct UserTyping {
+    user_id: UserId,
+    conversation_id: ConversationId,
+    is_typing: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Sent {
     message_id: MessageId,
 }
@@ -108,6 +116,14 @@ fn write(frames: &mut Frames, scene: Scene<'_>, shown: Shown<'_>, audience: Audi
         | Fact::Entered { .. }
         | Fact::Exited { .. }
         | Fact::Advanced => {}
+        Fact::Typing { user, typing, .. } => frames.event(
+            "user_typing",
+            &UserTyping {
+                user_id: user.id,
+                conversation_id,
+                is_typing: *typing,
+            },
+        ),
         Fact::MessageStored { message, temp_id } => {
             let own = audience == Audience::Sender(message.sender.id);
             let temp_id = temp_id.as_deref().filter(|_| own);

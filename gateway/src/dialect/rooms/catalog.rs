@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::dialect::catalog::{
     Catalog, Entry, Field, content, count, described, error_code, list, message_id, moment,
     nullable, object, own_temp_id, retry_after, room_fields, room_id, shared, success, temp_id,
-    text, uuid, words,
+    text, truth, uuid, words,
 };
 
 fn own(name: &str) -> Value {
@@ -84,6 +84,21 @@ fn messages() -> Vec<Entry> {
             ),
         )
         .recoverable(),
+        Entry::to_client(
+            "chat.typing",
+            "Somebody else types, or types no more.",
+            object(
+                [
+                    ("roomId", room_id()),
+                    ("userId", uuid()),
+                    ("username", text()),
+                    ("isTyping", truth()),
+                    ("timestamp", moment()),
+                ],
+                [],
+            ),
+        )
+        .addition(),
         Entry::to_client(
             "chat.messageUpdated",
             "A message has another content.",

@@ -12,6 +12,7 @@
 //! | `chat.conversationCreated` | `{roomId, kind, name, participants, createdAt}` |
 //! | `chat.participantsAdded`, `chat.participantRemoved` | `{roomId, participants, timestamp}`, `{roomId, userId, removedBy, timestamp}` |
 //! | `chat.roomUpdated`, `chat.roomDeleted` | `{roomId, name, description, maxUsers, updatedBy, timestamp}`, `{roomId, deletedBy, timestamp}` |
+//! | `chat.typing` | `{roomId, userId, username, isTyping, timestamp}` |
 //! | `tempId` in `chat.sendMessage` | makes a send repeatable; the sender's sockets see it in `message` |
 
 mod catalog;

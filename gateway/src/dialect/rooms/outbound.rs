@@ -74,6 +74,16 @@ struct RoomDeleted<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
+struct Typing<'a> {
+    room_id: &'a str,
+    user_id: UserId,
+    username: &'a str,
+    is_typing: bool,
+    timestamp: Timestamp,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct History<'a> {
     room_id: &'a str,
     messages: Vec<MessageJson<'a>>,
@@ -113,6 +123,16 @@ fn write(frames: &mut Frames, room_id: &str, shown: Shown<'_>, audience: Audienc
             let status = StatusJson::new(StatusKind::Leave, room_id, user, *present, timestamp);
             frames.shown("userStatus", &status, offset);
         }
+        Fact::Typing { user, typing, .. } => frames.event(
+            "chat.typing",
+            &Typing {
+                room_id,
+                user_id: user.id,
+                username: &user.username,
+                is_typing: *typing,
+                timestamp,
+            },
+        ),
         Fact::MessageStored { message, temp_id } => {
             let own = audience == Audience::Sender(message.sender.id);
             let temp_id = temp_id.as_deref().filter(|_| own);
