@@ -220,9 +220,10 @@ test('badges', { concurrency: 16, timeout: 120_000 }, async (t) => {
   check('public rooms have none, and dialects without a word for it hear none', async (t) => {
     const { ann, ben, a, b, conversationId } = await scene(t);
     const others = [await client(t, 'direct', ben), await client(t, 'rooms', ben, { gateway: 1 }), await client(t, 'namespaced', ben)];
-    await sendTo(others[0], ann, 'so that it speaks its dialect');
-    await succeed(others[1], 'chat.addUser', { roomId: 'public' });
+    // Each says something before anything may be unread: until then a socket speaks what its namespace speaks.
     await succeed(others[2], 'chat:room:join', 'public');
+    await succeed(others[1], 'chat.addUser', { roomId: 'public' });
+    await sendTo(others[0], ann, 'so that it speaks its dialect');
     const room = ok(await as(ben, 'POST', '/api/rooms', { name: unique('public') }), 201);
     await join(room.id, a, b);
     await succeed(b, 'leaveRoom', { conversationId: room.id });
