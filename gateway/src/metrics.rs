@@ -34,12 +34,50 @@ pub struct Metrics {
     pub send_to_ack_seconds: Histogram,
     /// Gaps in a conversation's order that were repaired from PostgreSQL.
     pub gap_repairs: IntCounter,
+    /// Conversations that sockets are told of without having joined them, counted once for each.
+    pub watched: IntGauge,
+    /// Sockets that were told how much is unread.
+    pub badges: IntCounter,
+    /// Counts of unread messages that were read from PostgreSQL for that.
+    pub unread_counts: IntCounter,
     /// Times that Redis lost its memory or a connection, and everything was compared with PostgreSQL.
     pub resyncs: IntCounter,
     /// Failed Redis calls.
     pub redis_errors: IntCounter,
+    /// Rate limits.
+    pub rate_limits: RateLimitMetrics,
     /// Bytes that wait to be written to clients.
     pub send_queue_bytes: IntGauge,
+}
+
+/// What is counted of rate limits.
+pub struct RateLimitMetrics {
+    /// Questions whether something limited may be done, by class and by what was answered.
+    pub decisions: IntCounterVec,
+    /// Times that somebody was blocked for a while, by class.
+    pub blocks: IntCounterVec,
+}
+
+impl RateLimitMetrics {
+    fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(counters.clone()))?;
+            Ok::<_, prometheus::Error>(counters)
+        };
+        Ok(Self {
+            decisions: counters(
+                "confab_gateway_rate_limit_decisions_total",
+                "Questions whether something limited may be done, by class and by what was answered.",
+                &["class", "outcome"],
+            )?,
+            blocks: counters(
+                "confab_gateway_rate_limit_blocks_total",
+                "Times that somebody was blocked for a while, by class.",
+                &["class"],
+            )?,
+        })
+    }
 }
 
 impl Metrics {
@@ -123,11 +161,24 @@ impl Metrics {
                 "confab_gateway_gap_repairs_total",
                 "Gaps in a conversation's order that were repaired from PostgreSQL.",
             )?,
+            watched: gauge(
+                "confab_gateway_watched",
+                "Conversations that sockets are told of without having joined them, counted once for each.",
+            )?,
+            badges: counter(
+                "confab_gateway_badges_total",
+                "Sockets that were told how much is unread.",
+            )?,
+            unread_counts: counter(
+                "confab_gateway_unread_counts_total",
+                "Counts of unread messages that were read from PostgreSQL.",
+            )?,
             resyncs: counter(
                 "confab_gateway_resyncs_total",
                 "Times that everything was compared with PostgreSQL after a loss.",
             )?,
             redis_errors: counter("confab_gateway_redis_errors_total", "Failed Redis calls.")?,
+            rate_limits: RateLimitMetrics::register(&registry)?,
             send_queue_bytes: gauge(
                 "confab_gateway_send_queue_bytes",
                 "Bytes that wait to be written to clients.",

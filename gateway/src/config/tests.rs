@@ -51,3 +51,11 @@ fn proxies_are_networks_or_addresses() {
     let refused = http.trusted_proxies().unwrap_err().to_string();
     assert!(refused.contains("http.trusted_proxies"), "{refused}");
 }
+
+#[test]
+fn who_goes_on_typing_is_not_forgotten() {
+    let mut config = load::<GatewayConfig>(DEFAULTS).unwrap().config;
+    config.sockets.typing_interval_ms = config.hub.typing_timeout_ms;
+    let refused = config.check().unwrap_err().to_string();
+    assert!(refused.contains("hub.typing_timeout_ms"), "{refused}");
+}

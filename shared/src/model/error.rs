@@ -1,5 +1,7 @@
 //! Why a request was refused, in the words every dialect shares.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// The codes of a refusal. Their spelling is part of the wire contracts.
@@ -54,6 +56,9 @@ pub struct Rejection {
     pub code: ErrorCode,
     /// What is wrong, for a person to read. Never contains a secret or another user's data.
     pub message: String,
+    /// After how many milliseconds it makes sense to ask again, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
 }
 
 impl Rejection {
@@ -62,6 +67,16 @@ impl Rejection {
         Self {
             code,
             message: message.into(),
+            retry_after_ms: None,
+        }
+    }
+
+    /// The user asked too often, and may ask again after this long.
+    pub fn rate_limited(retry_after: Duration) -> Self {
+        let milliseconds = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            retry_after_ms: Some(milliseconds),
+            ..Self::new(ErrorCode::RateLimited, "too many requests; slow down")
         }
     }
 

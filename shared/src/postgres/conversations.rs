@@ -16,6 +16,7 @@ use super::messages::{Standing, message, message_columns};
 use crate::id::{ConversationId, MessageId, Seq, UserId};
 use crate::model::account::Profile;
 use crate::model::conversation::{ConversationView, Participant, Subject};
+use crate::model::message::MessageStatus;
 use crate::model::timestamp::Timestamp;
 
 /// A conversation in a member's list.
@@ -23,8 +24,8 @@ use crate::model::timestamp::Timestamp;
 pub struct Listed {
     /// The conversation.
     pub view: ConversationView,
-    /// Whether its last message counts as read for the viewer, as [`MessageView::is_read`](super::messages::MessageView) does.
-    pub last_message_read: bool,
+    /// How far its last message has come for the viewer, as [`MessageView::status`](super::messages::MessageView::status) says.
+    pub last_status: MessageStatus,
 }
 
 /// The place after a listed conversation, from where the next page goes on.
@@ -73,7 +74,8 @@ macro_rules! listed {
                     c.created_at AS c_created_at, c.updated_at AS c_updated_at,
                     s.read_count AS own_read_count, members.listed AS members,
                     members.others_read_count AS others_read_count,
-                    c.message_count - s.read_count - deleted.count AS unread, ",
+                    c.message_count - s.read_count - deleted.count AS unread,
+                    COALESCE((SELECT delivered_count FROM deliveries d WHERE d.conversation_id = c.id), 0) AS delivered_count, ",
             message_columns!(),
             " FROM ",
             $($from)+,
@@ -178,10 +180,16 @@ fn listed(row: &PgRow, viewer: UserId) -> Result<Listed, sqlx::Error> {
     let standing = Standing::new(
         row.try_get("own_read_count")?,
         row.try_get("others_read_count")?,
+        row.try_get("delivered_count")?,
     );
-    let last_message_read = last_message
-        .as_ref()
-        .is_some_and(|last| standing.has_read(last, viewer));
+    let (last_message, last_status) = match last_message {
+        Some(last) => {
+            let last = standing.view(last, viewer);
+            let status = last.status();
+            (Some(last.message), status)
+        }
+        None => (None, MessageStatus::Sent),
+    };
     let view = ConversationView {
         id: row.try_get("c_id")?,
         kind: row.try_get("c_kind")?,
@@ -194,10 +202,7 @@ fn listed(row: &PgRow, viewer: UserId) -> Result<Listed, sqlx::Error> {
         created_at: row.try_get("c_created_at")?,
         updated_at: row.try_get("c_updated_at")?,
     };
-    Ok(Listed {
-        view,
-        last_message_read,
-    })
+    Ok(Listed { view, last_status })
 }
 
 /// What has to be known of these conversations to speak of them, and how far each has come. Those that do not exist are left out.

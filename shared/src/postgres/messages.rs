@@ -10,7 +10,7 @@ use sqlx::{PgPool, Row};
 use crate::id::{ConversationId, MessageId, UserId};
 use crate::model::account::Profile;
 use crate::model::error::{Rejection, RequestError};
-use crate::model::message::Message;
+use crate::model::message::{Message, MessageStatus};
 
 /// What [`message`] reads, of `messages m` joined with its sender `users u`. Prefixed, so that other columns may stand beside.
 macro_rules! message_columns {
@@ -30,6 +30,21 @@ pub struct MessageView {
     pub message: Message,
     /// Of the viewer's own: whether all other present members have read it. Of another's: whether the viewer has.
     pub is_read: bool,
+    /// Whether it has reached a socket of somebody else than its sender.
+    pub is_delivered: bool,
+}
+
+impl MessageView {
+    /// How far it has come.
+    pub fn status(&self) -> MessageStatus {
+        if self.is_read {
+            MessageStatus::Read
+        } else if self.is_delivered {
+            MessageStatus::Delivered
+        } else {
+            MessageStatus::Sent
+        }
+    }
 }
 
 /// Which part of a conversation's history is asked for.
@@ -109,7 +124,8 @@ pub async fn find(
         message_columns!(),
         ", COALESCE(s.read_count, c.message_count) AS read_count,
            (SELECT min(o.read_count) FROM memberships o
-            WHERE o.conversation_id = m.conversation_id AND o.left_at IS NULL AND o.user_id <> $2) AS others_read_count
+            WHERE o.conversation_id = m.conversation_id AND o.left_at IS NULL AND o.user_id <> $2) AS others_read_count,
+           COALESCE((SELECT delivered_count FROM deliveries d WHERE d.conversation_id = m.conversation_id), 0) AS delivered_count
          FROM messages m
          JOIN users u ON u.id = m.sender_id
          JOIN conversations c ON c.id = m.conversation_id AND c.deleted_at IS NULL
@@ -124,6 +140,7 @@ pub async fn find(
         let standing = Standing {
             own: row.try_get("read_count")?,
             others: row.try_get("others_read_count")?,
+            delivered: row.try_get("delivered_count")?,
             anchor: None,
         };
         Ok(standing.view(message(&row)?, viewer))
@@ -134,25 +151,28 @@ pub async fn find(
 /// How far a conversation has been read, and where a page begins.
 pub(super) struct Standing {
     /// The viewer's own read count.
-    pub(super) own: i64,
+    own: i64,
     /// The least of the other present members'; none if there are no others.
-    pub(super) others: Option<i64>,
+    others: Option<i64>,
+    /// Up to where messages have reached somebody else than their sender.
+    delivered: i64,
     /// The `seq` of the message that a page was asked for by.
     anchor: Option<i64>,
 }
 
 impl Standing {
-    /// How far the viewer and the least advanced of the others have read.
-    pub(super) fn new(own: i64, others: Option<i64>) -> Self {
+    /// How far the viewer and the least advanced of the others have read, and up to where messages have reached somebody.
+    pub(super) fn new(own: i64, others: Option<i64>, delivered: i64) -> Self {
         Self {
             own,
             others,
+            delivered,
             anchor: None,
         }
     }
 
     /// Whether a message counts as read.
-    pub(super) fn has_read(&self, message: &Message, viewer: UserId) -> bool {
+    fn has_read(&self, message: &Message, viewer: UserId) -> bool {
         if message.sender.id == viewer {
             self.others.is_none_or(|least| least >= message.ordinal)
         } else {
@@ -160,9 +180,11 @@ impl Standing {
         }
     }
 
-    fn view(&self, message: Message, viewer: UserId) -> MessageView {
+    /// The message, and how far it has come for this viewer.
+    pub(super) fn view(&self, message: Message, viewer: UserId) -> MessageView {
         MessageView {
             is_read: self.has_read(&message, viewer),
+            is_delivered: message.ordinal <= self.delivered,
             message,
         }
     }
@@ -178,10 +200,11 @@ async fn standing(
         Slice::Before(message) | Slice::After(message) => Some(message),
         Slice::Newest | Slice::Numbered(_) => None,
     };
-    let row: Option<(i64, Option<i64>, Option<i64>)> = sqlx::query_as(
+    let row: Option<(i64, Option<i64>, i64, Option<i64>)> = sqlx::query_as(
         "SELECT COALESCE(s.read_count, c.message_count),
                 (SELECT min(o.read_count) FROM memberships o
                  WHERE o.conversation_id = $1 AND o.left_at IS NULL AND o.user_id <> $2),
+                COALESCE((SELECT delivered_count FROM deliveries d WHERE d.conversation_id = $1), 0),
                 (SELECT m.seq FROM messages m WHERE m.id = $3 AND m.conversation_id = $1)
          FROM conversations c
          LEFT JOIN memberships s ON s.conversation_id = c.id AND s.user_id = $2 AND s.left_at IS NULL
@@ -192,9 +215,10 @@ async fn standing(
     .bind(anchor)
     .fetch_optional(pool)
     .await?;
-    Ok(row.map(|(own, others, anchor)| Standing {
+    Ok(row.map(|(own, others, delivered, anchor)| Standing {
         own,
         others,
+        delivered,
         anchor,
     }))
 }

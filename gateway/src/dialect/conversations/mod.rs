@@ -11,7 +11,7 @@ use confab_shared::model::conversation::ConversationView;
 use confab_shared::model::error::Rejection;
 
 use super::catalog::Catalog;
-use super::{Audience, Confirmation, Dialect, Intent, Namespace, Scene, Shown};
+use super::{Audience, Badge, Confirmation, Dialect, Intent, Namespace, Scene, Shown};
 
 /// The `conversations` dialect.
 #[derive(Debug)]
@@ -28,6 +28,14 @@ impl Dialect for Conversations {
 
     fn inbound(&self, event: &str, args: Args<'_>) -> Result<Intent, Rejection> {
         inbound::intent(event, args)
+    }
+
+    fn shows_unread(&self) -> bool {
+        true
+    }
+
+    fn unread(&self, namespace: Namespace, badge: Badge<'_>) -> Bytes {
+        outbound::unread(namespace, badge)
     }
 
     fn outbound(&self, scene: Scene<'_>, events: &[Shown<'_>], audience: Audience) -> Bytes {

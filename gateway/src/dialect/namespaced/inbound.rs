@@ -18,6 +18,7 @@ pub(super) const EVENTS: &[&str] = &[
     "chat:room:create",
     "chat:room:join",
     "chat:room:leave",
+    "status:typing",
 ];
 
 #[derive(Deserialize)]
@@ -37,6 +38,13 @@ struct Message {
 struct CreateRoom {
     name: String,
     participants: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Typing {
+    room_id: String,
+    is_typing: bool,
 }
 
 /// The room of those who name none.
@@ -71,6 +79,13 @@ pub(super) fn intent(event: &str, args: Args<'_>) -> Result<Intent, Rejection> {
             guest_name: None,
         }),
         "chat:room:leave" => Ok(Intent::Exit(room(args)?)),
+        "status:typing" => {
+            let typing: Typing = payload(args)?;
+            Ok(Intent::Type {
+                room: RoomName::parse(&typing.room_id)?,
+                typing: typing.is_typing,
+            })
+        }
         _ => Err(Rejection::invalid("unknown event")),
     }
 }

@@ -12,6 +12,7 @@ use confab_shared::model::error::{ErrorCode, Rejection};
 use confab_shared::model::event::{Event, Fact};
 use confab_shared::model::message::Message;
 use confab_shared::model::timestamp::Timestamp;
+use uuid::Uuid;
 
 use crate::dialect::{Called, Confirmation, Dialect, Namespace, RoomName, Scene};
 
@@ -220,6 +221,11 @@ pub(in crate::dialect) fn facts() -> Vec<(&'static str, Fact)> {
         description: description.map(Into::into),
         max_users,
     };
+    let typing = |typing| Fact::Typing {
+        user: carol.clone(),
+        source: Uuid::nil(),
+        typing,
+    };
     vec![
         ("created", Fact::ConversationCreated { by }),
         (
@@ -267,10 +273,12 @@ pub(in crate::dialect) fn facts() -> Vec<(&'static str, Fact)> {
         (
             "exited",
             Fact::Exited {
-                user: carol,
+                user: carol.clone(),
                 present: 1,
             },
         ),
+        ("typing", typing(true)),
+        ("typing no more", typing(false)),
         ("advanced", Fact::Advanced),
     ]
 }
@@ -287,7 +295,8 @@ pub(in crate::dialect) fn is_silent(dialect: &dyn Dialect, fact: &Fact) -> bool 
         | Fact::MembersAdded { .. }
         | Fact::MemberRemoved { .. }
         | Fact::RoomUpdated { .. }
-        | Fact::RoomDeleted { .. } => false,
+        | Fact::RoomDeleted { .. }
+        | Fact::Typing { .. } => false,
     }
 }
 
