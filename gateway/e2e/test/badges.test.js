@@ -154,6 +154,7 @@ test('badges', { concurrency: 16, timeout: 120_000 }, async (t) => {
       await shows(phone, conversationId, 2);
       await send();
       await shows(phone, conversationId, 0, `after ${how}`);
+      assert.equal(badges(phone, conversationId).at(-1).lastMessage.sender._id, ben.id);
       await unreadIs(how, conversationId, [ben, 0]);
     }
   });
@@ -178,6 +179,8 @@ test('badges', { concurrency: 16, timeout: 120_000 }, async (t) => {
     await unreadIs('deletions and an edit', conversationId, [ben, 2]);
     await succeed(a, 'deleteMessage', { conversationId, messageId: sent[3] });
     await shows(b, conversationId, 1, 'after the last message was deleted');
+    const { lastMessage } = badges(b, conversationId).at(-1);
+    assert.deepEqual([lastMessage._id, lastMessage.isDeleted, lastMessage.content], [sent[3], true, ''], 'a tombstone');
     await say(a, conversationId);
     await shows(b, conversationId, 2, 'and on from there');
     await unreadIs('one more', conversationId, [ben, 2]);
