@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { returns } from './support/away.js';
+import { returns, until } from './support/away.js';
 import { currentState, entryUrl, jwtSecret, state } from './support/cluster.js';
 import { group } from './support/chat.js';
 import { kill, restart } from './support/gateways.js';
@@ -139,12 +139,14 @@ test(`${PEOPLE} people and ${WATCHERS} watchers`, { timeout: 240_000 }, async (t
     await quiet(LINGER_MS + 3_000);
     await converged(watchers, 'after the replacement', CONVERGED_MS);
     assert.deepEqual(slanders(watchers, marks).slice(0, 10), []);
+    for (const watcher of watchers) assert.ok(news(watcher.socket).length > marks.get(watcher), `${watcher.username} was told who is online when it came back`);
     await restIsRight(groups, 'after the replacement');
   });
 
   await t.test('a gateway is killed and its clients come back elsewhere: nobody’s view is wrong in the end', async () => {
     kill(1);
     const killed = Date.now();
+    await until(() => people.some((person) => !isThere(person)), 'its clients have lost it');
     await everybodyBack(all);
     told(`gateway 1 was killed, everybody was back after ${Date.now() - killed} ms`);
     await quiet(Math.max(0, killed + CONVERGED_MS - Date.now()));

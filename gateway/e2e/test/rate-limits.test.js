@@ -47,9 +47,8 @@ function limited(answer, where = '') {
 /** Emits an event that is refused, and asserts that the dialect's own error event says so as well; for how long. */
 async function refusedFor(socket, errorEvent, fields, event, payload) {
   const retryAfterMs = limited(await emitAck(socket, event, payload), event);
-  const told = await once(socket, errorEvent, ({ code }) => code === 'RATE_LIMITED');
+  const told = await once(socket, errorEvent, (error) => error.code === 'RATE_LIMITED' && error.retryAfterMs === retryAfterMs);
   keys(told, [...fields, 'retryAfterMs'], ['event'], `${errorEvent} of ${event}`);
-  assert.ok(told.retryAfterMs > 0 && told.retryAfterMs <= retryAfterMs, `${told.retryAfterMs} ms`);
   return retryAfterMs;
 }
 
