@@ -115,6 +115,7 @@ impl UserSocket {
             None => held_frames(socket, held),
         });
         self.kept.begin();
+        self.node.presence.welcome(&self.socket);
     }
 
     /// The client left by itself: it will not come back for what it misses.
@@ -223,6 +224,17 @@ impl UserSocket {
                     answer.reject(&Rejection::new(ErrorCode::Unauthorized, "Unauthorized"));
                 }
             },
+            Intent::WhoIsOnline => {
+                let found = in_time(patience, self.online_contacts()).await;
+                match found {
+                    Ok(online) => answer.confirm(Confirmation::Online(&online)),
+                    Err(error) => answer.fail(&error),
+                }
+            }
+            Intent::Appear { online } => match in_time(patience, self.appear(online)).await {
+                Ok(()) => answer.confirm(Confirmation::Done),
+                Err(error) => answer.fail(&error),
+            },
             Intent::LogOut => {
                 answer.confirm(Confirmation::LoggedOut);
                 self.leave_on_purpose();
@@ -267,6 +279,7 @@ impl UserSocket {
                 .queue()
                 .close(crate::session::DisconnectReason::Unavailable);
         }
+        self.node.presence.welcome(&self.socket);
     }
 
     /// Sends a command on its way. The answer comes when the worker has committed it.
@@ -356,6 +369,8 @@ fn is_open_to_guests(intent: &Intent) -> bool {
         | Intent::CreateRoom { .. }
         | Intent::SayTo { .. }
         | Intent::History { .. }
+        | Intent::WhoIsOnline
+        | Intent::Appear { .. }
         | Intent::LogIn { .. } => false,
     }
 }

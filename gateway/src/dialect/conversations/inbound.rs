@@ -21,6 +21,7 @@ pub(super) const EVENTS: &[&str] = &[
     "deleteMessage",
     "markAsRead",
     "markConversationAsRead",
+    "getOnlineUsers",
 ];
 
 #[derive(Deserialize)]
@@ -111,6 +112,7 @@ pub(super) fn intent(event: &str, args: Args<'_>) -> Result<Intent, Rejection> {
             let of: OfConversation = payload(args)?;
             change(&of.conversation_id, Command::MarkRead { up_to: None })
         }
+        "getOnlineUsers" => Ok(Intent::WhoIsOnline),
         _ => Err(Rejection::invalid("unknown event")),
     }
 }

@@ -11,7 +11,9 @@ use confab_shared::model::conversation::ConversationView;
 use confab_shared::model::error::Rejection;
 
 use super::catalog::Catalog;
-use super::{Audience, Confirmation, Dialect, Intent, Namespace, Scene, Shown};
+use super::{
+    Audience, Confirmation, ContactStatus, ContactsOnline, Dialect, Intent, Namespace, Scene, Shown,
+};
 
 /// The `conversations` dialect.
 #[derive(Debug)]
@@ -28,6 +30,18 @@ impl Dialect for Conversations {
 
     fn inbound(&self, event: &str, args: Args<'_>) -> Result<Intent, Rejection> {
         inbound::intent(event, args)
+    }
+
+    fn shows_contacts(&self) -> bool {
+        true
+    }
+
+    fn contacts(&self, namespace: Namespace, contacts: ContactsOnline<'_>) -> Bytes {
+        outbound::contacts(namespace, contacts)
+    }
+
+    fn contact(&self, namespace: Namespace, status: ContactStatus) -> Bytes {
+        outbound::contact(namespace, status)
     }
 
     fn outbound(&self, scene: Scene<'_>, events: &[Shown<'_>], audience: Audience) -> Bytes {

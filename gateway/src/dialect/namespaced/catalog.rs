@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::dialect::catalog::{
     Catalog, Entry, content, described, error_code, list, message_id, moment, nullable, object,
-    own_temp_id, room_fields, room_id, shared, success, temp_id, text, uuid, words,
+    own_temp_id, room_fields, room_id, shared, success, temp_id, text, truth, uuid, words,
 };
 
 fn own(name: &str) -> Value {
@@ -17,6 +17,7 @@ pub(super) fn catalog() -> Catalog {
     events.extend(about_the_socket());
     events.extend(messages());
     events.extend(rooms());
+    events.extend(contacts());
     Catalog {
         summary: "Events whose names say what they are about; late logging in; a lobby.",
         events,
@@ -65,6 +66,11 @@ fn from_client() -> Vec<Entry> {
             .answered(success([("room", own("ChatRoom"))], [])),
         Entry::from_client("chat:room:leave", "Leaves a room.", room_id())
             .answered(success([("roomId", room_id())], [])),
+        Entry::from_client(
+            "status:update",
+            "Has the user seen as online, or as offline whatever they do, until it is said otherwise.",
+            object([("isOnline", truth())], []),
+        ),
     ]
 }
 
@@ -228,6 +234,21 @@ fn rooms() -> Vec<Entry> {
     ]
 }
 
+fn contacts() -> Vec<Entry> {
+    vec![
+        Entry::to_client(
+            "status:online",
+            "Somebody with whom the user shares a conversation is online. Also said of each who is, when the socket comes.",
+            own("OnlineStatus"),
+        ),
+        Entry::to_client(
+            "status:offline",
+            "Somebody with whom the user shares a conversation is not online any more.",
+            own("OnlineStatus"),
+        ),
+    ]
+}
+
 fn schemas() -> Vec<(&'static str, Value)> {
     let user = object(
         [
@@ -275,5 +296,19 @@ fn schemas() -> Vec<(&'static str, Value)> {
         ],
         [("lastMessage", own("Message"))],
     );
-    vec![("User", user), ("Message", message), ("ChatRoom", room)]
+    let online_status = object(
+        [
+            ("userId", uuid()),
+            ("isOnline", truth()),
+            ("lastSeen", moment()),
+            ("userType", words(["user"])),
+        ],
+        [],
+    );
+    vec![
+        ("User", user),
+        ("Message", message),
+        ("ChatRoom", room),
+        ("OnlineStatus", online_status),
+    ]
 }

@@ -18,6 +18,7 @@ pub(super) const EVENTS: &[&str] = &[
     "chat:room:create",
     "chat:room:join",
     "chat:room:leave",
+    "status:update",
 ];
 
 #[derive(Deserialize)]
@@ -37,6 +38,12 @@ struct Message {
 struct CreateRoom {
     name: String,
     participants: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StatusUpdate {
+    is_online: bool,
 }
 
 /// The room of those who name none.
@@ -71,6 +78,10 @@ pub(super) fn intent(event: &str, args: Args<'_>) -> Result<Intent, Rejection> {
             guest_name: None,
         }),
         "chat:room:leave" => Ok(Intent::Exit(room(args)?)),
+        "status:update" => {
+            let StatusUpdate { is_online } = payload(args)?;
+            Ok(Intent::Appear { online: is_online })
+        }
         _ => Err(Rejection::invalid("unknown event")),
     }
 }
