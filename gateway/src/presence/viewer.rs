@@ -3,7 +3,7 @@
 //! What other nodes announce and what is read for those who come overtake each other. Each has its moment by Redis's clock: what is older than what
 //! was shown of a user is left out, and what was read is corrected by what was announced since. One task does both, so nothing comes between.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -102,7 +102,7 @@ impl Viewer {
     }
 
     fn next(&self) -> Option<Batch> {
-        let mut batch = Batch::default();
+        let (mut batch, mut seen) = (Batch::default(), HashSet::new());
         let mut wishes = self.wishes.lock();
         let questions = wishes.questions.len().min(BATCH);
         batch.questions.extend(wishes.questions.drain(..questions));
@@ -118,10 +118,13 @@ impl Viewer {
                 break;
             };
             let socket = wish.socket.upgrade();
-            let socket = socket.filter(|socket| socket.dialect().shows_contacts());
-            batch
-                .sockets
-                .extend(socket.map(|socket| (socket, wish.again)));
+            let Some(socket) = socket.filter(|socket| socket.dialect().shows_contacts()) else {
+                continue;
+            };
+            // One that came and settled on another dialect meanwhile has two wishes.
+            if seen.insert(socket.key()) {
+                batch.sockets.push((socket, wish.again));
+            }
         }
         let is_empty = batch.sockets.is_empty() && batch.questions.is_empty();
         (!is_empty).then_some(batch)
