@@ -62,7 +62,7 @@ fn main() {
         let seen = url.clone();
         on_fresh_database(
             move |config, name| {
-                *seen.lock() = config.url.clone();
+                seen.lock().clone_from(&config.url);
                 postgres::pool(config, name)
             },
             move |pool| async move {
@@ -128,13 +128,13 @@ async fn measure(pool: &PgPool, url: String, count: usize) {
         let shown = || {
             nodes
                 .iter()
-                .map(|node| node.metrics.contacts_shown.get())
+                .map(|node| node.metrics.online.shown.get())
                 .sum::<u64>()
         };
         let announced = || {
             nodes
                 .iter()
-                .map(|node| node.metrics.statuses_announced.get())
+                .map(|node| node.metrics.online.announced.get())
                 .sum::<u64>()
         };
         while shown() < count as u64 || announced() < count as u64 {
@@ -348,9 +348,9 @@ impl Reading {
                 .sum(),
             redis_seconds: seconds("used_cpu_sys:") + seconds("used_cpu_user:"),
             own_seconds: own_seconds(),
-            announced: sum(|node| node.metrics.statuses_announced.get()),
-            told: sum(|node| node.metrics.statuses_told.get()),
-            shown: sum(|node| node.metrics.contacts_shown.get()),
+            announced: sum(|node| node.metrics.online.announced.get()),
+            told: sum(|node| node.metrics.online.told.get()),
+            shown: sum(|node| node.metrics.online.shown.get()),
         }
     }
 }

@@ -136,6 +136,14 @@ impl Shared {
         self.losses.send_modify(|losses| *losses += 1);
     }
 
+    /// Contacts of users here are to be told something.
+    fn hear_statuses(&self, statuses: Statuses) {
+        if self.statuses.try_send(statuses).is_err() {
+            // Too many wait already: whoever is online is shown anew.
+            self.losses.send_modify(|losses| *losses += 1);
+        }
+    }
+
     /// Another gateway said something.
     fn hear(&self, message: GatewayMessage) {
         if self.messages.send(message).is_err() {

@@ -93,10 +93,7 @@ async fn route(shared: &Shared, message: Message) {
                 }
             }
             Some(NodeMessage::Statuses(statuses)) => {
-                if shared.statuses.try_send(statuses).is_err() {
-                    // Too many wait already: whoever is online is shown anew.
-                    shared.losses.send_modify(|losses| *losses += 1);
-                }
+                shared.hear_statuses(statuses);
             }
             Some(NodeMessage::Gateway(message)) => shared.hear(message),
             None => {}

@@ -143,8 +143,8 @@ impl Means {
             .await
             .map_err(|_| NotAnnounced::Silent)??;
         finder.online.said(&owed).await?;
-        self.metrics.statuses_announced.inc_by(changes);
-        self.metrics.statuses_told.inc_by(told);
+        self.metrics.online.announced.inc_by(changes);
+        self.metrics.online.told.inc_by(told);
         Ok(())
     }
 }

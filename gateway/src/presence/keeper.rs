@@ -125,7 +125,7 @@ impl State {
             self.ledger.touch(user, is_connected, now);
         }
         loop {
-            let coming = self.ledger.to_put(BATCH);
+            let coming = self.ledger.coming(BATCH);
             if coming.is_empty() {
                 break;
             }
@@ -142,7 +142,7 @@ impl State {
             let _ = done.send(());
         }
         loop {
-            let going = self.ledger.to_take(now, BATCH);
+            let going = self.ledger.going(now, BATCH);
             if going.is_empty() {
                 break;
             }
@@ -154,7 +154,7 @@ impl State {
             self.ledger.taken(&going);
         }
         let here = i64::try_from(self.ledger.len()).unwrap_or(i64::MAX);
-        self.keeper.metrics.users_online.set(here);
+        self.keeper.metrics.online.users.set(here);
         Ok(())
     }
 

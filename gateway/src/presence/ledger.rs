@@ -97,7 +97,7 @@ impl Ledger {
     }
 
     /// Some of those of whom Redis is to be told now.
-    pub(super) fn to_put(&mut self, most: usize) -> Vec<UserId> {
+    pub(super) fn coming(&mut self, most: usize) -> Vec<UserId> {
         let some: Vec<UserId> = self.owed.iter().take(most).copied().collect();
         for user in &some {
             self.users.insert(*user, Phase::Owed { tried: true });
@@ -120,15 +120,15 @@ impl Ledger {
     }
 
     /// Some of those who are to be taken out now. They are, or [are not](Self::not_taken).
-    pub(super) fn to_take(&mut self, now: Instant, most: usize) -> Vec<UserId> {
+    pub(super) fn going(&mut self, now: Instant, most: usize) -> Vec<UserId> {
         let mut some = Vec::new();
         while some.len() < most
             && let Some((until, user)) = self.leaving.front().copied()
             && until <= now
         {
             self.leaving.pop_front();
-            let same = matches!(self.users.get(&user), Some(Phase::Leaving { until: at, .. }) if *at == until);
-            if same {
+            let phase = self.users.get(&user);
+            if matches!(phase, Some(Phase::Leaving { until: at, .. }) if *at == until) {
                 some.push(user);
             }
         }
@@ -185,9 +185,9 @@ mod tests {
     fn noted() -> (Ledger, UserId, Instant) {
         let (mut ledger, user, now) = ledger();
         ledger.touch(user, true, now);
-        assert_eq!(ledger.to_put(9), [user]);
+        assert_eq!(ledger.coming(9), [user]);
         ledger.put(&[user]);
-        assert!(ledger.is_noted(user) && ledger.to_put(9).is_empty());
+        assert!(ledger.is_noted(user) && ledger.coming(9).is_empty());
         (ledger, user, now)
     }
 
@@ -198,11 +198,11 @@ mod tests {
         assert!(!ledger.is_noted(user));
         ledger.touch(user, true, now + LINGER / 2);
         assert!(ledger.is_noted(user));
-        assert!(ledger.to_take(now + LINGER * 2, 9).is_empty());
+        assert!(ledger.going(now + LINGER * 2, 9).is_empty());
         // Another going is another linger.
         ledger.touch(user, false, now + LINGER * 2);
-        assert!(ledger.to_take(now + LINGER * 2, 9).is_empty());
-        assert_eq!(ledger.to_take(now + LINGER * 3, 9), [user]);
+        assert!(ledger.going(now + LINGER * 2, 9).is_empty());
+        assert_eq!(ledger.going(now + LINGER * 3, 9), [user]);
         ledger.taken(&[user]);
         assert_eq!(ledger.len(), 0);
     }
@@ -212,18 +212,18 @@ mod tests {
         let (mut ledger, user, now) = ledger();
         ledger.touch(user, true, now);
         ledger.touch(user, false, now);
-        assert_eq!((ledger.len(), ledger.to_put(9).len()), (0, 0));
+        assert_eq!((ledger.len(), ledger.coming(9).len()), (0, 0));
         ledger.touch(user, true, now);
-        assert_eq!(ledger.to_put(9), [user]);
+        assert_eq!(ledger.coming(9), [user]);
         // No answer came.
         ledger.touch(user, false, now);
-        assert!(ledger.to_put(9).is_empty());
-        assert_eq!(ledger.to_take(now + LINGER, 9), [user]);
+        assert!(ledger.coming(9).is_empty());
+        assert_eq!(ledger.going(now + LINGER, 9), [user]);
         ledger.not_taken(&[user], now + LINGER);
         // Whether it is noted is unknown: who comes back is noted again.
         ledger.touch(user, true, now + LINGER);
-        assert!(ledger.to_take(now + LINGER, 9).is_empty());
-        assert_eq!(ledger.to_put(9), [user]);
+        assert!(ledger.going(now + LINGER, 9).is_empty());
+        assert_eq!(ledger.coming(9), [user]);
     }
 
     #[test]
@@ -231,15 +231,15 @@ mod tests {
         let (mut ledger, user, now) = noted();
         let gone = UserId::generate();
         ledger.touch(gone, true, now);
-        ledger.to_put(9);
+        ledger.coming(9);
         ledger.put(&[gone]);
         ledger.touch(gone, false, now);
         ledger.begin_anew();
-        assert_eq!(ledger.to_put(9), [user]);
+        assert_eq!(ledger.coming(9), [user]);
         ledger.put(&[user]);
         // Not noted by the new stay, so coming back is news to it.
         ledger.touch(gone, true, now);
-        assert_eq!(ledger.to_put(9), [gone]);
+        assert_eq!(ledger.coming(9), [gone]);
     }
 
     #[test]
@@ -249,16 +249,16 @@ mod tests {
         for user in &users {
             ledger.touch(*user, true, now);
         }
-        let first = ledger.to_put(4);
+        let first = ledger.coming(4);
         ledger.put(&first);
-        let rest = ledger.to_put(9);
+        let rest = ledger.coming(9);
         assert_eq!((first.len(), rest.len()), (4, 6));
         assert!(first.iter().all(|user| !rest.contains(user)));
         ledger.put(&rest);
         for user in &users {
             ledger.touch(*user, false, now);
         }
-        assert_eq!(ledger.to_take(now + LINGER, 4), users[..4]);
-        assert_eq!(ledger.to_take(now + LINGER, 9), users[4..]);
+        assert_eq!(ledger.going(now + LINGER, 4), users[..4]);
+        assert_eq!(ledger.going(now + LINGER, 9), users[4..]);
     }
 }

@@ -23,9 +23,9 @@ use confab_shared::id::{ConversationId, NodeId, UserId};
 use confab_shared::lifecycle::spawn_vital;
 use confab_shared::model::account::Profile;
 use confab_shared::model::conversation::Participant;
-use confab_shared::postgres::contacts::appearances;
 use confab_shared::redis::keyspace::Keyspace;
 use confab_shared::redis::presence::{Online, Stay};
+use confab_shared::seen;
 use fred::clients::Client;
 use fred::interfaces::{HashesInterface, SetsInterface};
 use sqlx::PgPool;
@@ -44,8 +44,6 @@ use pending::Pending;
 use task::{Command, Task};
 use viewer::Viewer;
 
-/// How long an answer that merely mentions who is online waits for that.
-const PATIENCE: Duration = Duration::from_millis(500);
 /// How many changes of the stay may wait.
 const RENEWALS: usize = 8;
 /// How many wishes may wait. Those who have more wait with them.
@@ -287,40 +285,12 @@ impl Presence {
 
     /// Which of these users are connected. None of them if Redis does not say so in time.
     pub async fn connected(&self, users: &[UserId]) -> HashSet<UserId> {
-        if users.is_empty() {
-            return HashSet::new();
-        }
-        match tokio::time::timeout(PATIENCE, self.online.look(users)).await {
-            Ok(Ok(look)) => look.connected().collect(),
-            Ok(Err(error)) => {
-                tracing::debug!(%error, "who is online is not known");
-                HashSet::new()
-            }
-            Err(_) => HashSet::new(),
-        }
+        seen::connected(&self.online, users).await
     }
 
     /// Notes of these people whether they are online. Nobody is if it cannot be found out in time.
     pub async fn note_online<'a>(&self, people: impl IntoIterator<Item = &'a mut Participant>) {
-        let mut people: Vec<&mut Participant> = people.into_iter().collect();
-        let ids: Vec<UserId> = people.iter().map(|one| one.profile.id).collect();
-        let connected: Vec<UserId> = self.connected(&ids).await.into_iter().collect();
-        let seen = tokio::time::timeout(PATIENCE, appearances(&self.database, &connected)).await;
-        let online: HashSet<UserId> = match seen {
-            Ok(Ok(seen)) => seen
-                .iter()
-                .filter(|one| !one.appears_offline)
-                .map(|one| one.id)
-                .collect(),
-            Ok(Err(error)) => {
-                tracing::debug!(%error, "who is online is not known");
-                HashSet::new()
-            }
-            Err(_) => HashSet::new(),
-        };
-        for one in &mut people {
-            one.is_online = online.contains(&one.profile.id);
-        }
+        seen::note_online(&self.online, &self.database, people).await;
     }
 
     /// How many users are connected, anywhere.

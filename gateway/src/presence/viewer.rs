@@ -322,7 +322,7 @@ impl Screen {
         if !frames.is_empty() {
             socket.push(frames);
         }
-        self.metrics.contacts_shown.inc();
+        self.metrics.online.shown.inc();
     }
 
     fn forget(&mut self) {
