@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { comeBack, cut, stays, until } from './support/away.js';
 import { direct, group, join, say } from './support/chat.js';
-import { people } from './support/people.js';
+import { people, register } from './support/people.js';
 import { as, ok } from './support/rest.js';
 import * as shapes from './support/shapes.js';
 import { connect, heard, once, quiet, received, succeed } from './support/socket.js';
@@ -134,7 +134,7 @@ test('many conversations are told apart', limit, async (t) => {
 });
 
 test('a message is sent, then delivered, then read', limit, async (t) => {
-  const { ann, ben } = await cast();
+  const [ann, ben] = await Promise.all([register('ann'), register('ben')]);
   const a = await connect(t, ann, { gateway: 0 });
   const conversationId = await direct(ann, ben);
   const status = async () => {
