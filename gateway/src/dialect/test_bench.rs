@@ -4,6 +4,7 @@
 //! the tests with `CONFAB_GOLDEN=write` and read the difference.
 
 mod fixtures;
+mod views;
 
 pub(super) mod any;
 
@@ -18,6 +19,7 @@ use serde_json::Value;
 
 use super::{Audience, Badge, Dialect, Intent, Namespace, Scene, Shown};
 pub(super) use fixtures::*;
+pub(super) use views::views;
 
 /// The offset that fixtures carry.
 pub(super) const OFFSET: &str = "1735787043500000-1";
