@@ -21,7 +21,7 @@ const ONCE = new Set([
   'source-000-rest', 'source-001-rest', 'source-002-history', 'source-003-rest', 'upgrade',
 ]);
 /** What clients of one source do, and what passes between them: over every transport, but through one door. The others go through all. */
-const ONE_DOOR = /^(source-.*|badges|cross-dialect|presence|revocation|typing)$/;
+const ONE_DOOR = /^(source-.*|badges.*|cross-dialect|presence|revocation|typing.*)$/;
 /** They break the cluster under everybody: each alone, for every kind of transport, but through one door. */
 const ALONE = new Set(['draining', 'recovery-faults', 'rooms-faults']);
 /** Alone, and with clients of every kind in it. */

@@ -40,6 +40,8 @@ pub struct GatewayConfig {
     pub sockets: SocketsConfig,
     /// Public rooms.
     pub rooms: RoomsConfig,
+    /// Who is online.
+    pub presence: PresenceConfig,
     /// The way of commands to the workers.
     pub ingress: IngressConfig,
     /// Rooms on this node.
@@ -247,6 +249,14 @@ pub struct RoomsConfig {
     pub linger_seconds: u64,
 }
 
+/// Who is online.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "config.default.toml documents every key")]
+pub struct PresenceConfig {
+    pub linger_seconds: u64,
+    pub largest_group: u32,
+}
+
 /// The way of commands to the workers.
 #[derive(Debug, Clone, Deserialize)]
 #[expect(missing_docs, reason = "config.default.toml documents every key")]
@@ -347,6 +357,18 @@ impl GatewayConfig {
             return Err(ConfigError::invalid(
                 "hub.typing_timeout_ms",
                 "must be longer than sockets.typing_interval_ms",
+            ));
+        }
+        if self.presence.linger_seconds > 300 {
+            return Err(ConfigError::invalid(
+                "presence.linger_seconds",
+                "must be at most 300",
+            ));
+        }
+        if !(2..=100_000).contains(&self.presence.largest_group) {
+            return Err(ConfigError::invalid(
+                "presence.largest_group",
+                "must be 2 to 100000: a direct conversation has two",
             ));
         }
         let heartbeat = self.engine.ping_interval() + self.engine.ping_timeout();

@@ -21,7 +21,7 @@ use crate::hub::Hub;
 use crate::ingress::Ingress;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
-use crate::presence::Presence;
+use crate::presence::{self, Presence, Timing};
 use crate::recovery::{self, Recovery};
 
 /// What one gateway process shares between its connections.
@@ -46,7 +46,7 @@ pub struct Node {
     pub backplane: Backplane,
     /// What it takes for sockets to be recovered.
     pub recovery: Recovery,
-    /// Who is in which public room.
+    /// Who is connected anywhere, and who is in which public room.
     pub presence: Presence,
     /// What is counted.
     pub metrics: Arc<Metrics>,
@@ -112,8 +112,23 @@ impl Node {
             messages: inbox.messages,
         };
         let recovery = Recovery::start(recovery, stop);
-        let linger = Duration::from_secs(config.rooms.linger_seconds);
-        let presence = Presence::start(redis.clone(), keyspace, id, linger, stop);
+        let presence = presence::Parts {
+            node: id,
+            keyspace,
+            redis: redis.clone(),
+            database: database.clone(),
+            patience: config.database.patience(),
+            hub: hub.clone(),
+            backplane: backplane.clone(),
+            inbox: inbox.online,
+            metrics: metrics.clone(),
+            timing: Timing::new(
+                Duration::from_secs(config.presence.linger_seconds),
+                Duration::from_secs(config.rooms.linger_seconds),
+            ),
+            largest_group: config.presence.largest_group,
+        };
+        let presence = Presence::start(presence, stop);
         let node = Self {
             id,
             config,

@@ -187,6 +187,8 @@ async fn drain(
     sessions
         .drain(Duration::from_secs(node.config.drain.spread_seconds))
         .await;
+    // Its clients are about to be somewhere else.
+    node.presence.leave().await;
     lease.release().await;
     node.ingress.drain().await;
     connections.close();

@@ -131,7 +131,10 @@ fn complete(
 pub(super) async fn show_made(node: &Node, conversation: ConversationId, answer: &Answer) {
     let user = answer.socket().user();
     match conversations::view(&node.database, conversation, user).await {
-        Ok(Some(view)) => answer.confirm(Confirmation::Conversation(&view)),
+        Ok(Some(mut view)) => {
+            node.presence.note_online(&mut view.participants).await;
+            answer.confirm(Confirmation::Conversation(&view));
+        }
         Ok(None) => answer.reject(&Rejection::not_found("conversation")),
         Err(error) => answer.fail(&error.into()),
     }

@@ -136,6 +136,7 @@ impl UserSocket {
         });
         self.kept.begin();
         self.watch();
+        self.node.presence.welcome(&self.socket);
     }
 
     /// The client left by itself: it will not come back for what it misses.
@@ -275,6 +276,17 @@ impl UserSocket {
                     answer.reject(&Rejection::new(ErrorCode::Unauthorized, "Unauthorized"));
                 }
             },
+            Intent::WhoIsOnline => {
+                let found = in_time(patience, self.online_contacts()).await;
+                match found {
+                    Ok(online) => answer.confirm(Confirmation::Online(&online)),
+                    Err(error) => answer.fail(&error),
+                }
+            }
+            Intent::Appear { online } => match in_time(patience, self.appear(online)).await {
+                Ok(()) => answer.confirm(Confirmation::Done),
+                Err(error) => answer.fail(&error),
+            },
             Intent::LogOut => {
                 answer.confirm(Confirmation::LoggedOut);
                 self.leave_on_purpose();
@@ -347,6 +359,8 @@ fn is_open_to_guests(intent: &Intent) -> bool {
         | Intent::CreateRoom { .. }
         | Intent::SayTo { .. }
         | Intent::History { .. }
+        | Intent::WhoIsOnline
+        | Intent::Appear { .. }
         | Intent::LogIn { .. } => false,
     }
 }

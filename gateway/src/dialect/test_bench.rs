@@ -17,7 +17,9 @@ use confab_shared::model::error::Rejection;
 use confab_shared::model::message::MessageStatus;
 use serde_json::Value;
 
-use super::{Audience, Badge, Dialect, Intent, Namespace, Scene, Shown};
+use super::{
+    Audience, Badge, ContactStatus, ContactsOnline, Dialect, Intent, Namespace, Scene, Shown,
+};
 pub(super) use fixtures::*;
 
 /// The offset that fixtures carry.
@@ -117,6 +119,35 @@ pub(super) fn server_to_one_client(dialect: &dyn Dialect, event: &str) {
     for (label, ack, confirmation) in Confirmed::new().all() {
         let frames = dialect.confirmed(Namespace::Root, ack, confirmation);
         lines(&mut actual, label, &frames);
+    }
+    let (online, absent) = ([user(2), user(3)], [(user(4), at(0))]);
+    for (label, online, absent) in [
+        ("contacts", &online[..], &[][..]),
+        ("contacts after a loss", &online[..1], &absent[..]),
+        ("contacts, nobody there", &[], &[]),
+    ] {
+        let contacts = ContactsOnline {
+            online,
+            absent,
+            at: at(4),
+        };
+        lines(
+            &mut actual,
+            label,
+            &dialect.contacts(Namespace::Chat, contacts),
+        );
+    }
+    for (label, is_online) in [("came online", true), ("went offline", false)] {
+        let status = ContactStatus {
+            user: user(2),
+            is_online,
+            at: at(5),
+        };
+        lines(
+            &mut actual,
+            label,
+            &dialect.contact(Namespace::Chat, status),
+        );
     }
     let acked = dialect.rejected(Namespace::Chat, Some(6), event, &refusal());
     lines(&mut actual, "rejected", &acked);

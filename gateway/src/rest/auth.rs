@@ -90,7 +90,8 @@ pub(super) async fn register(
     };
     let account = users::create(rest.database(), new).await?;
     let (token, expires_in) = issue(&rest, &account)?;
-    Ok(Created::of(&grant(&account, &token, expires_in)))
+    // Nobody is connected as somebody who was not there until now.
+    Ok(Created::of(&grant(&account, false, &token, expires_in)))
 }
 
 /// POST /auth/login
@@ -109,7 +110,8 @@ pub(super) async fn login(
     match account {
         Some(account) if matches => {
             let (token, expires_in) = issue(&rest, &account)?;
-            Ok(Shown::of(&grant(&account, &token, expires_in)))
+            let is_online = rest.sees(&account).await;
+            Ok(Shown::of(&grant(&account, is_online, &token, expires_in)))
         }
         _ => Err(ApiError::new(
             ErrorCode::Unauthorized,
@@ -174,9 +176,14 @@ fn issue(rest: &Rest, account: &Account) -> Result<(String, u64), ApiError> {
     Ok((token, tokens.lifetime().as_secs()))
 }
 
-fn grant<'a>(account: &'a Account, access_token: &'a str, expires_in: u64) -> GrantJson<'a> {
+fn grant<'a>(
+    account: &'a Account,
+    is_online: bool,
+    access_token: &'a str,
+    expires_in: u64,
+) -> GrantJson<'a> {
     GrantJson {
-        user: account.into(),
+        user: UserJson::seen(account, is_online),
         access_token,
         token_type: "Bearer",
         expires_in,

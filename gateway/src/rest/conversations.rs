@@ -93,7 +93,10 @@ pub(super) async fn find(
     viewer: UserId,
 ) -> Result<Listed, ApiError> {
     let found = conversations::find(rest.database(), id, viewer).await?;
-    found.ok_or_else(|| ApiError::not_found("conversation"))
+    let mut found = found.ok_or_else(|| ApiError::not_found("conversation"))?;
+    let people = &mut found.view.participants;
+    rest.node.presence.note_online(people).await;
+    Ok(found)
 }
 
 /// Makes a conversation, if it is new. A direct one that existed is answered as it is.
@@ -128,7 +131,10 @@ pub(super) async fn page(
     query: ListQuery,
 ) -> Result<(Vec<Listed>, Option<String>), ApiError> {
     let limit = limit_or_default(query.limit);
-    let (listed, next) = conversations::list(rest.database(), viewer, query.cursor, limit).await?;
+    let (mut listed, next) =
+        conversations::list(rest.database(), viewer, query.cursor, limit).await?;
+    let people = listed.iter_mut().flat_map(|one| &mut one.view.participants);
+    rest.node.presence.note_online(people).await;
     let next = next.map(|next| format!("{route}?cursor={next}&limit={limit}"));
     Ok((listed, next))
 }

@@ -39,6 +39,7 @@ use confab_shared::id::{CommandId, ConversationId, UserId};
 use confab_shared::model::command::{Command, Outcome};
 use confab_shared::model::error::Rejection;
 use confab_shared::model::event::UserSignal;
+use confab_shared::postgres::users::Account;
 use sqlx::PgPool;
 
 use crate::node::Node;
@@ -81,6 +82,16 @@ impl Rest {
         if let Err(error) = self.node.backplane.signal(user, signal).await {
             tracing::warn!(%error, %user, "a signal was not said; sockets will find out later");
         }
+    }
+
+    /// Whether somebody is seen as online.
+    async fn sees(&self, account: &Account) -> bool {
+        let connected = || {
+            self.node
+                .presence
+                .connected(std::slice::from_ref(&account.id))
+        };
+        !account.appears_offline && connected().await.contains(&account.id)
     }
 
     /// How long a request may take.

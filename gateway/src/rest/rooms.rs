@@ -206,7 +206,7 @@ pub(super) async fn present(
     let shown: Vec<PublicUserJson<'_>> = ids
         .iter()
         .filter_map(|id| accounts.iter().find(|account| account.id == *id))
-        .map(|account| PublicUserJson::new(account, true))
+        .map(|account| PublicUserJson::new(account, !account.appears_offline))
         .collect();
     let next = page.last().filter(|_| !is_last).map(|last| {
         let (id, username) = (last.id, &last.username);

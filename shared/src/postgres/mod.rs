@@ -3,6 +3,7 @@
 pub mod admins;
 pub mod batch;
 pub mod changes;
+pub mod contacts;
 pub mod conversations;
 mod listing;
 pub mod memberships;

@@ -190,14 +190,16 @@ pub async fn update(
     Ok(account)
 }
 
-/// Notes whether a user wants to be seen as offline.
+/// Notes whether a user wants to be seen as offline. Whoever begins to was last seen now.
 pub async fn set_appears_offline(
     pool: &PgPool,
     id: UserId,
     appears_offline: bool,
 ) -> Result<Option<Account>, sqlx::Error> {
     sqlx::query_as(
-        "UPDATE users SET appears_offline = $2 WHERE id = $1 AND role <> 'guest'
+        "UPDATE users SET appears_offline = $2,
+                          last_seen_at = CASE WHEN $2 AND NOT appears_offline THEN date_trunc('milliseconds', now()) ELSE last_seen_at END
+         WHERE id = $1 AND role <> 'guest'
          RETURNING id, email, username, name, avatar, role, token_version, appears_offline, last_seen_at, created_at",
     )
     .bind(id)

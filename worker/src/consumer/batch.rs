@@ -5,10 +5,13 @@ use std::time::Instant;
 
 use confab_shared::id::{NodeId, Partition};
 use confab_shared::model::command::{CommandEnvelope, Outcome, Reply};
+use confab_shared::model::conversation::Participant;
 use confab_shared::model::error::{ErrorCode, Rejection, is_outage};
-use confab_shared::model::event::RoomBatch;
+use confab_shared::model::event::{Fact, RoomBatch};
 use confab_shared::model::timestamp::Timestamp;
 use confab_shared::postgres::batch::{Stored, load, load_details, store};
+use confab_shared::redis::presence::Online;
+use confab_shared::seen;
 use fred::clients::Client;
 use futures_util::future::join_all;
 use sqlx::Postgres;
@@ -68,6 +71,7 @@ pub(super) struct Processor {
     pub(super) client: Client,
     pub(super) reader: IngressReader,
     pub(super) broadcast: Broadcast,
+    pub(super) online: Online,
     /// Kept from one batch to the next: taking it from the pool costs a round trip.
     pub(super) connection: Option<PoolConnection<Postgres>>,
 }
@@ -228,7 +232,8 @@ impl Processor {
         aftermath: &mut Aftermath,
     ) {
         let mut rooms: HashMap<Partition, Vec<RoomBatch>> = HashMap::new();
-        for room in announcements.rooms {
+        for mut room in announcements.rooms {
+            self.note_online(&mut room).await;
             rooms
                 .entry(self.context.keyspace.partition(room.conversation))
                 .or_default()
@@ -267,6 +272,21 @@ impl Processor {
             .await;
         failpoint::reach("worker::after_reply");
         self.acknowledge(done, aftermath).await;
+    }
+
+    /// Members who are added are shown with whether they are online: nobody who listens could find out in time.
+    async fn note_online(&self, room: &mut RoomBatch) {
+        let added = room
+            .events
+            .iter_mut()
+            .filter_map(|event| match &mut event.fact {
+                Fact::MembersAdded { members } => Some(members),
+                _ => None,
+            });
+        let added: Vec<&mut Participant> = added.flatten().collect();
+        if !added.is_empty() {
+            seen::note_online(&self.online, &self.context.pool, added).await;
+        }
     }
 
     async fn acknowledge(&self, done: HashMap<Partition, Vec<&str>>, aftermath: &mut Aftermath) {

@@ -9,6 +9,7 @@ use confab_shared::id::{NodeId, Partition};
 use confab_shared::model::command::{CommandEnvelope, Reply};
 use confab_shared::model::error::{ErrorCode, Rejection};
 use confab_shared::redis::keyspace::Keyspace;
+use confab_shared::redis::presence::Online;
 use confab_shared::redis::{Retries, connect};
 use fred::clients::Client;
 use futures_util::future::join_all;
@@ -119,6 +120,7 @@ impl Lane {
         let processor = Processor {
             client: client.clone(),
             reader: IngressReader::new(client.clone(), context.id, worker.max_deliveries),
+            online: Online::new(client.clone()),
             broadcast: Broadcast::new(
                 client,
                 context.keyspace,

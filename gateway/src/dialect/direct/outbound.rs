@@ -220,6 +220,7 @@ pub(super) fn confirmed(
     let mut frames = Frames::new(namespace);
     match confirmation {
         Confirmation::Done
+        | Confirmation::Online(_)
         | Confirmation::Entered { .. }
         | Confirmation::Left { .. }
         | Confirmation::LoggedIn(_)

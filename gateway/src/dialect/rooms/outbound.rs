@@ -234,6 +234,7 @@ pub(super) fn confirmed(
     match confirmation {
         // Who enters or leaves is told so with everybody else, by `userStatus`.
         Confirmation::Done
+        | Confirmation::Online(_)
         | Confirmation::Entered { .. }
         | Confirmation::Left { .. }
         | Confirmation::LoggedIn(_)

@@ -1,6 +1,7 @@
 -- Whether somebody may do something now; if so, it is counted. GCRA, with blocks for those who want more than they may.
 --
--- Kept is "<when all would be free again> <when the last block ends> <how many blocks in a row>", in microseconds of this clock.
+-- Kept is when all will be free again; and if there were blocks lately, behind it, when the last one ends and how many there were in a
+-- row. Times are microseconds of this clock.
 --
 -- KEYS[1]  limit:<class>:<subject>
 -- ARGV[1]  how many may come at once
@@ -14,53 +15,48 @@
 -- again; in how many it makes sense to ask again; how many blocks in a row.
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local most, interval, wanted = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local first, longest, memory = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local most, interval = tonumber(ARGV[1]), tonumber(ARGV[2])
 local burst = most * interval
 -- More than all can never be had: then all of it is.
-local cost = math.min(wanted, most) * interval
+local cost = math.min(tonumber(ARGV[3]), most) * interval
 
-local free, freed, strikes = now, 0, 0
+local free, freed, strikes, last = now, 0, 0, 0
 local known = redis.call('GET', KEYS[1])
 if known then
-  local a, b, c = string.match(known, '^(%d+) (%d+) (%d+)$')
-  if a then
+  local kept = tonumber(known)
+  if not kept then
+    local a, b, c = string.match(known, '^(%d+) (%d+) (%d+)$')
+    kept, freed, strikes = tonumber(a or 0), tonumber(b or 0), tonumber(c or 0)
     -- A clock that was set back, or figures that were changed, leave nobody further behind than he could have come.
-    free = math.min(math.max(tonumber(a), now), now + burst)
-    freed = math.min(tonumber(b), now + math.max(longest, burst))
-    strikes = tonumber(c)
-    if freed + memory <= now then
-      freed, strikes = 0, 0
+    freed = math.min(freed, now + math.max(tonumber(ARGV[5]), burst))
+    last = freed + ARGV[6]
+    if last <= now then
+      freed, strikes, last = 0, 0, 0
     end
   end
-end
-
-local function answer(verdict, left, wait)
-  return { verdict, left, math.ceil((free - now) / 1000), math.ceil(wait / 1000), strikes }
-end
-
-local function keep()
-  local last = strikes > 0 and math.max(free, freed + memory) or free
-  local value = string.format('%.0f %.0f %.0f', free, freed, strikes)
-  redis.call('SET', KEYS[1], value, 'PX', string.format('%.0f', math.max(1, math.ceil((last - now) / 1000))))
+  free = math.min(math.max(kept, now), now + burst)
 end
 
 if freed > now then
-  return answer(1, 0, freed - now)
+  return { 1, 0, math.ceil((free - now) / 1000), math.ceil((freed - now) / 1000), strikes }
 end
-if free + cost - now <= burst then
+local wait = free + cost - now - burst
+if wait <= 0 then
   free = free + cost
-  keep()
-  return answer(0, math.floor((now + burst - free) / interval), 0)
+  local value = string.format('%.0f', free)
+  if strikes > 0 then
+    value = string.format('%s %.0f %.0f', value, freed, strikes)
+  end
+  redis.call('SET', KEYS[1], value, 'PX', math.ceil((math.max(free, last) - now) / 1000))
+  return { 0, math.floor((now + burst - free) / interval), math.ceil((free - now) / 1000), 0, strikes }
 end
 
--- It would be free again after this long.
-local wait = free + cost - now - burst
+local first = tonumber(ARGV[4])
 if first == 0 then
-  return answer(1, 0, wait)
+  return { 1, 0, math.ceil((free - now) / 1000), math.ceil(wait / 1000), strikes }
 end
+local block = math.min(first * 2 ^ strikes, tonumber(ARGV[5]))
 strikes = strikes + 1
-local block = math.min(first * 2 ^ (strikes - 1), longest)
 if wait > 2 * block then
   -- Nobody is told to come back when there is nothing for him yet.
   block = wait
@@ -69,5 +65,7 @@ elseif wait > block then
   free = now + block + burst - cost
 end
 freed = now + block
-keep()
-return answer(2, 0, block)
+last = math.max(free, freed + ARGV[6])
+local value = string.format('%.0f %.0f %.0f', free, freed, strikes)
+redis.call('SET', KEYS[1], value, 'PX', string.format('%.0f', math.ceil((last - now) / 1000)))
+return { 2, 0, math.ceil((free - now) / 1000), math.ceil(block / 1000), strikes }
