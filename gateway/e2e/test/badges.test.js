@@ -108,12 +108,9 @@ test('badges', { concurrency: 16, timeout: 120_000 }, async (t) => {
     const messages = 3 * 7 * 8;
     for (const socket of [b, phone]) {
       await shows(socket, conversationId, messages, 'after the burst');
-      const times = badges(socket, conversationId).map(({ at }) => at);
-      const most = 2 + Math.ceil((Date.now() - begun) / EVERY_MS);
-      assert.ok(times.length >= 2 && times.length <= most, `${times.length} badges in ${Date.now() - begun} ms`);
-      // A client's clock is not the server's: two may arrive close to each other when the first of them was held up on its way.
-      const pauses = times.slice(2).map((at, index) => at - times[index]);
-      assert.ok(pauses.every((pause) => pause >= EVERY_MS), `at most one a second: ${pauses} ms from each to the one after the next`);
+      // However they were held up on their way, there are no more of them than seconds.
+      const [told, took] = [badges(socket, conversationId).length, Date.now() - begun];
+      assert.ok(told >= 2 && told <= 2 + Math.floor(took / EVERY_MS), `${told} badges in ${took} ms`);
       const counts = badges(socket, conversationId).map(({ unreadCount }) => unreadCount);
       assert.deepEqual(counts, [...counts].sort((one, other) => one - other), 'it only grows');
     }

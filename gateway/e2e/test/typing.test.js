@@ -192,11 +192,13 @@ test('typing', { concurrency: 16, timeout: 120_000 }, async (t) => {
 
   check('who joins while somebody types is told so', async (t) => {
     const { ann, ben, a, b, conversationId } = await trio(t);
-    await succeed(a, 'typing', { conversationId });
+    const keys = setInterval(() => a.emit('typing', { conversationId }), 500);
+    t.after(() => clearInterval(keys));
     await begins(b, ann, conversationId);
     const late = await connect(t, ben, { gateway: 1 });
     await join(conversationId, late);
     await begins(late, ann, conversationId);
+    clearInterval(keys);
     await succeed(a, 'stopTyping', { conversationId });
     await ends(late, ann, conversationId);
   });
