@@ -327,7 +327,8 @@ impl Application for Chat {
     async fn event(&self, socket: &mut ChatSocket, event: Incoming<'_>) {
         match socket {
             ChatSocket::Anonymous(anonymous) => {
-                if let Some(user) = self.introduce(anonymous, event).await {
+                // Boxed: see `UserSocket::event`.
+                if let Some(user) = Box::pin(self.introduce(anonymous, event)).await {
                     *socket = ChatSocket::User(user);
                 }
             }

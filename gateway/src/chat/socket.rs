@@ -132,14 +132,22 @@ impl UserSocket {
         self.profile.account == AccountRole::Guest
     }
 
-    /// An event came.
+    /// An event came. What waits for something is boxed: a session has room for it only while it waits.
     pub(super) async fn event(&mut self, event: Incoming<'_>) {
-        let dialect = self.dialect_of(event.name).await;
+        let dialect = match self.socket.settled_dialect() {
+            Some(dialect) => dialect,
+            None => Box::pin(self.dialect_of(event.name)).await,
+        };
         let answer = Answer::new(self.socket.clone(), event.ack_id, event.name);
         match dialect.inbound(event.name, event.args) {
+            // By far the most, and nothing to wait for.
+            Ok(Intent::Change {
+                conversation,
+                command,
+            }) if !self.is_guest() => self.change(conversation, command, answer),
             Ok(intent) => {
                 let patience = self.node.reply_timeout();
-                self.fulfil(intent, answer, patience).await;
+                Box::pin(self.fulfil(intent, answer, patience)).await;
             }
             Err(rejection) => answer.reject(&rejection),
         }
@@ -243,15 +251,12 @@ impl UserSocket {
         }
     }
 
-    /// The dialect of an event. The first one that a dialect knows settles the socket's.
+    /// The dialect of an event of a socket that has none yet. The first one that a dialect knows settles it.
     async fn dialect_of(&mut self, event: &str) -> &'static dyn Dialect {
         let former = self.socket.dialect();
         let spoken @ Some(_) = dialect::speaking(event, former) else {
             return former;
         };
-        if self.socket.settled_dialect().is_some() {
-            return self.socket.settle_dialect(spoken);
-        }
         let dialect = self.socket.settle_dialect(spoken);
         let noted = self.node.recovery.speaks(&self.kept, dialect.id()).await;
         if let Err(error) = noted {

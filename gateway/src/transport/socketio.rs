@@ -54,7 +54,10 @@ impl<A: Application> SocketIo<A> {
             DisconnectReason::ProtocolViolation
         })?;
         match action {
-            Action::Connect { namespace, auth } => self.connect(session, namespace, auth).await?,
+            Action::Connect { namespace, auth } => {
+                // Boxed: what happens once must not make the session larger for as long as it lives.
+                Box::pin(self.connect(session, namespace, auth)).await?;
+            }
             Action::Event {
                 slot,
                 name,

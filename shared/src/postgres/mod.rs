@@ -65,6 +65,9 @@ pub fn pool_by_key(config: &DatabaseConfig, application: &str) -> Result<PgPool,
         ("enable_seqscan", off()),
         ("enable_hashjoin", off()),
         ("enable_mergejoin", off()),
+        // Nor those that read a whole index: once and keep it at hand, or once for all rows.
+        ("enable_material", off()),
+        ("random_page_cost", "100".to_owned()),
     ]);
     Ok(lazy_pool(config, options))
 }

@@ -13,4 +13,5 @@ mod database;
 mod fences;
 mod histories;
 mod lists;
+mod plans;
 mod rooms;

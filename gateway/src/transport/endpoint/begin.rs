@@ -131,3 +131,22 @@ impl<H: EngineHandler> Endpoint<H> {
         drop(registration);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::Chat;
+    use crate::transport::socketio::SocketIo;
+
+    fn size_of_task<H, F: Future>(
+        _serve: impl Fn(Endpoint<H>, OnUpgrade, Arc<Handshake>, ConnectionGuard) -> F,
+    ) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_session_that_waits_takes_little_room() {
+        // What happens once or seldom is boxed: unboxed, connecting alone would take twice as much of every session for good.
+        assert!(size_of_task(Endpoint::<SocketIo<Chat>>::over_websocket) < 4_096);
+    }
+}

@@ -295,10 +295,13 @@ pub async fn load_details(
     if !wanted.markers.is_empty() {
         let (conversations, markers) = columns(&wanted.markers);
         found.deleted = sqlx::query_as(
-            "SELECT w.conversation, w.marker, count(*)
+            "SELECT w.conversation, w.marker, beyond.deleted
              FROM unnest($1::uuid[], $2::bigint[]) AS w (conversation, marker)
-             JOIN messages m ON m.conversation_id = w.conversation AND m.ordinal > w.marker AND m.deleted_at IS NOT NULL
-             GROUP BY w.conversation, w.marker",
+             CROSS JOIN LATERAL (
+                 SELECT count(*) AS deleted FROM messages m
+                 WHERE m.conversation_id = w.conversation AND m.ordinal > w.marker AND m.deleted_at IS NOT NULL
+             ) AS beyond
+             WHERE beyond.deleted > 0",
         )
         .bind(conversations)
         .bind(markers)

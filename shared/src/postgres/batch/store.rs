@@ -19,13 +19,25 @@ pub enum Stored {
     Stale,
 }
 
+/// That a membership `m` has not ended, in words by which PostgreSQL does not recognise the condition of the index `memberships_listed`: planning
+/// while the tables are still empty it would take that index to find a conversation's members, and walk all of it.
+macro_rules! is_present {
+    ($member:literal) => {
+        concat!("COALESCE(", $member, ".left_at, 'infinity') = 'infinity'")
+    };
+}
+
 /// Where a conversation `c` that was active moves in its members' lists: to the present, or for good to where all are always looked at, if
 /// it has too many members to be written to.
 macro_rules! listed_at {
     () => {
-        "CASE WHEN (SELECT count(*) FROM (SELECT 1 FROM memberships p WHERE p.conversation_id = c.id AND p.left_at IS NULL LIMIT 257) AS present)
+        concat!(
+            "CASE WHEN (SELECT count(*) FROM (SELECT 1 FROM memberships p WHERE p.conversation_id = c.id AND ",
+            is_present!("p"),
+            " LIMIT 257) AS present)
                    > 256
               THEN 'infinity' ELSE go.at END"
+        )
     };
 }
 
@@ -33,7 +45,8 @@ macro_rules! listed_at {
 ///
 /// `fence`: the partitions under the epochs that the caller took. Taking over needs the same row, so it waits for the commit.
 /// `unmoved`: the changed conversations at their former `last_seq`. `go`: a row if nothing is missing from either. `raised`: the
-/// conversations that are due for another `listed_at` (see `postgres::listing`). A row may be written only once: so `relisted` leaves
+/// conversations that are due for another `listed_at` (see `postgres::listing`), looked for first: most often there are none, and their members
+/// need not be. A row may be written only once: so `relisted` leaves
 /// out the memberships that `members` writes. What is due is worked out three times rather than looked up in `raised`, which has no
 /// index: a batch may raise as many conversations as it has commands.
 const STORE: &str = concat!(
@@ -46,12 +59,11 @@ WITH fence AS (
 ), unmoved AS (
     SELECT c.id, c.listed_at, v.active
     FROM unnest($4::uuid[], $5::bigint[], $8::boolean[]) AS v (id, previous_seq, active)
-    JOIN conversations c ON c.id = v.id AND c.last_seq = v.previous_seq
-    FOR NO KEY UPDATE OF c
+    CROSS JOIN LATERAL (SELECT id, listed_at FROM conversations WHERE id = v.id AND last_seq = v.previous_seq FOR NO KEY UPDATE) AS c
 ), go AS (
     SELECT $3::timestamptz AS at
     WHERE (SELECT count(*) FROM fence) = cardinality($1) AND (SELECT count(*) FROM unmoved) = cardinality($4)
-), raised AS (
+), raised AS MATERIALIZED (
     SELECT c.id, ",
     listed_at!(),
     " AS listed_at
@@ -115,7 +127,9 @@ WITH fence AS (
 ), relisted AS (
     UPDATE memberships m SET listed_at = raised.listed_at
     FROM raised
-    WHERE m.conversation_id = raised.id AND m.left_at IS NULL
+    WHERE m.conversation_id = raised.id AND ",
+    is_present!("m"),
+    "
       AND (m.conversation_id, m.user_id) NOT IN (SELECT * FROM unnest($15::uuid[], $16::uuid[]))
 ), guests AS (
     INSERT INTO senders (user_id)
