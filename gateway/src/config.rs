@@ -345,7 +345,7 @@ impl GatewayConfig {
         }
         self.http.trusted_proxies()?;
         let origins = AllowedOrigins::parse(&self.http.cors_origin);
-        if self.environment == Environment::Production && matches!(origins, AllowedOrigins::Any) {
+        if self.environment != Environment::Development && matches!(origins, AllowedOrigins::Any) {
             return Err(ConfigError::invalid(
                 "http.cors_origin",
                 "\"*\" is for development only",
