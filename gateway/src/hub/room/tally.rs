@@ -171,11 +171,9 @@ impl Tally {
                     last.content = "".into();
                     last.change_seq = seq;
                 });
-                let step = match self.last() {
-                    Some(last) if is_last => Step::Deleted {
-                        ordinal: last.ordinal,
-                    },
-                    _ => Step::Unclear,
+                let step = match self.last().filter(|_| is_last) {
+                    Some(&Message { ordinal, .. }) => Step::Deleted { ordinal },
+                    None => Step::Unclear,
                 };
                 self.step(seq, step);
                 self.owe_all(now);
@@ -192,16 +190,19 @@ impl Tally {
                     all,
                 };
                 self.step(seq, step);
-                if let Some(count) = self.counts.get_mut(&user) {
-                    let count = count.get_or_insert_default();
-                    owe(count, self.interval, now, &mut self.due);
-                }
+                self.owe_one(user, now);
             }
             Fact::MembersAdded { members } => {
                 // Somebody who had been out without this having been heard, and counts from another place now.
-                let is_back = |user| self.counts.contains_key(&user);
-                if members.iter().any(|member| is_back(member.profile.id)) {
+                let users = members.iter().map(|member| member.profile.id);
+                let back: Vec<UserId> = users
+                    .filter(|user| self.counts.contains_key(user))
+                    .collect();
+                if !back.is_empty() {
                     self.step(seq, Step::Unclear);
+                }
+                for user in back {
+                    self.owe_one(user, now);
                 }
             }
             _ => {}
@@ -244,6 +245,13 @@ impl Tally {
 
     fn owe_all(&mut self, now: Instant) {
         for count in self.counts.values_mut() {
+            let count = count.get_or_insert_default();
+            owe(count, self.interval, now, &mut self.due);
+        }
+    }
+
+    fn owe_one(&mut self, user: UserId, now: Instant) {
+        if let Some(count) = self.counts.get_mut(&user) {
             let count = count.get_or_insert_default();
             owe(count, self.interval, now, &mut self.due);
         }
@@ -298,7 +306,8 @@ impl Tally {
         (told, reading)
     }
 
-    /// Counts were read. One that is missing is that of somebody who is no member any more: the room is about to show that.
+    /// Counts were read. One that is missing is that of somebody who is no member any more: the room is about to show that, or, if the
+    /// user is back by then, that.
     pub(super) fn counted(&mut self, counted: Counted, now: Instant) {
         let Some(index) = self
             .readings
@@ -320,7 +329,9 @@ impl Tally {
             };
             count.reading = false;
             let Some(read) = counted.counts.get(&user) else {
-                count.owed = false;
+                // Not again at once.
+                count.told_at = Some(now);
+                owe(count, self.interval, now, &mut self.due);
                 continue;
             };
             count.known = (read.seq >= self.lost).then_some(Known {
