@@ -11,6 +11,7 @@ use http::uri::Authority;
 use ipnet::IpNet;
 use serde::Deserialize;
 
+pub use crate::limits::RateLimitsConfig;
 use crate::transport::origin::AllowedOrigins;
 
 /// The commented defaults, compiled in.
@@ -33,10 +34,14 @@ pub struct GatewayConfig {
     pub cluster: ClusterConfig,
     /// Limits of one address or user.
     pub limits: LimitsConfig,
+    /// How often users may do what.
+    pub rate_limits: RateLimitsConfig,
     /// Limits of one socket.
     pub sockets: SocketsConfig,
     /// Public rooms.
     pub rooms: RoomsConfig,
+    /// Who is online.
+    pub presence: PresenceConfig,
     /// The way of commands to the workers.
     pub ingress: IngressConfig,
     /// Rooms on this node.
@@ -244,6 +249,14 @@ pub struct RoomsConfig {
     pub linger_seconds: u64,
 }
 
+/// Who is online.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "config.default.toml documents every key")]
+pub struct PresenceConfig {
+    pub linger_seconds: u64,
+    pub largest_group: u32,
+}
+
 /// The way of commands to the workers.
 #[derive(Debug, Clone, Deserialize)]
 #[expect(missing_docs, reason = "config.default.toml documents every key")]
@@ -346,6 +359,18 @@ impl GatewayConfig {
                 "must be longer than sockets.typing_interval_ms",
             ));
         }
+        if self.presence.linger_seconds > 300 {
+            return Err(ConfigError::invalid(
+                "presence.linger_seconds",
+                "must be at most 300",
+            ));
+        }
+        if !(2..=100_000).contains(&self.presence.largest_group) {
+            return Err(ConfigError::invalid(
+                "presence.largest_group",
+                "must be 2 to 100000: a direct conversation has two",
+            ));
+        }
         let heartbeat = self.engine.ping_interval() + self.engine.ping_timeout();
         if self.http.peer_timeout() <= heartbeat {
             // A client that pauses for less than a heartbeat is to keep its session, and what the kernel holds for it.
@@ -355,8 +380,9 @@ impl GatewayConfig {
             ));
         }
         self.http.trusted_proxies()?;
+        self.rate_limits.figures()?;
         let origins = AllowedOrigins::parse(&self.http.cors_origin);
-        if self.environment == Environment::Production && matches!(origins, AllowedOrigins::Any) {
+        if self.environment != Environment::Development && matches!(origins, AllowedOrigins::Any) {
             return Err(ConfigError::invalid(
                 "http.cors_origin",
                 "\"*\" is for development only",

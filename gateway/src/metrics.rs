@@ -44,8 +44,90 @@ pub struct Metrics {
     pub resyncs: IntCounter,
     /// Failed Redis calls.
     pub redis_errors: IntCounter,
+    /// Rate limits.
+    pub rate_limits: RateLimitMetrics,
+    /// Who is online.
+    pub online: OnlineMetrics,
     /// Bytes that wait to be written to clients.
     pub send_queue_bytes: IntGauge,
+}
+
+/// What is counted of rate limits.
+pub struct RateLimitMetrics {
+    /// Questions whether something limited may be done, by class and by what was answered.
+    pub decisions: IntCounterVec,
+    /// Times that somebody was blocked for a while, by class.
+    pub blocks: IntCounterVec,
+}
+
+impl RateLimitMetrics {
+    fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(counters.clone()))?;
+            Ok::<_, prometheus::Error>(counters)
+        };
+        Ok(Self {
+            decisions: counters(
+                "confab_gateway_rate_limit_decisions_total",
+                "Questions whether something limited may be done, by class and by what was answered.",
+                &["class", "outcome"],
+            )?,
+            blocks: counters(
+                "confab_gateway_rate_limit_blocks_total",
+                "Times that somebody was blocked for a while, by class.",
+                &["class"],
+            )?,
+        })
+    }
+}
+
+/// What is counted of who is online.
+pub struct OnlineMetrics {
+    /// Users who are connected here, or were until a moment ago.
+    pub users: IntGauge,
+    /// Changes of users' statuses that this node has announced.
+    pub announced: IntCounter,
+    /// People whom those were announced to, by node that they are connected to.
+    pub told: IntCounter,
+    /// Users of nodes that are gone whom this node has taken out.
+    pub reaped: IntCounter,
+    /// Times that a socket was shown who is online.
+    pub shown: IntCounter,
+}
+
+impl OnlineMetrics {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let counter = |name: &str, help: &str| -> Result<IntCounter, prometheus::Error> {
+            let counter = IntCounter::new(name, help)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok(counter)
+        };
+        let users = IntGauge::new(
+            "confab_gateway_users_online",
+            "Users who are connected here, or were until a moment ago.",
+        )?;
+        registry.register(Box::new(users.clone()))?;
+        Ok(Self {
+            users,
+            announced: counter(
+                "confab_gateway_statuses_announced_total",
+                "Changes of users' statuses that this node has announced.",
+            )?,
+            told: counter(
+                "confab_gateway_statuses_told_total",
+                "People whom those were announced to, by node that they are connected to.",
+            )?,
+            reaped: counter(
+                "confab_gateway_users_reaped_total",
+                "Users of nodes that are gone whom this node has taken out.",
+            )?,
+            shown: counter(
+                "confab_gateway_contacts_shown_total",
+                "Times that a socket was shown who is online.",
+            )?,
+        })
+    }
 }
 
 impl Metrics {
@@ -136,6 +218,8 @@ impl Metrics {
                 "Times that everything was compared with PostgreSQL after a loss.",
             )?,
             redis_errors: counter("confab_gateway_redis_errors_total", "Failed Redis calls.")?,
+            rate_limits: RateLimitMetrics::register(&registry)?,
+            online: OnlineMetrics::new(&registry)?,
             send_queue_bytes: gauge(
                 "confab_gateway_send_queue_bytes",
                 "Bytes that wait to be written to clients.",

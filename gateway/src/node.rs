@@ -19,8 +19,9 @@ use crate::backplane::{self, Backplane, NoticeItem};
 use crate::config::GatewayConfig;
 use crate::hub::Hub;
 use crate::ingress::Ingress;
+use crate::limits::Limits;
 use crate::metrics::Metrics;
-use crate::presence::Presence;
+use crate::presence::{self, Presence, Timing};
 use crate::recovery::{self, Recovery};
 
 /// What one gateway process shares between its connections.
@@ -37,13 +38,15 @@ pub struct Node {
     pub tokens: TokenAuthority,
     /// The way to the workers.
     pub ingress: Ingress,
+    /// How often users may do what.
+    pub limits: Limits,
     /// Rooms and users.
     pub hub: Hub,
     /// The way back from the workers and other nodes.
     pub backplane: Backplane,
     /// What it takes for sockets to be recovered.
     pub recovery: Recovery,
-    /// Who is in which public room.
+    /// Who is connected anywhere, and who is in which public room.
     pub presence: Presence,
     /// What is counted.
     pub metrics: Arc<Metrics>,
@@ -75,6 +78,15 @@ impl Node {
             .await
             .context("Redis")?;
         let ingress = Ingress::start(&config.ingress, id, keyspace, &appending, &metrics, stop);
+        let figures = config.rate_limits.figures()?;
+        let limits = if figures.are_off() {
+            Limits::off(&metrics)
+        } else {
+            let asking = redis::connect(&config.redis, Retries::None)
+                .await
+                .context("Redis")?;
+            Limits::start(&figures, asking, &metrics, stop)
+        };
         let (hub, requests) = Hub::start(&config.hub, config.recovery.enabled, &metrics, stop);
         let parts = backplane::Parts {
             node: id,
@@ -100,8 +112,23 @@ impl Node {
             messages: inbox.messages,
         };
         let recovery = Recovery::start(recovery, stop);
-        let linger = Duration::from_secs(config.rooms.linger_seconds);
-        let presence = Presence::start(redis.clone(), keyspace, id, linger, stop);
+        let presence = presence::Parts {
+            node: id,
+            keyspace,
+            redis: redis.clone(),
+            database: database.clone(),
+            patience: config.database.patience(),
+            hub: hub.clone(),
+            backplane: backplane.clone(),
+            inbox: inbox.online,
+            metrics: metrics.clone(),
+            timing: Timing::new(
+                Duration::from_secs(config.presence.linger_seconds),
+                Duration::from_secs(config.rooms.linger_seconds),
+            ),
+            largest_group: config.presence.largest_group,
+        };
+        let presence = Presence::start(presence, stop);
         let node = Self {
             id,
             config,
@@ -109,6 +136,7 @@ impl Node {
             redis,
             tokens,
             ingress,
+            limits,
             hub,
             backplane,
             recovery,

@@ -87,7 +87,7 @@ pub async fn run(config: GatewayConfig, shutdown: Shutdown) -> anyhow::Result<()
         tasks.clone(),
     ));
 
-    let router = rest::router(node.clone()).context("REST documents")?;
+    let router = rest::router(node.clone())?;
     let respond = move |request: Request<Incoming>, remote, guard| {
         let (endpoint, router) = (endpoint.clone(), router.clone());
         async move {
@@ -187,6 +187,8 @@ async fn drain(
     sessions
         .drain(Duration::from_secs(node.config.drain.spread_seconds))
         .await;
+    // Its clients are about to be somewhere else.
+    node.presence.leave().await;
     lease.release().await;
     node.ingress.drain().await;
     connections.close();

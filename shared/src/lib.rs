@@ -12,6 +12,7 @@ pub mod lifecycle;
 pub mod model;
 pub mod postgres;
 pub mod redis;
+pub mod seen;
 pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;

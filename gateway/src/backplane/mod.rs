@@ -27,6 +27,7 @@ use fred::clients::Client;
 use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
+use tokio::sync::watch as watched;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -74,6 +75,32 @@ pub enum GatewayMessage {
     },
 }
 
+/// That the contacts of a user are to see it otherwise: said to each node that has some of them.
+///
+/// It may come twice, late, or not at all: a later position is the truth, and what was lost is made up for by showing everything anew.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusChange {
+    /// Whose.
+    pub user: UserId,
+    /// What it is.
+    pub is_online: bool,
+    /// Since when.
+    pub at: Timestamp,
+    /// When it was found to be so, in microseconds of Redis's clock.
+    pub position: u64,
+    /// Who is to be told.
+    pub to: Vec<UserId>,
+}
+
+/// What one gateway says to another of the users that concern it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Statuses {
+    /// The changes.
+    pub statuses: Vec<StatusChange>,
+}
+
+/// How many of those may wait to be shown.
+const STATUSES: usize = 1_024;
 /// How many notices may wait to be shown.
 const NOTICES: usize = 4_096;
 
@@ -93,8 +120,11 @@ struct Shared {
     deliveries: mpsc::UnboundedSender<Vec<(ConversationId, i64)>>,
     notices: mpsc::Sender<NoticeItem>,
     messages: mpsc::UnboundedSender<GatewayMessage>,
+    statuses: mpsc::Sender<Statuses>,
     resync: Arc<Notify>,
+    losses: watched::Sender<u64>,
     lost_memory: Arc<Notify>,
+    memory: watched::Sender<Option<Arc<str>>>,
     patience: Duration,
     repairs: Arc<tokio::sync::Semaphore>,
 }
@@ -112,6 +142,15 @@ impl Shared {
     async fn resync(&self) {
         self.hub.doubt().await;
         self.resync.notify_one();
+        self.losses.send_modify(|losses| *losses += 1);
+    }
+
+    /// Contacts of users here are to be told something.
+    fn hear_statuses(&self, statuses: Statuses) {
+        if self.statuses.try_send(statuses).is_err() {
+            // Too many wait already: whoever is online is shown anew.
+            self.losses.send_modify(|losses| *losses += 1);
+        }
     }
 
     /// Another gateway said something.
@@ -139,6 +178,18 @@ pub struct Inbox {
     pub notices: mpsc::Receiver<NoticeItem>,
     /// From other gateways. They are few: one per socket that comes back.
     pub messages: mpsc::UnboundedReceiver<GatewayMessage>,
+    /// For whoever shows who is online.
+    pub online: OnlineInbox,
+}
+
+/// What the backplane brings for whoever shows who is online.
+pub struct OnlineInbox {
+    /// What other gateways say.
+    pub statuses: mpsc::Receiver<Statuses>,
+    /// How often something may have been lost on the way here.
+    pub losses: watched::Receiver<u64>,
+    /// What Redis's memory is called, as [`memory_name`] says; another name is another memory.
+    pub memory: watched::Receiver<Option<Arc<str>>>,
 }
 
 /// The backplane is shutting down.
@@ -192,6 +243,9 @@ impl Backplane {
         let (counting, to_count) = mpsc::unbounded_channel();
         let (deliveries, delivered) = mpsc::unbounded_channel();
         let (sayings, said) = mpsc::channel(passing::WAITING);
+        let (statuses_out, statuses) = mpsc::channel(STATUSES);
+        let (losses_out, losses) = watched::channel(0);
+        let (memory_out, memory) = watched::channel(None);
         let lost_memory = Arc::<Notify>::default();
         let shared = Shared {
             keyspace: parts.keyspace,
@@ -207,8 +261,11 @@ impl Backplane {
             deliveries,
             notices,
             messages: messages_out,
+            statuses: statuses_out,
             resync: Arc::default(),
+            losses: losses_out,
             lost_memory: lost_memory.clone(),
+            memory: memory_out,
             patience: parts.patience,
             repairs: Arc::new(tokio::sync::Semaphore::new(config.repair_concurrency)),
         };
@@ -251,6 +308,11 @@ impl Backplane {
         let inbox = Inbox {
             notices: to_show,
             messages: heard,
+            online: OnlineInbox {
+                statuses,
+                losses,
+                memory,
+            },
         };
         Ok((backplane, inbox))
     }
@@ -304,6 +366,22 @@ impl Backplane {
         })?;
         let heard: i64 = self.redis.publish(Keyspace::node(node), json).await?;
         Ok(heard > 0)
+    }
+
+    /// Says to other gateways, or to this one, what concerns the users that they have. Whoever is gone does not hear it.
+    pub async fn tell(&self, messages: &[(NodeId, Statuses)]) -> Result<(), fred::error::Error> {
+        if messages.is_empty() {
+            return Ok(());
+        }
+        let pipeline = self.redis.pipeline();
+        for (node, statuses) in messages {
+            let json = serde_json::to_string(statuses).map_err(|error| {
+                fred::error::Error::new(fred::error::ErrorKind::InvalidArgument, error.to_string())
+            })?;
+            let () = pipeline.publish(Keyspace::node(*node), json).await?;
+        }
+        let _heard: Vec<i64> = pipeline.all().await?;
+        Ok(())
     }
 
     /// Says something to a user's sockets, wherever they are.

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::{GatewayMessage, NoticeItem, Shared};
+use super::{GatewayMessage, NoticeItem, Shared, Statuses};
 
 /// While messages come faster than they are read, waiting commands are added again no more often than this.
 const READD_EVERY: Duration = Duration::from_secs(1);
@@ -28,6 +28,8 @@ enum NodeMessage {
         /// Where.
         tick: String,
     },
+    /// From a gateway: what contacts of users here are to be told.
+    Statuses(Statuses),
     /// From another gateway.
     Gateway(GatewayMessage),
 }
@@ -89,6 +91,9 @@ async fn route(shared: &Shared, message: Message) {
                 if let Ok(position) = tick.parse() {
                     shared.hub.arrived(position).await;
                 }
+            }
+            Some(NodeMessage::Statuses(statuses)) => {
+                shared.hear_statuses(statuses);
             }
             Some(NodeMessage::Gateway(message)) => shared.hear(message),
             None => {}

@@ -21,6 +21,9 @@ pub(super) async fn run(shared: Shared, redis: Client, every: Duration) {
                     shared.resync().await;
                     shared.lost_memory.notify_one();
                 }
+                if known.as_ref() != Some(&found) {
+                    shared.memory.send_replace(Some(found.as_str().into()));
+                }
                 known = Some(found);
             }
             Err(error) => tracing::debug!(%error, "epoch not read"),

@@ -40,6 +40,7 @@ impl Arrival {
     /// It is connected: from here on whoever holds the socket takes it out in the end.
     pub(super) fn stay(mut self) -> SocketRef {
         self.stays = true;
+        self.node.presence.touch(self.socket.user());
         self.socket.clone()
     }
 }
@@ -56,6 +57,7 @@ impl Drop for Arrival {
 pub(super) fn take_out(node: &Node, socket: &SocketRef, rooms: Vec<ConversationId>) {
     if node.hub.users().remove(socket) {
         node.backplane.forget(socket.user());
+        node.presence.touch(socket.user());
     }
     let (hub, key, watched) = (node.hub.clone(), socket.key(), socket.end_watching());
     if rooms.is_empty() && !watched {

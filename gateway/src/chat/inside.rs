@@ -329,6 +329,20 @@ impl UserSocket {
         }
     }
 
+    /// Who of the user's contacts is online.
+    pub(super) async fn online_contacts(&self) -> Result<Vec<UserId>, RequestError> {
+        let found = self.node.presence.online_contacts(self.user()).await;
+        let going = || Rejection::new(ErrorCode::Overloaded, "the node is going away");
+        Ok(found.ok_or_else(going)?)
+    }
+
+    /// The user wants to be seen as online, or as offline whatever they do.
+    pub(super) async fn appear(&self, online: bool) -> Result<(), RequestError> {
+        let account = users::set_appears_offline(&self.node.database, self.user(), !online).await?;
+        account.ok_or_else(|| Rejection::new(ErrorCode::Unauthorized, "Unauthorized"))?;
+        Ok(self.node.presence.appears(self.user()).await?)
+    }
+
     /// A conversation, with those who are present in it if it is public.
     async fn view(&self, conversation: ConversationId) -> Result<ConversationView, RequestError> {
         let view = conversations::view(&self.node.database, conversation, self.user()).await?;
@@ -338,12 +352,10 @@ impl UserSocket {
             view.participants = present
                 .into_iter()
                 .take(SHOWN)
-                .map(|profile| Participant {
-                    profile,
-                    role: MemberRole::Member,
-                })
+                .map(|profile| Participant::new(profile, MemberRole::Member))
                 .collect();
         }
+        self.node.presence.note_online(&mut view.participants).await;
         Ok(view)
     }
 }

@@ -55,7 +55,8 @@ pub(super) async fn notices(
                     continue;
                 }
                 let view = conversations::view(&node.database, *conversation, user).await?;
-                if let Some(view) = view {
+                if let Some(mut view) = view {
+                    node.presence.note_online(&mut view.participants).await;
                     missed.push((*position, Missed::Joined(*seq, Box::new(view))));
                 }
             }

@@ -35,6 +35,7 @@ use crate::hub::socket::Socket;
 use crate::node::Node;
 use crate::recovery::Recovery;
 use crate::session::DisconnectReason;
+use crate::transport::admission::client_network;
 use crate::transport::application::{
     Application, ConnectError, Connected, Handshake, Incoming, Link,
 };
@@ -282,7 +283,13 @@ impl Application for Chat {
             // Guests may stay: they are somebody as soon as they enter a room.
             let patience = (!self.node.config.auth.guests)
                 .then(|| Duration::from_secs(self.node.config.auth.login_timeout_seconds));
-            let socket = AnonymousSocket::new(namespace, dialect, link.clone(), patience);
+            let socket = AnonymousSocket::new(
+                namespace,
+                dialect,
+                link.clone(),
+                client_network(handshake.remote().ip()),
+                patience,
+            );
             return Ok(Some(Connected {
                 socket: ChatSocket::Anonymous(socket),
                 sid: random_id(),

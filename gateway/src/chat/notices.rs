@@ -100,7 +100,10 @@ async fn show_joined(
     let patience = node.config.database.patience();
     for _ in 0..ATTEMPTS {
         // None: the user is gone from the conversation again already.
-        let view = until_answered(patience, "a new conversation not shown", read).await;
+        let mut view = until_answered(patience, "a new conversation not shown", read).await;
+        if let Some(view) = &mut view {
+            node.presence.note_online(&mut view.participants).await;
+        }
         let sockets = node.hub.users().sockets(user);
         let follow = sockets.iter().any(|socket| socket.follows());
         let view = match view {

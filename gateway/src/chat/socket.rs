@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use confab_shared::id::{CommandId, ConversationId, UserId};
+use confab_shared::id::{ConversationId, UserId};
 use confab_shared::model::account::{AccountRole, Profile};
 use confab_shared::model::command::Command;
 use confab_shared::model::content::Slug;
@@ -14,13 +14,14 @@ use confab_shared::model::timestamp::Timestamp;
 
 use super::answer::Answer;
 use super::arrival::take_out;
-use super::commands::{complete, creation, message, show_made};
+use super::commands::{creation, message, show_made};
 use super::follow::{FollowError, follow_all};
 use super::recover::{CatchUp, held_frames};
 use super::revocation;
 use super::typing::Typing;
 use crate::dialect::{Confirmation, Intent};
 use crate::hub::socket::SocketRef;
+use crate::limits::{Class, Line, Subject};
 use crate::node::Node;
 use crate::recovery::Kept;
 use crate::rooms::{self, NewRoom};
@@ -41,6 +42,10 @@ pub struct UserSocket {
     pub(super) present: BTreeSet<ConversationId>,
     /// Direct conversations that are known to be there: some of those it said something in.
     pub(super) directs: HashSet<ConversationId>,
+    /// Whose doings its own are counted with,
+    pub(super) subject: Subject,
+    /// and what of them is not done yet because it waits to be counted.
+    pub(super) line: Line,
     /// What its client is to be sent first, if it has come back.
     catch_up: Option<Box<CatchUp>>,
     pub(super) typing: Typing,
@@ -66,6 +71,8 @@ impl UserSocket {
         kept: Arc<Kept>,
     ) -> Self {
         Self {
+            subject: Subject::User(profile.id),
+            line: Line::default(),
             node,
             socket,
             profile,
@@ -129,6 +136,7 @@ impl UserSocket {
         });
         self.kept.begin();
         self.watch();
+        self.node.presence.welcome(&self.socket);
     }
 
     /// The client left by itself: it will not come back for what it misses.
@@ -173,6 +181,23 @@ impl UserSocket {
             answer.reject(&Rejection::new(ErrorCode::Unauthorized, "log in first"));
             return;
         }
+        let is_room_operation = matches!(
+            intent,
+            Intent::Enter { .. } | Intent::Exit(_) | Intent::CreateRoom { .. }
+        );
+        if is_room_operation {
+            let class = Class::room_operations(self.socket.dialect().tier());
+            let verdict = self.node.limits.ask(class, self.subject.clone()).await;
+            if let Err(refusal) = verdict {
+                answer.reject(&refusal.rejection());
+                return;
+            }
+        }
+        self.perform(intent, answer, patience).await;
+    }
+
+    /// Does what is asked for by somebody who may. Changes are counted on their way, see [`change`](Self::change).
+    pub(super) async fn perform(&mut self, intent: Intent, answer: Answer, patience: Duration) {
         match intent {
             Intent::Change {
                 conversation,
@@ -251,43 +276,23 @@ impl UserSocket {
                     answer.reject(&Rejection::new(ErrorCode::Unauthorized, "Unauthorized"));
                 }
             },
+            Intent::WhoIsOnline => {
+                let found = in_time(patience, self.online_contacts()).await;
+                match found {
+                    Ok(online) => answer.confirm(Confirmation::Online(&online)),
+                    Err(error) => answer.fail(&error),
+                }
+            }
+            Intent::Appear { online } => match in_time(patience, self.appear(online)).await {
+                Ok(()) => answer.confirm(Confirmation::Done),
+                Err(error) => answer.fail(&error),
+            },
             Intent::LogOut => {
                 answer.confirm(Confirmation::LoggedOut);
                 self.leave_on_purpose();
                 revocation::end(&self.socket);
             }
         }
-    }
-
-    /// Sends a command on its way. The answer comes when the worker has committed it.
-    fn change(&mut self, conversation: ConversationId, command: Command, mut answer: Answer) {
-        if !answer.count(self.node.config.sockets.max_in_flight) {
-            let message = "too many unconfirmed requests on this socket";
-            answer.reject(&Rejection::new(ErrorCode::Overloaded, message));
-            return;
-        }
-        if matches!(command, Command::SendMessage { .. }) {
-            self.typing.spoke(conversation);
-        }
-        let user = self.user();
-        let (id, temp_id) = match &command {
-            Command::SendMessage {
-                temp_id: Some(temp_id),
-                content,
-                ..
-            } => {
-                let id =
-                    CommandId::of_retry(conversation, user, temp_id.as_str(), content.as_str());
-                (id, Some(temp_id.clone()))
-            }
-            _ => (CommandId::generate(), None),
-        };
-        let node = self.node.clone();
-        self.node
-            .ingress
-            .submit(id, conversation, user, command, move |outcome| {
-                complete(&node, conversation, outcome, temp_id.as_ref(), answer);
-            });
     }
 
     async fn create_room(&self, name: String) -> Result<ConversationId, RequestError> {
@@ -354,6 +359,8 @@ fn is_open_to_guests(intent: &Intent) -> bool {
         | Intent::CreateRoom { .. }
         | Intent::SayTo { .. }
         | Intent::History { .. }
+        | Intent::WhoIsOnline
+        | Intent::Appear { .. }
         | Intent::LogIn { .. } => false,
     }
 }

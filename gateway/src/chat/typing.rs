@@ -17,6 +17,8 @@ use crate::dialect::RoomName;
 
 /// In how many conversations a socket is remembered to type.
 const MOST: usize = 32;
+/// How many beginnings are passed on at once: whoever stops and thinks again is seen to. Then one in a while, as long as it goes on.
+const BEGINNINGS: u32 = 3;
 
 /// What a socket has said of its user's typing.
 #[derive(Debug)]
@@ -34,10 +36,10 @@ struct Said {
     checked: Instant,
     /// Why it may not.
     refusal: Option<Rejection>,
-    /// When it was last passed on that its user types.
-    passed_on: Option<Instant>,
-    /// Whether that still stands.
-    stands: bool,
+    /// When it was last passed on that its user types, while that still stands.
+    stands_since: Option<Instant>,
+    /// From when on all beginnings are free again that were passed on.
+    free: Instant,
 }
 
 impl Typing {
@@ -70,8 +72,8 @@ impl Typing {
             conversation,
             checked: now,
             refusal,
-            passed_on: None,
-            stands: false,
+            stands_since: None,
+            free: now,
         });
     }
 
@@ -87,13 +89,15 @@ impl Typing {
             return false;
         };
         if !typing {
-            return std::mem::take(&mut said.stands);
+            return said.stands_since.take().is_some();
         }
-        let is_due = said
-            .passed_on
-            .is_none_or(|last| now.duration_since(last) >= interval);
+        let free = said.free.max(now);
+        let is_due = match said.stands_since {
+            Some(last) => now.duration_since(last) >= interval,
+            None => free.duration_since(now) <= interval * (BEGINNINGS - 1),
+        };
         if is_due {
-            (said.passed_on, said.stands) = (Some(now), true);
+            (said.stands_since, said.free) = (Some(now), free + interval);
         }
         is_due
     }
@@ -101,7 +105,7 @@ impl Typing {
     /// Its user has said something: those who are shown that are shown, too, that it types no more.
     pub(super) fn spoke(&mut self, conversation: ConversationId) {
         if let Some(said) = self.of(conversation) {
-            said.stands = false;
+            said.stands_since = None;
         }
     }
 }
@@ -171,7 +175,7 @@ impl UserSocket {
             .typing
             .said
             .drain(..)
-            .filter(|said| said.stands)
+            .filter(|said| said.stands_since.is_some())
             .map(|said| said.conversation)
             .collect();
         for conversation in stands {
@@ -210,10 +214,31 @@ mod tests {
         assert!(turn(true, INTERVAL));
         assert!(turn(false, INTERVAL));
         assert!(!turn(false, INTERVAL));
-        assert!(!turn(true, INTERVAL), "as often as ever, not more");
-        assert!(turn(true, INTERVAL * 2));
+        typing.note(room, None, now + INTERVAL);
+        assert!(typing.turn(room, true, INTERVAL, now + INTERVAL));
         typing.spoke(room);
-        assert!(!typing.turn(room, false, INTERVAL, now + INTERVAL * 2));
+        assert!(!typing.turn(room, false, INTERVAL, now + INTERVAL));
+    }
+
+    #[test]
+    fn who_begins_again_and_again_is_passed_on_a_few_times() {
+        let (mut typing, room, now) = (Typing::new(), ConversationId::generate(), Instant::now());
+        typing.note(room, None, now);
+        let mut begin_and_stop = |after| {
+            let begun = typing.turn(room, true, INTERVAL, now + after);
+            (begun, typing.turn(room, false, INTERVAL, now + after))
+        };
+        for _ in 0..BEGINNINGS {
+            assert_eq!(begin_and_stop(Duration::ZERO), (true, true));
+        }
+        for _ in 0..5 {
+            assert_eq!(begin_and_stop(Duration::ZERO), (false, false));
+        }
+        assert_eq!(begin_and_stop(INTERVAL), (true, true));
+        assert_eq!(begin_and_stop(INTERVAL), (false, false));
+        for _ in 0..BEGINNINGS {
+            assert_eq!(begin_and_stop(INTERVAL * 10), (true, true));
+        }
     }
 
     #[test]

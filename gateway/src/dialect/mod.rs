@@ -178,6 +178,28 @@ pub struct Badge<'a> {
     pub status: MessageStatus,
 }
 
+/// What somebody's status has become, for those who share a conversation with them.
+#[derive(Debug, Clone, Copy)]
+pub struct ContactStatus {
+    /// Whose.
+    pub user: UserId,
+    /// What it is.
+    pub is_online: bool,
+    /// Since when.
+    pub at: Timestamp,
+}
+
+/// Who of a user's contacts is online, all at once.
+#[derive(Debug, Clone, Copy)]
+pub struct ContactsOnline<'a> {
+    /// Those who are.
+    pub online: &'a [UserId],
+    /// Those who are not, if they may have been taken for it, each with when they were last seen.
+    pub absent: &'a [(UserId, Timestamp)],
+    /// When that is so.
+    pub at: Timestamp,
+}
+
 /// What a client asks for by an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Intent {
@@ -247,6 +269,13 @@ pub enum Intent {
         /// At most so many.
         limit: u32,
     },
+    /// Know who of the user's contacts is online.
+    WhoIsOnline,
+    /// Be seen as online, or as offline whatever one does.
+    Appear {
+        /// As online.
+        online: bool,
+    },
     /// Be the user of this token from now on.
     LogIn {
         /// The token.
@@ -293,10 +322,21 @@ pub enum Confirmation<'a> {
         /// The messages.
         messages: &'a [Message],
     },
+    /// Those of the user's contacts who are online.
+    Online(&'a [UserId]),
     /// The socket is this user's.
     LoggedIn(&'a Profile),
     /// The socket is about to be closed.
     LoggedOut,
+}
+
+/// How much a dialect's source lets its users do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tier {
+    /// As much as most.
+    Usual,
+    /// Little: strangers meet there.
+    Strict,
 }
 
 /// One source API's names ↔ our commands and events.
@@ -325,9 +365,19 @@ pub trait Dialect: fmt::Debug + Send + Sync {
         false
     }
 
+    /// Whether its sockets are shown who of their users' contacts is online.
+    fn shows_contacts(&self) -> bool {
+        false
+    }
+
     /// The room in which its sockets are from when it is known whose they are.
     fn lobby(&self) -> Option<RoomName> {
         None
+    }
+
+    /// How much its users may do; what they do in one tier is not counted in another.
+    fn tier(&self) -> Tier {
+        Tier::Usual
     }
 
     /// The frames that show events of a conversation, in order, to this audience. May be empty; at most one frame per event, so that
@@ -339,6 +389,16 @@ pub trait Dialect: fmt::Debug + Send + Sync {
 
     /// The frames that tell a member how much it has not read. They are not told again, and carry no offset.
     fn unread(&self, _namespace: Namespace, _badge: Badge<'_>) -> Bytes {
+        Bytes::new()
+    }
+
+    /// The frames that show who is online. They have no offset: whoever comes back is shown it anew.
+    fn contacts(&self, _namespace: Namespace, _contacts: ContactsOnline<'_>) -> Bytes {
+        Bytes::new()
+    }
+
+    /// The frames that show that a contact's status has changed. They have no offset either.
+    fn contact(&self, _namespace: Namespace, _status: ContactStatus) -> Bytes {
         Bytes::new()
     }
 

@@ -10,6 +10,7 @@ pub(super) mod any;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use confab_gateway_protocol::json::Json;
 use confab_gateway_protocol::socketio::{Body, decode};
@@ -17,7 +18,9 @@ use confab_shared::model::error::Rejection;
 use confab_shared::model::message::MessageStatus;
 use serde_json::Value;
 
-use super::{Audience, Badge, Dialect, Intent, Namespace, Scene, Shown};
+use super::{
+    Audience, Badge, ContactStatus, ContactsOnline, Dialect, Intent, Namespace, Scene, Shown,
+};
 pub(super) use fixtures::*;
 pub(super) use views::views;
 
@@ -119,10 +122,42 @@ pub(super) fn server_to_one_client(dialect: &dyn Dialect, event: &str) {
         let frames = dialect.confirmed(Namespace::Root, ack, confirmation);
         lines(&mut actual, label, &frames);
     }
+    let (online, absent) = ([user(2), user(3)], [(user(4), at(0))]);
+    for (label, online, absent) in [
+        ("contacts", &online[..], &[][..]),
+        ("contacts after a loss", &online[..1], &absent[..]),
+        ("contacts, nobody there", &[], &[]),
+    ] {
+        let contacts = ContactsOnline {
+            online,
+            absent,
+            at: at(4),
+        };
+        lines(
+            &mut actual,
+            label,
+            &dialect.contacts(Namespace::Chat, contacts),
+        );
+    }
+    for (label, is_online) in [("came online", true), ("went offline", false)] {
+        let status = ContactStatus {
+            user: user(2),
+            is_online,
+            at: at(5),
+        };
+        lines(
+            &mut actual,
+            label,
+            &dialect.contact(Namespace::Chat, status),
+        );
+    }
     let acked = dialect.rejected(Namespace::Chat, Some(6), event, &refusal());
     lines(&mut actual, "rejected", &acked);
     let unasked = dialect.rejected(Namespace::Chat, None, event, &refusal());
     lines(&mut actual, "rejected, no ack", &unasked);
+    let limited = Rejection::rate_limited(Duration::from_secs(10));
+    let limited = dialect.rejected(Namespace::Root, Some(7), event, &limited);
+    lines(&mut actual, "rejected, too often", &limited);
     golden(dialect, "confirmations.txt", &actual);
 }
 

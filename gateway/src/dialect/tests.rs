@@ -9,7 +9,10 @@ use serde_json::{Value, json};
 
 use super::catalog::Direction;
 use super::test_bench::{self as bench, Confirmed, OFFSET, Subjects};
-use super::{ALL, Audience, Called, Dialect, Namespace, Scene, Shown, named, speaking};
+use super::{
+    ALL, Audience, Called, ContactStatus, ContactsOnline, Dialect, Namespace, Scene, Shown, named,
+    speaking,
+};
 
 /// What a server frame says: its event's name and arguments, or an acknowledgement's arguments without a name.
 struct Said {
@@ -155,6 +158,24 @@ fn only_an_offset_is_a_string_at_an_events_end() {
             }
             let frames = dialect.rejected(namespace, Some(1), "event", &bench::refusal());
             assert_ends_as_it_should(*dialect, &frames, None);
+            let contacts = ContactsOnline {
+                online: &[bench::user(1)],
+                absent: &[(bench::user(2), bench::at(1))],
+                at: bench::at(2),
+            };
+            let frames = dialect.contacts(namespace, contacts);
+            assert_ends_as_it_should(*dialect, &frames, None);
+            for is_online in [true, false] {
+                let (user, at) = (bench::user(1), bench::at(2));
+                let status = ContactStatus {
+                    user,
+                    is_online,
+                    at,
+                };
+                let frames = dialect.contact(namespace, status);
+                assert_eq!(frames.is_empty(), !dialect.shows_contacts());
+                assert_ends_as_it_should(*dialect, &frames, None);
+            }
         }
     }
 }

@@ -1,25 +1,51 @@
-//! Who is present in which public room, across all nodes.
+//! Who is present: who is connected at all, and who is in which public room, across all nodes.
 //!
-//! Each node counts its own sockets; Redis knows which users are in a room and on which nodes, so that entering is said once, with the
-//! first socket anywhere, and leaving with the last. What a node put there is taken out by the others when its lease lapses; what
-//! Redis forgot the nodes put there again. Owns those keys and the two announcements; must never know how they are worded.
+//! Each node counts its own sockets; Redis knows by which nodes' stays somebody is connected, or in a room, so that coming is said once, with the
+//! first socket anywhere, and going with the last. What a node put there is taken out by the others when the lease of its stay lapses
+//! ([`lease`]); what Redis forgot the nodes put there again. Who comes to a room and goes is said in the room ([`task`]); who connects and is gone
+//! is told to those who share a conversation ([`keeper`] → [`announcer`] → [`viewer`]). Owns those keys and announcements; must never know
+//! how they are worded.
 
+mod announcer;
+mod contacts;
+mod keeper;
+mod lease;
+mod ledger;
+mod pending;
 mod task;
+mod viewer;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use confab_shared::id::{ConversationId, NodeId, UserId};
 use confab_shared::lifecycle::spawn_vital;
 use confab_shared::model::account::Profile;
+use confab_shared::model::conversation::Participant;
 use confab_shared::redis::keyspace::Keyspace;
+use confab_shared::redis::presence::{Online, Stay};
+use confab_shared::seen;
 use fred::clients::Client;
 use fred::interfaces::{HashesInterface, SetsInterface};
+use sqlx::PgPool;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::backplane::{Backplane, OnlineInbox};
+use crate::hub::Hub;
+use crate::hub::socket::SocketRef;
+use crate::metrics::Metrics;
+use announcer::{Announcer, Means};
+use contacts::Finder;
+use keeper::{Arrivals, Keeper};
+use lease::Lease;
+use pending::Pending;
 use task::{Command, Task};
+use viewer::Viewer;
 
+/// How many changes of the stay may wait.
+const RENEWALS: usize = 8;
 /// How many wishes may wait. Those who have more wait with them.
 const WAITING: usize = 16_384;
 
@@ -73,31 +99,210 @@ impl Drop for Entrance {
     }
 }
 
+/// How long things take. The defaults are for production; tests are in a hurry.
+#[derive(Debug, Clone, Copy)]
+pub struct Timing {
+    /// For how long a user counts as connected whose last socket is gone.
+    pub linger: Duration,
+    /// For how long a user counts as present in a room whose connection was lost.
+    pub room_linger: Duration,
+    /// How long comings and goings gather before Redis is told.
+    pub tick: Duration,
+    /// How often the lease is renewed.
+    pub beat: Duration,
+    /// How long it is good for.
+    pub term: Duration,
+    /// How long nodes may take to tell a Redis that lost its memory who is connected.
+    pub settling: Duration,
+    /// After how long others announce what somebody should have.
+    pub overdue: Duration,
+    /// How often they look for that.
+    pub round: Duration,
+}
+
+impl Timing {
+    /// With these lingers.
+    pub fn new(linger: Duration, room_linger: Duration) -> Self {
+        Self {
+            linger,
+            room_linger,
+            tick: Duration::from_millis(50),
+            beat: Duration::from_secs(1),
+            term: Duration::from_secs(3),
+            settling: Duration::from_secs(3),
+            overdue: Duration::from_secs(3),
+            round: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What it takes to know who is present.
+pub struct Parts {
+    /// This node.
+    pub node: NodeId,
+    /// The names of keys and channels.
+    pub keyspace: Keyspace,
+    /// A connection for commands.
+    pub redis: Client,
+    /// The truth.
+    pub database: PgPool,
+    /// How long to wait for PostgreSQL's answer.
+    pub patience: Duration,
+    /// Who is connected to this node.
+    pub hub: Hub,
+    /// The way to other gateways,
+    pub backplane: Backplane,
+    /// and what they say.
+    pub inbox: OnlineInbox,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// How long things take.
+    pub timing: Timing,
+    /// The most members of a group that are contacts of each other.
+    pub largest_group: u32,
+}
+
 /// Who is present. Cheap to clone.
 #[derive(Clone)]
 pub struct Presence {
     commands: mpsc::Sender<Command>,
+    leaving: mpsc::Sender<oneshot::Sender<()>>,
     redis: Client,
     keyspace: Keyspace,
+    online: Online,
+    database: PgPool,
+    touched: Arc<Pending>,
+    arrivals: Arc<Arrivals>,
+    announcer: Announcer,
+    viewer: Viewer,
 }
 
 impl Presence {
-    /// Starts the task that keeps this node's part. Somebody whose connection was lost stays present for `linger`.
-    pub fn start(
-        redis: Client,
-        keyspace: Keyspace,
-        node: NodeId,
-        linger: Duration,
-        stop: &CancellationToken,
-    ) -> Self {
+    /// Starts the tasks that keep this node's part, and show the others'.
+    pub fn start(parts: Parts, stop: &CancellationToken) -> Self {
+        let (timing, stay) = (parts.timing, Stay::first(parts.node));
+        let online = Online::new(parts.redis.clone());
+        let (announcer, viewer) = (Announcer::default(), Viewer::default());
+        let (touched, arrivals) = (Arc::<Pending>::default(), Arc::<Arrivals>::default());
+
         let (commands, waiting) = mpsc::channel(WAITING);
-        let own = commands.downgrade();
-        let task = Task::new(redis.clone(), keyspace, node, linger, own);
-        spawn_vital("presence", stop, task.run(waiting));
+        let rooms = commands.downgrade();
+        let (redis, linger) = (parts.redis.clone(), timing.room_linger);
+        let task = Task::new(redis, parts.keyspace, stay, linger, rooms.clone());
+        spawn_vital("presence in rooms", stop, task.run(waiting));
+
+        let keeper = Keeper {
+            hub: parts.hub.clone(),
+            online: online.clone(),
+            stay,
+            touched: touched.clone(),
+            arrivals: arrivals.clone(),
+            announcer: announcer.clone(),
+            viewer: viewer.clone(),
+            metrics: parts.metrics.clone(),
+            tick: timing.tick,
+        };
+        let (users, renewals) = mpsc::channel(RENEWALS);
+        let running = keeper::run(keeper, timing.linger, renewals);
+        spawn_vital("who is connected", stop, running);
+
+        let lease = Lease {
+            online: online.clone(),
+            stay,
+            term: timing.term,
+            every: timing.beat,
+            farewell: timing.linger + timing.beat,
+            settling: timing.settling,
+            rooms,
+            users,
+            announcer: announcer.clone(),
+            metrics: parts.metrics.clone(),
+            reaping: Arc::default(),
+        };
+        let (leaving, asked_to_leave) = mpsc::channel(1);
+        let running = lease::run(lease, parts.inbox.memory.clone(), asked_to_leave);
+        spawn_vital("lease of presence", stop, running);
+
+        let finder = Finder {
+            redis: parts.redis.clone(),
+            online: online.clone(),
+            database: parts.database.clone(),
+            patience: parts.patience,
+            largest_group: parts.largest_group,
+            settling: timing.settling,
+        };
+        let means = Means {
+            finder: finder.clone(),
+            backplane: parts.backplane,
+            metrics: parts.metrics.clone(),
+            overdue: timing.overdue,
+            round: timing.round,
+        };
+        spawn_vital("announcing", stop, announcer.clone().run(means));
+        let running = viewer
+            .clone()
+            .run(finder, parts.hub, parts.metrics, parts.inbox);
+        spawn_vital("contacts", stop, running);
         Self {
             commands,
-            redis,
-            keyspace,
+            leaving,
+            redis: parts.redis,
+            keyspace: parts.keyspace,
+            online,
+            database: parts.database,
+            touched,
+            arrivals,
+            announcer,
+            viewer,
+        }
+    }
+
+    /// A user has come, or is gone: the hub knows which. Nobody waits for what becomes of it.
+    pub fn touch(&self, user: UserId) {
+        self.touched.add([user]);
+    }
+
+    /// A socket is to be shown who of its user's contacts is online, if its dialect does, as soon as those can see that the user is.
+    pub fn welcome(&self, socket: &SocketRef) {
+        if viewer::is_shown(socket) {
+            self.touch(socket.user());
+            self.arrivals.add(socket);
+        }
+    }
+
+    /// Who of a user's contacts is online. None if the node is shutting down.
+    pub async fn online_contacts(&self, user: UserId) -> Option<Vec<UserId>> {
+        self.viewer.ask(user).await
+    }
+
+    /// A user wants to be seen otherwise than before, and PostgreSQL knows: its contacts are told.
+    pub async fn appears(&self, user: UserId) -> Result<(), fred::error::Error> {
+        if self.online.appear(user).await? {
+            self.announcer.owe([user]);
+        }
+        Ok(())
+    }
+
+    /// Which of these users are connected. None of them if Redis does not say so in time.
+    pub async fn connected(&self, users: &[UserId]) -> HashSet<UserId> {
+        seen::connected(&self.online, users).await
+    }
+
+    /// Notes of these people whether they are online. Nobody is if it cannot be found out in time.
+    pub async fn note_online<'a>(&self, people: impl IntoIterator<Item = &'a mut Participant>) {
+        seen::note_online(&self.online, &self.database, people).await;
+    }
+
+    /// How many users are connected, anywhere.
+    pub async fn online_count(&self) -> Result<u64, fred::error::Error> {
+        self.online.count().await
+    }
+
+    /// The node leaves in order: what it noted stays for as long as its clients may take to come back elsewhere.
+    pub async fn leave(&self) {
+        let (done, left) = oneshot::channel();
+        if self.leaving.send(done).await.is_ok() && left.await.is_err() {
+            tracing::debug!("the node ended before it had left");
         }
     }
 
@@ -151,26 +356,19 @@ impl Presence {
         pipeline.all().await
     }
 
-    /// In how many rooms somebody is, and how many are present in all of them; who is in several counts in each.
-    pub async fn census(&self) -> Result<(u64, u64), fred::error::Error> {
-        let nodes: Vec<String> = self.redis.smembers(Keyspace::present_nodes()).await?;
-        let sets: Vec<String> = nodes
-            .iter()
-            .filter_map(|node| node.parse().ok())
-            .map(Keyspace::node_rooms)
-            .collect();
+    /// In how many rooms somebody is.
+    pub async fn active_rooms(&self) -> Result<u64, fred::error::Error> {
+        let stays = self.online.stays().await?;
+        let sets: Vec<String> = stays.into_iter().map(Keyspace::stay_rooms).collect();
         if sets.is_empty() {
-            return Ok((0, 0));
+            return Ok(0);
         }
         let rooms: Vec<String> = self.redis.sunion(sets).await?;
         let rooms: Vec<ConversationId> =
             rooms.iter().filter_map(|room| room.parse().ok()).collect();
         let counts = self.counts(&rooms).await?;
         let active = counts.iter().filter(|count| **count > 0).count();
-        Ok((
-            u64::try_from(active).unwrap_or(u64::MAX),
-            counts.iter().sum(),
-        ))
+        Ok(u64::try_from(active).unwrap_or(u64::MAX))
     }
 
     /// Who is present in a room, by name.

@@ -1,17 +1,18 @@
 //! The task that keeps a node's part of who is present.
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use confab_shared::id::{ConversationId, NodeId, UserId};
+use confab_shared::id::{ConversationId, UserId};
 use confab_shared::model::account::Profile;
 use confab_shared::model::timestamp::Timestamp;
 use confab_shared::redis::keyspace::Keyspace;
+use confab_shared::redis::presence::{Online, Stay};
 use confab_shared::redis::scripts;
 use fred::clients::Client;
-use fred::interfaces::{KeysInterface, SetsInterface};
+use fred::interfaces::SetsInterface;
 use fred::types::Value;
 use fred::types::scripts::Script;
 use tokio::sync::{mpsc, oneshot};
@@ -20,8 +21,6 @@ use super::{Entrance, PresenceError};
 
 /// How often those who linger are looked at.
 const TICK: Duration = Duration::from_millis(500);
-/// How often Redis is compared with what this node knows, and nodes are looked for that are gone.
-const COMPARE: Duration = Duration::from_secs(2);
 /// How many rooms of a node that is gone are tidied up in one go.
 const REAPED: usize = 64;
 
@@ -41,6 +40,18 @@ pub(super) enum Command {
         user: UserId,
         on_purpose: bool,
     },
+    /// From now on everything is noted by another stay.
+    Renew {
+        stay: Stay,
+        /// To be said when everybody is.
+        done: oneshot::Sender<()>,
+    },
+    /// Take out everybody whom a stay left that is over.
+    Reap {
+        stay: Stay,
+        /// Whether it is done.
+        done: oneshot::Sender<bool>,
+    },
 }
 
 /// A user of this node in a room.
@@ -53,16 +64,15 @@ struct Here {
 pub(super) struct Task {
     commands: mpsc::WeakSender<Command>,
     redis: Client,
+    online: Online,
     keyspace: Keyspace,
-    node: NodeId,
+    stay: Stay,
     linger: Duration,
     enter: Script,
     exit: Script,
     rooms: HashMap<ConversationId, HashMap<UserId, Here>>,
-    /// Whether Redis did not know of this node any more when somebody entered a room: then of nobody else here either.
-    forgotten: bool,
-    /// Nodes without a lease when they were looked at last.
-    lapsed: HashSet<NodeId>,
+    /// Who wants to know when everybody is noted by the present stay, if not everybody is.
+    renewed: Vec<oneshot::Sender<()>>,
     /// Those whose last socket is gone, until when they count as present all the same.
     leaving: Vec<(Instant, ConversationId, UserId)>,
 }
@@ -72,43 +82,38 @@ impl Task {
     pub(super) fn new(
         redis: Client,
         keyspace: Keyspace,
-        node: NodeId,
+        stay: Stay,
         linger: Duration,
         commands: mpsc::WeakSender<Command>,
     ) -> Self {
         Self {
             commands,
+            online: Online::new(redis.clone()),
             redis,
             keyspace,
-            node,
+            stay,
             linger,
             enter: scripts::room_enter(),
             exit: scripts::room_exit(),
             rooms: HashMap::new(),
-            forgotten: false,
-            lapsed: HashSet::new(),
+            renewed: Vec::new(),
             leaving: Vec::new(),
         }
     }
 
-    /// Serves until everybody who may ask is gone. Inputs: commands; a tick for those who linger; a slower one to compare.
+    /// Serves until everybody who may ask is gone. Inputs: commands; a tick for those who linger, and for what Redis did not take.
     pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         let mut tick = tokio::time::interval(TICK);
-        let mut compare = tokio::time::interval(COMPARE);
-        for slow in [&mut tick, &mut compare] {
-            slow.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        }
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 command = commands.recv() => match command {
                     Some(command) => self.serve(command).await,
                     None => return,
                 },
-                _ = tick.tick() => self.let_go(Instant::now()).await,
-                _ = compare.tick() => {
-                    if let Err(error) = self.compare().await {
-                        tracing::debug!(%error, "presence not compared");
-                    }
+                _ = tick.tick() => {
+                    self.renew().await;
+                    self.let_go(Instant::now()).await;
                 }
             }
         }
@@ -137,6 +142,19 @@ impl Task {
                 user,
                 on_purpose,
             } => self.exit(room, user, on_purpose).await,
+            Command::Renew { stay, done } => {
+                self.stay = stay;
+                self.renewed.push(done);
+                self.renew().await;
+            }
+            Command::Reap { stay, done } => {
+                let reaped = self.reap(stay).await;
+                if let Err(error) = &reaped {
+                    tracing::debug!(%error, %stay, "rooms not tidied up after a node");
+                }
+                // Whoever asked may have gone.
+                let _ = done.send(reaped.is_ok());
+            }
         }
     }
 
@@ -155,13 +173,9 @@ impl Task {
         }
         // In this order: a node that dies in between leaves nothing that nobody knows of.
         self.redis
-            .sadd::<(), _, _>(Keyspace::node_rooms(self.node), room.to_string())
+            .sadd::<(), _, _>(Keyspace::stay_rooms(self.stay), room.to_string())
             .await?;
-        let added: i64 = self
-            .redis
-            .sadd(Keyspace::present_nodes(), self.node.to_string())
-            .await?;
-        self.forgotten |= added > 0 && !self.rooms.is_empty();
+        self.online.register(self.stay).await?;
         let head = announcement(room, "entered");
         let put = self.put(room, &profile, most.unwrap_or(0), &head).await;
         if matches!(&put, Ok(answer) if answer == "full") {
@@ -214,7 +228,7 @@ impl Task {
             if is_back {
                 continue;
             }
-            if let Err(error) = self.take(self.node, room, Some(user)).await {
+            if let Err(error) = self.take(self.stay, room, Some(user)).await {
                 tracing::debug!(%error, "somebody who left a room is still noted; trying again");
                 self.leaving.push((now + self.linger, room, user));
                 continue;
@@ -228,69 +242,56 @@ impl Task {
         }
     }
 
-    /// Puts back what Redis has forgotten of this node, and takes out what nodes left that are gone.
-    async fn compare(&mut self) -> Result<(), fred::error::Error> {
-        let nodes: Vec<String> = self.redis.smembers(Keyspace::present_nodes()).await?;
-        let is_known = nodes.contains(&self.node.to_string());
-        if !self.rooms.is_empty() && (self.forgotten || !is_known) {
-            self.restore().await?;
-            self.forgotten = false;
+    /// Notes everybody anew, by another stay, as soon as Redis takes it.
+    async fn renew(&mut self) {
+        if self.renewed.is_empty() {
+            return;
         }
-        let mut lapsed = HashSet::new();
-        for node in nodes.iter().filter_map(|node| node.parse::<NodeId>().ok()) {
-            if node == self.node {
-                continue;
+        match self.restore().await {
+            Ok(()) => {
+                for done in self.renewed.drain(..) {
+                    // Whoever asked may have gone.
+                    let _ = done.send(());
+                }
             }
-            let lives: i64 = self.redis.exists(Keyspace::node_lease(node)).await?;
-            if lives > 0 {
-                continue;
-            }
-            // Twice: a Redis that lost its memory may know who is present before it knows the lease again.
-            if self.lapsed.contains(&node) {
-                self.reap(node).await?;
-            } else {
-                lapsed.insert(node);
-            }
+            Err(error) => tracing::debug!(%error, "who is in which room is not noted anew yet"),
         }
-        self.lapsed = lapsed;
-        Ok(())
     }
 
     async fn restore(&self) -> Result<(), fred::error::Error> {
+        if self.rooms.is_empty() {
+            return Ok(());
+        }
         tracing::info!("putting back who is present on this node");
+        self.online.register(self.stay).await?;
         for (room, users) in &self.rooms {
             self.redis
-                .sadd::<(), _, _>(Keyspace::node_rooms(self.node), room.to_string())
+                .sadd::<(), _, _>(Keyspace::stay_rooms(self.stay), room.to_string())
                 .await?;
             for here in users.values() {
                 // Nobody is told: they have been there all the time.
                 self.put(*room, &here.profile, 0, "").await?;
             }
         }
-        self.redis
-            .sadd(Keyspace::present_nodes(), self.node.to_string())
-            .await
+        Ok(())
     }
 
     /// Several nodes may do this at once: each user is announced by whoever takes it out.
-    async fn reap(&self, node: NodeId) -> Result<(), fred::error::Error> {
-        let key = Keyspace::node_rooms(node);
+    async fn reap(&self, stay: Stay) -> Result<(), fred::error::Error> {
+        let key = Keyspace::stay_rooms(stay);
         loop {
             let rooms: Vec<String> = self.redis.srandmember(&key, Some(REAPED)).await?;
             for room in &rooms {
                 if let Ok(id) = room.parse() {
-                    self.take(node, id, None).await?;
+                    self.take(stay, id, None).await?;
                 }
                 // Last: a room is forgotten when nothing is left to do in it.
                 self.redis.srem::<(), _, _>(&key, room).await?;
             }
             if rooms.is_empty() {
-                break;
+                return Ok(());
             }
         }
-        self.redis
-            .srem(Keyspace::present_nodes(), node.to_string())
-            .await
     }
 
     async fn put(
@@ -305,7 +306,7 @@ impl Task {
         })?;
         let arguments = vec![
             profile.id.to_string(),
-            self.node.to_string(),
+            self.stay.to_string(),
             json,
             most.to_string(),
             head.to_owned(),
@@ -317,15 +318,15 @@ impl Task {
         Ok(answer)
     }
 
-    /// Takes a user, or everybody, of a node out of a room.
+    /// Takes a user, or everybody, of a stay out of a room.
     async fn take(
         &self,
-        node: NodeId,
+        stay: Stay,
         room: ConversationId,
         user: Option<UserId>,
     ) -> Result<(), fred::error::Error> {
         let arguments = vec![
-            node.to_string(),
+            stay.to_string(),
             announcement(room, "exited"),
             user.map(|user| user.to_string()).unwrap_or_default(),
         ];

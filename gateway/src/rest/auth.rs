@@ -17,6 +17,8 @@ use super::extract::{Caller, JsonBody};
 use super::form::{Optional, Required, form};
 use super::rule;
 use super::shape::UserJson;
+use super::throttle::Visitor;
+use crate::limits::Class;
 
 form! {
     /// What a registration brings.
@@ -74,8 +76,10 @@ shapes!(GrantJson);
 /// POST /auth/register
 pub(super) async fn register(
     State(rest): State<Arc<Rest>>,
+    visitor: Visitor,
     JsonBody(form): JsonBody<Registration>,
 ) -> Result<Created<GrantJson<'static>>, ApiError> {
+    visitor.count(&rest, Class::Register).await?;
     let password_hash = rest.passwords.hash(form.password).await?;
     let new = NewUser {
         email: form.email,
@@ -86,14 +90,18 @@ pub(super) async fn register(
     };
     let account = users::create(rest.database(), new).await?;
     let (token, expires_in) = issue(&rest, &account)?;
-    Ok(Created::of(&grant(&account, &token, expires_in)))
+    // Nobody is connected as somebody who was not there until now.
+    Ok(Created::of(&grant(&account, false, &token, expires_in)))
 }
 
 /// POST /auth/login
 pub(super) async fn login(
     State(rest): State<Arc<Rest>>,
+    visitor: Visitor,
     JsonBody(form): JsonBody<Login>,
 ) -> Result<Shown<GrantJson<'static>>, ApiError> {
+    visitor.count(&rest, Class::LoginAddress).await?;
+    visitor.count_login(&rest, &form.email).await?;
     let found = users::find_by_email(rest.database(), &form.email).await?;
     let (account, hash) = found
         .map(|found| (found.account, found.password_hash))
@@ -102,7 +110,8 @@ pub(super) async fn login(
     match account {
         Some(account) if matches => {
             let (token, expires_in) = issue(&rest, &account)?;
-            Ok(Shown::of(&grant(&account, &token, expires_in)))
+            let is_online = rest.sees(&account).await;
+            Ok(Shown::of(&grant(&account, is_online, &token, expires_in)))
         }
         _ => Err(ApiError::new(
             ErrorCode::Unauthorized,
@@ -167,9 +176,14 @@ fn issue(rest: &Rest, account: &Account) -> Result<(String, u64), ApiError> {
     Ok((token, tokens.lifetime().as_secs()))
 }
 
-fn grant<'a>(account: &'a Account, access_token: &'a str, expires_in: u64) -> GrantJson<'a> {
+fn grant<'a>(
+    account: &'a Account,
+    is_online: bool,
+    access_token: &'a str,
+    expires_in: u64,
+) -> GrantJson<'a> {
     GrantJson {
-        user: account.into(),
+        user: UserJson::seen(account, is_online),
         access_token,
         token_type: "Bearer",
         expires_in,

@@ -21,6 +21,7 @@ use super::form::{Optional, Property, Several, form, object};
 use super::page::{ListQuery, limit_or_default};
 use super::rule;
 use super::shape::ConversationJson;
+use crate::limits::Class;
 
 form! {
     /// A conversation that somebody asks for.
@@ -60,7 +61,7 @@ pub(super) async fn create(
     caller: Caller,
     JsonBody(form): JsonBody<NewConversation>,
 ) -> Result<Made<ConversationJson<'static>>, ApiError> {
-    let (is_new, made) = make(&rest, caller.id(), form).await?;
+    let (is_new, made) = make(&rest, &caller, form).await?;
     Ok(Made::of(is_new, &ConversationJson::from(&made)))
 }
 
@@ -92,21 +93,26 @@ pub(super) async fn find(
     viewer: UserId,
 ) -> Result<Listed, ApiError> {
     let found = conversations::find(rest.database(), id, viewer).await?;
-    found.ok_or_else(|| ApiError::not_found("conversation"))
+    let mut found = found.ok_or_else(|| ApiError::not_found("conversation"))?;
+    let people = &mut found.view.participants;
+    rest.node.presence.note_online(people).await;
+    Ok(found)
 }
 
 /// Makes a conversation, if it is new. A direct one that existed is answered as it is.
 pub(super) async fn make(
     rest: &Rest,
-    actor: UserId,
+    caller: &Caller,
     form: NewConversation,
 ) -> Result<(bool, Listed), ApiError> {
+    let actor = caller.id();
     let Plan {
         id,
         kind,
         name,
         participants,
     } = Plan::of(actor, form)?;
+    caller.count(rest, Class::RoomOperations).await?;
     let command = Command::CreateConversation {
         kind,
         name,
@@ -125,7 +131,10 @@ pub(super) async fn page(
     query: ListQuery,
 ) -> Result<(Vec<Listed>, Option<String>), ApiError> {
     let limit = limit_or_default(query.limit);
-    let (listed, next) = conversations::list(rest.database(), viewer, query.cursor, limit).await?;
+    let (mut listed, next) =
+        conversations::list(rest.database(), viewer, query.cursor, limit).await?;
+    let people = listed.iter_mut().flat_map(|one| &mut one.view.participants);
+    rest.node.presence.note_online(people).await;
     let next = next.map(|next| format!("{route}?cursor={next}&limit={limit}"));
     Ok((listed, next))
 }

@@ -39,7 +39,7 @@ pub(super) struct UserJson<'a> {
 }
 
 impl<'a> UserJson<'a> {
-    /// An account whose owner asked to be seen as this.
+    /// An account whose owner is seen as this.
     pub(super) fn seen(account: &'a Account, is_online: bool) -> Self {
         Self {
             id: account.id,
@@ -51,12 +51,6 @@ impl<'a> UserJson<'a> {
             last_seen: account.last_seen_at,
             created_at: account.created_at,
         }
-    }
-}
-
-impl<'a> From<&'a Account> for UserJson<'a> {
-    fn from(account: &'a Account) -> Self {
-        Self::seen(account, false)
     }
 }
 
@@ -195,13 +189,18 @@ pub(super) struct ParticipantJson<'a> {
 }
 
 impl<'a> From<&'a Participant> for ParticipantJson<'a> {
-    fn from(Participant { profile, role }: &'a Participant) -> Self {
+    fn from(participant: &'a Participant) -> Self {
+        let Participant {
+            profile,
+            role,
+            is_online,
+        } = participant;
         Self {
             id: profile.id,
             username: &profile.username,
             name: &profile.name,
             avatar: profile.avatar.as_deref(),
-            is_online: false,
+            is_online: *is_online,
             role: *role,
         }
     }

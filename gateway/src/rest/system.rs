@@ -26,7 +26,7 @@ pub(super) struct StatsJson {
     active_rooms: u64,
     /// Accounts.
     total_users: i64,
-    /// People present in public rooms; one who is in several counts in each.
+    /// Users who are connected, guests among them.
     online_users: u64,
     /// Messages ever stored, roughly.
     total_messages: i64,
@@ -65,7 +65,9 @@ pub(super) async fn stats(
     _reader: Reader,
 ) -> Result<Shown<StatsJson>, ApiError> {
     let stored = rooms::stats(rest.database()).await?;
-    let (active_rooms, online_users) = rest.node.presence.census().await?;
+    let presence = &rest.node.presence;
+    let active_rooms = presence.active_rooms().await?;
+    let online_users = presence.online_count().await?;
     let Census { gateways, workers } = census(&rest.node.redis).await?;
     Ok(Shown::of(&StatsJson {
         total_rooms: stored.total_rooms,

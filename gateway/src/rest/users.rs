@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use confab_shared::id::UserId;
 use confab_shared::postgres::users::{self, ProfileChange, SearchCursor};
 
 use super::Rest;
@@ -47,8 +48,12 @@ form! {
 }
 
 /// GET /auth/me
-pub(super) async fn me(caller: Caller) -> Result<Shown<UserJson<'static>>, ApiError> {
-    Ok(Shown::of(&UserJson::from(&caller.account)))
+pub(super) async fn me(
+    State(rest): State<Arc<Rest>>,
+    caller: Caller,
+) -> Result<Shown<UserJson<'static>>, ApiError> {
+    let is_online = rest.sees(&caller.account).await;
+    Ok(Shown::of(&UserJson::seen(&caller.account, is_online)))
 }
 
 /// PUT /auth/profile
@@ -64,7 +69,8 @@ pub(super) async fn update(
     };
     let account = users::update(rest.database(), caller.id(), change).await?;
     let account = account.ok_or_else(ApiError::unauthorized)?;
-    Ok(Shown::of(&UserJson::from(&account)))
+    let is_online = rest.sees(&account).await;
+    Ok(Shown::of(&UserJson::seen(&account, is_online)))
 }
 
 /// PUT /auth/online-status
@@ -75,6 +81,8 @@ pub(super) async fn set_online_status(
 ) -> Result<Shown<UserJson<'static>>, ApiError> {
     let account = users::set_appears_offline(rest.database(), caller.id(), !is_online).await?;
     let account = account.ok_or_else(ApiError::unauthorized)?;
+    rest.node.presence.appears(caller.id()).await?;
+    // What was asked for, though nobody sees it before there is a connection.
     Ok(Shown::of(&UserJson::seen(&account, is_online)))
 }
 
@@ -86,9 +94,14 @@ pub(super) async fn search(
 ) -> Result<Listing<PublicUserJson<'static>>, ApiError> {
     let limit = limit_or_default(query.limit);
     let (found, next) = users::search(rest.database(), &query.prefix, query.cursor, limit).await?;
+    let ids: Vec<UserId> = found.iter().map(|account| account.id).collect();
+    let connected = rest.node.presence.connected(&ids).await;
     let shown: Vec<_> = found
         .iter()
-        .map(|account| PublicUserJson::new(account, false))
+        .map(|account| {
+            let is_online = !account.appears_offline && connected.contains(&account.id);
+            PublicUserJson::new(account, is_online)
+        })
         .collect();
     let next = next.map(|next| {
         let prefix = percent_encode(&query.prefix);

@@ -1,4 +1,5 @@
-//! The protocol layers on the wire: raw frames against the echo example, each test named for the point it proves.
+//! The protocol layers on the wire: raw frames against the echo example, each test named for the point it proves. And who is present, by
+//! nodes without clients, against a real Redis and PostgreSQL.
 
 #![expect(
     clippy::unwrap_used,
@@ -15,10 +16,12 @@ mod connections;
 mod draining;
 mod engineio;
 mod http;
+mod limits;
 mod nodes;
 mod peers;
 mod polling;
 mod posts;
+mod presence;
 mod raw;
 mod registry;
 mod socketio;

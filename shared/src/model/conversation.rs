@@ -50,6 +50,20 @@ pub struct Participant {
     pub profile: Profile,
     /// As what.
     pub role: MemberRole,
+    /// Whether they were seen to be online when this was read. Whoever does not know says no.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_online: bool,
+}
+
+impl Participant {
+    /// A member of whom it is not known whether they are online.
+    pub fn new(profile: Profile, role: MemberRole) -> Self {
+        Self {
+            profile,
+            role,
+            is_online: false,
+        }
+    }
 }
 
 /// A conversation as one of its members sees it.

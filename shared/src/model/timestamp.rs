@@ -20,6 +20,12 @@ impl Timestamp {
         Self::from(OffsetDateTime::now_utc())
     }
 
+    /// The moment so many microseconds after 1970 began, as Redis's clock tells them.
+    pub fn from_micros(micros: u64) -> Self {
+        OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000)
+            .map_or_else(|_| Self::now(), Self::from)
+    }
+
     /// The moment this long before.
     #[must_use]
     pub fn minus(self, duration: std::time::Duration) -> Self {

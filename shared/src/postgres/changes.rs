@@ -138,10 +138,7 @@ fn append(events: &mut Vec<Event>, seq: Seq, row: &PgRow) -> Result<(), sqlx::Er
             read_count: row.try_get("read_count")?,
         },
         "added" => {
-            let member = Participant {
-                profile: profile(row)?,
-                role: row.try_get("role")?,
-            };
+            let member = Participant::new(profile(row)?, row.try_get("role")?);
             match events.last_mut() {
                 Some(Event {
                     seq: Some(same),

@@ -3,7 +3,36 @@
 //! What belongs to a partition carries its hash tag, `{p}`, so that one script may touch it all and a Redis Cluster keeps it on
 //! one slot.
 
+use std::fmt::Display;
+
+use super::presence::Stay;
 use crate::id::{ConversationId, NodeId, Partition, UserId};
+
+/// How many parts the users are divided into by who is online: each part's keys are on one slot of a Redis Cluster.
+pub const USER_SLOTS: u16 = 16;
+
+/// One of those parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct UserSlot(u16);
+
+impl UserSlot {
+    /// The part that a user belongs to.
+    pub fn of(user: UserId) -> Self {
+        // The low bits of a UUID of version 7 are random.
+        let slot = user.0.as_u64_pair().1 % u64::from(USER_SLOTS);
+        Self(u16::try_from(slot).unwrap_or(0))
+    }
+
+    /// All parts.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..USER_SLOTS).map(Self)
+    }
+
+    /// Its place among all parts.
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
 
 /// The consumer group of every ingress stream.
 pub const WORKERS: &str = "workers";
@@ -124,14 +153,29 @@ impl Keyspace {
         format!("confab:{{{}}}:present:{room}", self.partition(room))
     }
 
-    /// Set, gateway → gateways: the public rooms that somebody on a node is in, so that others can tidy up after it.
-    pub fn node_rooms(node: NodeId) -> String {
-        format!("confab:node:{node}:rooms")
+    /// Set, gateway → gateways: the public rooms that somebody is in by a stay, so that others can tidy up after it.
+    pub fn stay_rooms(stay: Stay) -> String {
+        format!("confab:stay:{stay}:rooms")
     }
 
-    /// Set, gateway → gateways: the nodes that somebody is present on.
-    pub fn present_nodes() -> &'static str {
-        "confab:present_nodes"
+    /// Sorted set, gateways: the stays by which somebody may be present, scored by when their leases lapse (Unix milliseconds).
+    pub fn stays() -> &'static str {
+        "confab:presence"
+    }
+
+    /// Hash, gateways: the users who are connected, and by which stays, comma-separated.
+    pub fn online(slot: UserSlot) -> String {
+        format!("confab:{{o{}}}:online", slot.0)
+    }
+
+    /// Hash, gateways: the users whose contacts are still to be told of a change, and since when: see the `presence_*` scripts.
+    pub fn unsaid(slot: UserSlot) -> String {
+        format!("confab:{{o{}}}:unsaid", slot.0)
+    }
+
+    /// Set, gateway → gateways: the users who are connected by a stay, so that others can tidy up after it.
+    pub fn stay_users(slot: UserSlot, stay: Stay) -> String {
+        format!("confab:{{o{}}}:stay:{stay}:users", slot.0)
     }
 
     /// Sorted set: the live gateways, scored by when their registration lapses (Unix milliseconds). For counting; where they are, their
@@ -143,6 +187,11 @@ impl Keyspace {
     /// Sorted set: the live workers, scored by when their registration lapses (Unix milliseconds).
     pub fn workers() -> &'static str {
         "confab:workers"
+    }
+
+    /// String with a time to live, gateways: what somebody has done lately of one class of things that are limited.
+    pub fn limit(class: &str, subject: impl Display) -> String {
+        format!("confab:limit:{class}:{subject}")
     }
 
     /// The conversation that a room channel belongs to, if the name is one of ours.

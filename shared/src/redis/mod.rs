@@ -4,6 +4,7 @@
 //! lost (FLUSHALL); [`keyspace::Keyspace::epoch`] is how that is noticed.
 
 pub mod keyspace;
+pub mod presence;
 pub mod scripts;
 
 use std::time::Duration;

@@ -81,3 +81,55 @@ pub fn room_enter() -> Script {
 pub fn room_exit() -> Script {
     Script::from_lua(include_str!("scripts/room_exit.lua"))
 }
+
+/// Asks whether somebody may do something now, and counts it if so.
+pub fn limit() -> Script {
+    Script::from_lua(LIMIT)
+}
+
+/// [`limit`]'s text, for those who hold it against a model: its clock is one line.
+pub const LIMIT: &str = include_str!("scripts/limit.lua");
+/// Renews the lease of a stay, and answers whose have lapsed.
+pub fn presence_beat() -> Script {
+    Script::from_lua(include_str!("scripts/presence_beat.lua"))
+}
+
+/// Notes that users are connected.
+pub fn presence_put() -> Script {
+    Script::from_lua(include_str!("scripts/presence_put.lua"))
+}
+
+/// Notes that users are connected no more.
+pub fn presence_take() -> Script {
+    Script::from_lua(include_str!("scripts/presence_take.lua"))
+}
+
+/// Takes out some of the users of a stay that is over.
+pub fn presence_reap() -> Script {
+    Script::from_lua(include_str!("scripts/presence_reap.lua"))
+}
+
+/// Reads what is to be said of users.
+pub fn presence_read() -> Script {
+    Script::from_lua(include_str!("scripts/presence_read.lua"))
+}
+
+/// Notes that it was said.
+pub fn presence_said() -> Script {
+    Script::from_lua(include_str!("scripts/presence_said.lua"))
+}
+
+/// Takes over what others should have said long ago.
+pub fn presence_owed() -> Script {
+    Script::from_lua(include_str!("scripts/presence_owed.lua"))
+}
+
+/// Notes that a user wants to be seen otherwise.
+pub fn presence_appear() -> Script {
+    Script::from_lua(include_str!("scripts/presence_appear.lua"))
+}
+
+/// Reads by which stays users are connected.
+pub fn presence_look() -> Script {
+    Script::from_lua(include_str!("scripts/presence_look.lua"))
+}

@@ -60,7 +60,7 @@ pub(super) fn apply(
     }
     let members = profiles
         .into_iter()
-        .map(|profile| Participant { profile, role })
+        .map(|profile| Participant::new(profile, role))
         .collect();
     scope
         .conversation

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use crate::dialect::catalog::{
     Catalog, Entry, content, count, described, error_code, list, message_id, moment, nullable,
-    object, own_temp_id, room_fields, shared, success, temp_id, text, truth, uuid, words,
+    object, own_temp_id, retry_after, room_fields, shared, success, temp_id, text, truth, uuid,
+    words,
 };
 
 fn own(name: &str) -> Value {
@@ -16,6 +17,7 @@ pub(super) fn catalog() -> Catalog {
     let mut events = from_client();
     events.extend(messages());
     events.extend(conversations());
+    events.extend(contacts());
     Catalog {
         summary: "Conversations with members, who need not have joined to send.",
         events,
@@ -114,6 +116,11 @@ fn from_client() -> Vec<Entry> {
             "The user types no more.",
             of_conversation(),
         ),
+        Entry::bare(
+            "getOnlineUsers",
+            "Asks who is online of those the user shares a conversation with.",
+        )
+        .answered(success([("onlineUsers", list(&uuid()))], [])),
     ]
 }
 
@@ -211,7 +218,7 @@ fn messages() -> Vec<Entry> {
                     ("message", text()),
                     ("event", text()),
                 ],
-                [],
+                [retry_after()],
             ),
         ),
     ]
@@ -277,6 +284,28 @@ fn conversations() -> Vec<Entry> {
         )
         .recoverable()
         .addition(),
+    ]
+}
+
+fn contacts() -> Vec<Entry> {
+    vec![
+        Entry::to_client(
+            "onlineUsers",
+            "Who is online of those the user shares a conversation with. Also said when the socket comes, and after a loss.",
+            list(&uuid()),
+        ),
+        Entry::to_client(
+            "userStatusChanged",
+            "One of those came online, or went.",
+            object(
+                [
+                    ("userId", uuid()),
+                    ("status", words(["online", "offline"])),
+                    ("timestamp", moment()),
+                ],
+                [],
+            ),
+        ),
     ]
 }
 

@@ -23,6 +23,7 @@ pub(super) const EVENTS: &[&str] = &[
     "markConversationAsRead",
     "typing",
     "stopTyping",
+    "getOnlineUsers",
 ];
 
 #[derive(Deserialize)]
@@ -120,6 +121,7 @@ pub(super) fn intent(event: &str, args: Args<'_>) -> Result<Intent, Rejection> {
                 typing: event == "typing",
             })
         }
+        "getOnlineUsers" => Ok(Intent::WhoIsOnline),
         _ => Err(Rejection::invalid("unknown event")),
     }
 }

@@ -11,7 +11,10 @@ use confab_shared::model::conversation::ConversationView;
 use confab_shared::model::error::Rejection;
 
 use super::catalog::Catalog;
-use super::{Audience, Badge, Confirmation, Dialect, Intent, Namespace, Scene, Shown};
+use super::{
+    Audience, Badge, Confirmation, ContactStatus, ContactsOnline, Dialect, Intent, Namespace,
+    Scene, Shown,
+};
 
 /// The `conversations` dialect.
 #[derive(Debug)]
@@ -36,6 +39,18 @@ impl Dialect for Conversations {
 
     fn unread(&self, namespace: Namespace, badge: Badge<'_>) -> Bytes {
         outbound::unread(namespace, badge)
+    }
+
+    fn shows_contacts(&self) -> bool {
+        true
+    }
+
+    fn contacts(&self, namespace: Namespace, contacts: ContactsOnline<'_>) -> Bytes {
+        outbound::contacts(namespace, contacts)
+    }
+
+    fn contact(&self, namespace: Namespace, status: ContactStatus) -> Bytes {
+        outbound::contact(namespace, status)
     }
 
     fn outbound(&self, scene: Scene<'_>, events: &[Shown<'_>], audience: Audience) -> Bytes {

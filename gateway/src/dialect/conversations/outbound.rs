@@ -11,7 +11,10 @@ use confab_shared::model::timestamp::Timestamp;
 use serde::Serialize;
 
 use super::shape::{self, ConversationJson, MessageJson, ParticipantJson};
-use crate::dialect::{Audience, Badge, Confirmation, Frames, Namespace, Scene, Shown, ack};
+use crate::dialect::{
+    Audience, Badge, Confirmation, ContactStatus, ContactsOnline, Frames, Namespace, Scene, Shown,
+    ack,
+};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -115,6 +118,20 @@ struct MessageSent<'a> {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct UserStatusChanged {
+    user_id: UserId,
+    status: &'static str,
+    timestamp: Timestamp,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OnlineUsers<'a> {
+    online_users: &'a [UserId],
+}
+
+#[derive(Serialize)]
 struct Made<'a> {
     conversation: ConversationJson<'a>,
 }
@@ -125,10 +142,13 @@ struct History<'a> {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct ErrorEvent<'a> {
     code: ErrorCode,
     message: &'a str,
     event: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u64>,
 }
 
 /// Events of a conversation for one audience.
@@ -319,6 +339,31 @@ pub(super) fn unread(namespace: Namespace, badge: Badge<'_>) -> Bytes {
     frames.finish()
 }
 
+/// Who of a user's contacts is online. Clients forget whom they took for it before.
+pub(super) fn contacts(namespace: Namespace, contacts: ContactsOnline<'_>) -> Bytes {
+    let mut frames = Frames::new(namespace);
+    frames.event("onlineUsers", contacts.online);
+    frames.finish()
+}
+
+/// A contact's status has changed.
+pub(super) fn contact(namespace: Namespace, status: ContactStatus) -> Bytes {
+    let mut frames = Frames::new(namespace);
+    frames.event(
+        "userStatusChanged",
+        &UserStatusChanged {
+            user_id: status.user,
+            status: if status.is_online {
+                "online"
+            } else {
+                "offline"
+            },
+            timestamp: status.at,
+        },
+    );
+    frames.finish()
+}
+
 /// The confirmation of what the socket asked for.
 pub(super) fn confirmed(
     namespace: Namespace,
@@ -332,6 +377,10 @@ pub(super) fn confirmed(
         | Confirmation::Left { .. }
         | Confirmation::LoggedIn(_)
         | Confirmation::LoggedOut => ack::done(&mut frames, ack_id),
+        Confirmation::Online(online_users) => {
+            ack::success(&mut frames, ack_id, || OnlineUsers { online_users });
+            frames.event("onlineUsers", online_users);
+        }
         Confirmation::Stored {
             conversation,
             message,
@@ -379,6 +428,7 @@ pub(super) fn rejected(
             code: rejection.code,
             message: &rejection.message,
             event,
+            retry_after_ms: rejection.retry_after_ms,
         },
     );
     frames.finish()

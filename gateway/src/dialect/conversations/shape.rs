@@ -157,14 +157,18 @@ pub struct ParticipantJson<'a> {
 }
 
 impl<'a> ParticipantJson<'a> {
-    /// A member, who is not known to be online.
+    /// A member.
     pub fn new(participant: &'a Participant) -> Self {
-        let Participant { profile, role } = participant;
+        let Participant {
+            profile,
+            role,
+            is_online,
+        } = participant;
         Self {
             id: profile.id,
             name: &profile.name,
             username: &profile.username,
-            is_online: false,
+            is_online: *is_online,
             role: *role,
         }
     }
@@ -302,10 +306,7 @@ mod tests {
             kind: ConversationKind::Direct,
             slug: None,
             name: None,
-            participants: vec![Participant {
-                profile: profile(),
-                role: MemberRole::Member,
-            }],
+            participants: vec![Participant::new(profile(), MemberRole::Member)],
             last_message: None,
             unread_count: 4,
             last_seq: Seq(9),

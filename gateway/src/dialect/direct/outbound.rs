@@ -88,9 +88,12 @@ struct History<'a> {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct ErrorEvent<'a> {
     message: &'a str,
     code: ErrorCode,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u64>,
 }
 
 /// Events of a conversation for one audience.
@@ -217,6 +220,7 @@ pub(super) fn confirmed(
     let mut frames = Frames::new(namespace);
     match confirmation {
         Confirmation::Done
+        | Confirmation::Online(_)
         | Confirmation::Entered { .. }
         | Confirmation::Left { .. }
         | Confirmation::LoggedIn(_)
@@ -249,6 +253,7 @@ pub(super) fn rejected(namespace: Namespace, ack_id: Option<u64>, rejection: &Re
         &ErrorEvent {
             message: &rejection.message,
             code: rejection.code,
+            retry_after_ms: rejection.retry_after_ms,
         },
     );
     frames.finish()

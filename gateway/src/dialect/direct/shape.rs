@@ -108,7 +108,7 @@ pub(super) struct ParticipantJson<'a> {
 }
 
 impl<'a> From<&'a Participant> for ParticipantJson<'a> {
-    fn from(Participant { profile, role }: &'a Participant) -> Self {
+    fn from(Participant { profile, role, .. }: &'a Participant) -> Self {
         Self {
             id: profile.id,
             name: &profile.name,

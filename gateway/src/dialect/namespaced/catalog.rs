@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use crate::dialect::catalog::{
     Catalog, Entry, content, described, error_code, list, message_id, moment, nullable, object,
-    own_temp_id, room_fields, room_id, shared, success, temp_id, text, truth, uuid, words,
+    own_temp_id, retry_after, room_fields, room_id, shared, success, temp_id, text, truth, uuid,
+    words,
 };
 
 fn own(name: &str) -> Value {
@@ -17,6 +18,7 @@ pub(super) fn catalog() -> Catalog {
     events.extend(about_the_socket());
     events.extend(messages());
     events.extend(rooms());
+    events.extend(contacts());
     Catalog {
         summary: "Events whose names say what they are about; late logging in; a lobby.",
         events,
@@ -70,6 +72,11 @@ fn from_client() -> Vec<Entry> {
             "The user types, or types no more. To be repeated while it does: without a word for 5 s it does no more.",
             object([("roomId", room_id()), ("isTyping", truth())], []),
         ),
+        Entry::from_client(
+            "status:update",
+            "Has the user seen as online, or as offline whatever they do, until it is said otherwise.",
+            object([("isOnline", truth())], []),
+        ),
     ]
 }
 
@@ -99,7 +106,7 @@ fn about_the_socket() -> Vec<Entry> {
                     ("code", error_code()),
                     ("event", text()),
                 ],
-                [],
+                [retry_after()],
             ),
         ),
     ]
@@ -245,6 +252,21 @@ fn rooms() -> Vec<Entry> {
     ]
 }
 
+fn contacts() -> Vec<Entry> {
+    vec![
+        Entry::to_client(
+            "status:online",
+            "Somebody with whom the user shares a conversation is online. Also said of each who is, when the socket comes.",
+            own("OnlineStatus"),
+        ),
+        Entry::to_client(
+            "status:offline",
+            "Somebody with whom the user shares a conversation is not online any more.",
+            own("OnlineStatus"),
+        ),
+    ]
+}
+
 fn schemas() -> Vec<(&'static str, Value)> {
     let user = object(
         [
@@ -292,5 +314,19 @@ fn schemas() -> Vec<(&'static str, Value)> {
         ],
         [("lastMessage", own("Message"))],
     );
-    vec![("User", user), ("Message", message), ("ChatRoom", room)]
+    let online_status = object(
+        [
+            ("userId", uuid()),
+            ("isOnline", truth()),
+            ("lastSeen", moment()),
+            ("userType", words(["user"])),
+        ],
+        [],
+    );
+    vec![
+        ("User", user),
+        ("Message", message),
+        ("ChatRoom", room),
+        ("OnlineStatus", online_status),
+    ]
 }

@@ -19,6 +19,7 @@ pub(super) const EVENTS: &[&str] = &[
     "chat:room:join",
     "chat:room:leave",
     "status:typing",
+    "status:update",
 ];
 
 #[derive(Deserialize)]
@@ -45,6 +46,12 @@ struct CreateRoom {
 struct Typing {
     room_id: String,
     is_typing: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StatusUpdate {
+    is_online: bool,
 }
 
 /// The room of those who name none.
@@ -85,6 +92,10 @@ pub(super) fn intent(event: &str, args: Args<'_>) -> Result<Intent, Rejection> {
                 room: RoomName::parse(&typing.room_id)?,
                 typing: typing.is_typing,
             })
+        }
+        "status:update" => {
+            let StatusUpdate { is_online } = payload(args)?;
+            Ok(Intent::Appear { online: is_online })
         }
         _ => Err(Rejection::invalid("unknown event")),
     }

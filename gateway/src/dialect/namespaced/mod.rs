@@ -27,7 +27,10 @@ use confab_shared::model::conversation::ConversationView;
 use confab_shared::model::error::Rejection;
 
 use super::catalog::Catalog;
-use super::{Audience, Confirmation, Dialect, Intent, Namespace, RoomName, Scene, Shown};
+use super::{
+    Audience, Confirmation, ContactStatus, ContactsOnline, Dialect, Intent, Namespace, RoomName,
+    Scene, Shown,
+};
 
 /// The `namespaced` dialect.
 #[derive(Debug)]
@@ -52,6 +55,18 @@ impl Dialect for Namespaced {
 
     fn lobby(&self) -> Option<RoomName> {
         Some(inbound::lobby())
+    }
+
+    fn shows_contacts(&self) -> bool {
+        true
+    }
+
+    fn contacts(&self, namespace: Namespace, contacts: ContactsOnline<'_>) -> Bytes {
+        outbound::contacts(namespace, contacts)
+    }
+
+    fn contact(&self, namespace: Namespace, status: ContactStatus) -> Bytes {
+        outbound::contact(namespace, status)
     }
 
     fn outbound(&self, scene: Scene<'_>, events: &[Shown<'_>], audience: Audience) -> Bytes {

@@ -10,7 +10,10 @@ use serde::Serialize;
 
 use super::shape::{ChatRoomJson, MessageJson, UserJson};
 use crate::dialect::numbers::{as_string, as_string_or_null};
-use crate::dialect::{Audience, Called, Confirmation, Frames, Namespace, Scene, Shown, ack};
+use crate::dialect::{
+    Audience, Called, Confirmation, ContactStatus, ContactsOnline, Frames, Namespace, Scene, Shown,
+    ack,
+};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -85,6 +88,15 @@ struct Notification<'a> {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OnlineStatus {
+    user_id: UserId,
+    is_online: bool,
+    last_seen: Timestamp,
+    user_type: &'static str,
+}
+
+#[derive(Serialize)]
 struct InRoom<'a> {
     room: &'a ChatRoomJson<'a>,
 }
@@ -101,10 +113,13 @@ struct History<'a> {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct ErrorEvent<'a> {
     message: &'a str,
     code: ErrorCode,
     event: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u64>,
 }
 
 /// Events of a conversation for one audience.
@@ -224,6 +239,42 @@ pub(super) fn joined(namespace: Namespace, view: &ConversationView, offset: Opti
     frames.finish()
 }
 
+/// Who of a user's contacts is online, one by one; and who is not, if they may have been taken for it.
+pub(super) fn contacts(namespace: Namespace, contacts: ContactsOnline<'_>) -> Bytes {
+    let mut frames = Frames::new(namespace);
+    for user in contacts.online {
+        write_status(&mut frames, *user, true, contacts.at);
+    }
+    for (user, last_seen) in contacts.absent {
+        write_status(&mut frames, *user, false, *last_seen);
+    }
+    frames.finish()
+}
+
+/// A contact's status has changed.
+pub(super) fn contact(namespace: Namespace, status: ContactStatus) -> Bytes {
+    let mut frames = Frames::new(namespace);
+    write_status(&mut frames, status.user, status.is_online, status.at);
+    frames.finish()
+}
+
+fn write_status(frames: &mut Frames, user_id: UserId, is_online: bool, last_seen: Timestamp) {
+    let name = if is_online {
+        "status:online"
+    } else {
+        "status:offline"
+    };
+    frames.event(
+        name,
+        &OnlineStatus {
+            user_id,
+            is_online,
+            last_seen,
+            user_type: "user",
+        },
+    );
+}
+
 /// The confirmation of what the socket asked for.
 pub(super) fn confirmed(
     namespace: Namespace,
@@ -232,7 +283,7 @@ pub(super) fn confirmed(
 ) -> Bytes {
     let mut frames = Frames::new(namespace);
     match confirmation {
-        Confirmation::Done => ack::done(&mut frames, ack_id),
+        Confirmation::Done | Confirmation::Online(_) => ack::done(&mut frames, ack_id),
         Confirmation::Stored {
             message, temp_id, ..
         } => ack::success(&mut frames, ack_id, || ack::Stored::new(message, temp_id)),
@@ -303,6 +354,7 @@ pub(super) fn rejected(
             message: &rejection.message,
             code: rejection.code,
             event,
+            retry_after_ms: rejection.retry_after_ms,
         },
     );
     frames.finish()

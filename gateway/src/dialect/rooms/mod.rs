@@ -26,7 +26,7 @@ use confab_shared::model::conversation::ConversationView;
 use confab_shared::model::error::Rejection;
 
 use super::catalog::Catalog;
-use super::{Audience, Confirmation, Dialect, Intent, Namespace, Scene, Shown};
+use super::{Audience, Confirmation, Dialect, Intent, Namespace, Scene, Shown, Tier};
 
 /// The `rooms` dialect.
 #[derive(Debug)]
@@ -43,6 +43,10 @@ impl Dialect for Rooms {
 
     fn inbound(&self, event: &str, args: Args<'_>) -> Result<Intent, Rejection> {
         inbound::intent(event, args)
+    }
+
+    fn tier(&self) -> Tier {
+        Tier::Strict
     }
 
     fn outbound(&self, scene: Scene<'_>, events: &[Shown<'_>], audience: Audience) -> Bytes {

@@ -90,10 +90,13 @@ struct History<'a> {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct ErrorEvent<'a> {
     code: ErrorCode,
     message: &'a str,
     event: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u64>,
 }
 
 /// Events of a conversation for one audience.
@@ -226,6 +229,7 @@ pub(super) fn confirmed(
     match confirmation {
         // Who enters or leaves is told so with everybody else, by `userStatus`.
         Confirmation::Done
+        | Confirmation::Online(_)
         | Confirmation::Entered { .. }
         | Confirmation::Left { .. }
         | Confirmation::LoggedIn(_)
@@ -267,6 +271,7 @@ pub(super) fn rejected(
             code: rejection.code,
             message: &rejection.message,
             event,
+            retry_after_ms: rejection.retry_after_ms,
         },
     );
     frames.finish()

@@ -122,7 +122,7 @@ pub(super) struct ParticipantJson<'a> {
 }
 
 impl<'a> From<&'a Participant> for ParticipantJson<'a> {
-    fn from(Participant { profile, role }: &'a Participant) -> Self {
+    fn from(Participant { profile, role, .. }: &'a Participant) -> Self {
         Self {
             user_id: profile.id,
             username: &profile.username,

@@ -28,7 +28,7 @@ pub(in crate::dialect) fn conversation() -> ConversationId {
     ConversationId("01930000-0000-7000-9000-000000000001".parse().unwrap())
 }
 
-fn at(second: u8) -> Timestamp {
+pub(in crate::dialect) fn at(second: u8) -> Timestamp {
     serde_json::from_str(&format!("\"2026-01-02T03:04:{second:02}.500Z\"")).unwrap()
 }
 
@@ -44,8 +44,9 @@ fn profile(n: u8, name: &str) -> Profile {
 
 pub(super) fn participant(n: u8, name: &str, role: MemberRole) -> Participant {
     Participant {
-        profile: profile(n, name),
-        role,
+        // Carol is there.
+        is_online: n == 3,
+        ..Participant::new(profile(n, name), role)
     }
 }
 
@@ -290,6 +291,7 @@ pub(in crate::dialect) struct Confirmed {
     by_id: RoomName,
     messages: [Message; 3],
     admin: Profile,
+    online: [UserId; 2],
 }
 
 impl Confirmed {
@@ -299,6 +301,7 @@ impl Confirmed {
             temp_id: TempId::parse("t-1").unwrap(),
             made: group_view(),
             room: room_view(),
+            online: [user(2), user(3)],
             by_slug: RoomName::Slug(Slug::parse("lounge").unwrap()),
             by_id: RoomName::Id(conversation()),
             messages: [message(), edited(), answer_taken_back()],
@@ -350,6 +353,12 @@ impl Confirmed {
                 history(group, &self.messages[..1]),
             ),
             ("history, empty", Some(13), history(two, &[])),
+            ("online", Some(16), Confirmation::Online(&self.online)),
+            (
+                "online, no ack",
+                None,
+                Confirmation::Online(&self.online[..1]),
+            ),
             ("logged in", Some(14), Confirmation::LoggedIn(&self.admin)),
             (
                 "logged in, no ack",

@@ -1,9 +1,9 @@
--- Somebody is in a public room on a node.
+-- Somebody is in a public room by a stay of a node.
 --
--- KEYS[1]  present:<room>   who is in the room: user → nodes, comma-separated, a space, and the profile as JSON
+-- KEYS[1]  present:<room>   who is in the room: user → stays, comma-separated, a space, and the profile as JSON
 -- KEYS[2]  the room's channel
 -- ARGV[1]  the user
--- ARGV[2]  the node
+-- ARGV[2]  the stay
 -- ARGV[3]  the profile as JSON
 -- ARGV[4]  the most people who may be present; 0: no limit
 -- ARGV[5]  how the announcement begins, up to the profile; empty: nothing is announced

@@ -2,8 +2,8 @@
 --
 -- KEYS[1]  present:<room>   see room_enter.lua
 -- KEYS[2]  the room's channel
--- ARGV[1]  the node
--- ARGV[2]  how the announcement of each who is on no other node begins, up to the profile
+-- ARGV[1]  the stay
+-- ARGV[2]  how the announcement of each who is there by no other stay begins, up to the profile
 -- ARGV[3]  the user; empty: everybody
 --
 -- Returns how many are present.

@@ -171,6 +171,7 @@ impl Truth {
             let member = Participant {
                 profile: Profile::clone(&self.people[user]),
                 role: MemberRole::Member,
+                is_online: false,
             };
             self.commit(Fact::MembersAdded {
                 members: vec![member],

@@ -1,0 +1,244 @@
+//! Tells the contacts of users whose status has changed.
+//!
+//! To announce is to find out anew: what a user's status is now, who its contacts are, and where those are connected. That a change is still to be
+//! announced stands in Redis together with the change, so that it outlives whoever was about to; and it is struck out only if nothing has
+//! changed since it was read. So the last thing that is said of a user is true, however many say it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use confab_shared::id::{NodeId, UserId};
+use confab_shared::model::timestamp::Timestamp;
+use confab_shared::postgres::contacts::{self, Circle};
+use confab_shared::redis::presence::{Look, Owed};
+use tokio::sync::Notify;
+
+use super::contacts::Finder;
+use super::pending::Pending;
+use crate::backplane::{Backplane, StatusChange, Statuses};
+use crate::metrics::Metrics;
+
+/// The most users whose statuses are announced together.
+const BATCH: usize = 512;
+/// The most people whom one message tells of something.
+const RECIPIENTS: usize = 2_000;
+/// How long it is left after it could not be done.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Whose changes are to be announced by this node. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Announcer {
+    owed: Arc<Pending>,
+    look_round: Arc<Notify>,
+}
+
+/// What it takes to announce.
+pub(super) struct Means {
+    pub(super) finder: Finder,
+    pub(super) backplane: Backplane,
+    pub(super) metrics: Arc<Metrics>,
+    /// How old what others should have announced has to be.
+    pub(super) overdue: Duration,
+    /// How often that is looked for.
+    pub(super) round: Duration,
+}
+
+/// Why something was not announced.
+#[derive(Debug, thiserror::Error)]
+enum NotAnnounced {
+    #[error(transparent)]
+    Redis(#[from] fred::error::Error),
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    #[error("the database does not answer")]
+    Silent,
+    #[error("Redis is being told again who is connected")]
+    Unsettled,
+}
+
+impl Announcer {
+    /// Changes of these users are to be announced, if there are any.
+    pub(super) fn owe(&self, users: impl IntoIterator<Item = UserId>) {
+        self.owed.add(users);
+    }
+
+    /// Somebody who announced is gone.
+    pub(super) fn look_round(&self) {
+        self.look_round.notify_one();
+    }
+
+    /// Runs until told to stop. Inputs: users; a slow clock, and the ends of other nodes, for what those left unsaid.
+    pub(super) async fn run(self, means: Means) {
+        let mut rounds = tokio::time::interval(means.round);
+        rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = self.owed.some() => {}
+                () = self.look_round.notified() => self.take_over(&means).await,
+                _ = rounds.tick() => self.take_over(&means).await,
+            }
+            let users = self.owed.take(BATCH);
+            if users.is_empty() {
+                continue;
+            }
+            if let Err(error) = means.announce(&users).await {
+                tracing::debug!(%error, "statuses not announced; trying again");
+                self.owe(users);
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+
+    async fn take_over(&self, means: &Means) {
+        match means.finder.online.overdue(means.overdue).await {
+            Ok(users) => self.owe(users),
+            Err(error) => tracing::debug!(%error, "what others left unsaid is not known"),
+        }
+    }
+}
+
+impl Means {
+    async fn announce(&self, users: &[UserId]) -> Result<(), NotAnnounced> {
+        // In this order: what changes after it was read here is announced once more, and who connects after contacts were looked up sees it
+        // for himself.
+        let finder = &self.finder;
+        let owed = finder.online.owed(users).await?;
+        let Some(earliest) = owed.iter().map(|owed| owed.position).min() else {
+            return Ok(());
+        };
+        if !finder.is_settled(earliest).await? {
+            return Err(NotAnnounced::Unsettled);
+        }
+        let asked: Vec<UserId> = owed.iter().map(|owed| owed.user).collect();
+        let read = async {
+            tokio::try_join!(
+                contacts::circles(&finder.database, &asked, finder.largest_group),
+                contacts::appearances(&finder.database, &asked),
+            )
+        };
+        let (circles, appearances) = tokio::time::timeout(finder.patience, read)
+            .await
+            .map_err(|_| NotAnnounced::Silent)??;
+        let hidden: HashSet<UserId> = appearances
+            .iter()
+            .filter(|one| one.appears_offline)
+            .map(|one| one.id)
+            .collect();
+        let members: Vec<UserId> = circles
+            .iter()
+            .flat_map(|circle| &circle.members)
+            .copied()
+            .collect();
+        let look = finder.online.look(&members).await?;
+        let Plan {
+            messages,
+            last_seen,
+            changes,
+            told,
+        } = plan(&owed, &circles, &hidden, &look);
+        self.backplane.tell(&messages).await?;
+        let noted = contacts::note_last_seen(&finder.database, &last_seen);
+        tokio::time::timeout(finder.patience, noted)
+            .await
+            .map_err(|_| NotAnnounced::Silent)??;
+        finder.online.said(&owed).await?;
+        self.metrics.online.announced.inc_by(changes);
+        self.metrics.online.told.inc_by(told);
+        Ok(())
+    }
+}
+
+/// What is to be said, and to whom.
+#[derive(Debug, Default)]
+struct Plan {
+    messages: Vec<(NodeId, Statuses)>,
+    last_seen: Vec<(UserId, Timestamp)>,
+    changes: u64,
+    told: u64,
+}
+
+fn plan(owed: &[Owed], circles: &[Circle], hidden: &HashSet<UserId>, look: &Look) -> Plan {
+    let connected: Vec<Vec<UserId>> = circles
+        .iter()
+        .map(|circle| {
+            let members = circle.members.iter().copied();
+            members
+                .filter(|member| look.is_connected(*member))
+                .collect()
+        })
+        .collect();
+    let mut circles_of: HashMap<UserId, Vec<usize>> = HashMap::new();
+    for (index, circle) in circles.iter().enumerate() {
+        for user in &circle.asked {
+            circles_of.entry(*user).or_default().push(index);
+        }
+    }
+    let (mut plan, mut letters) = (Plan::default(), HashMap::<NodeId, Letters>::new());
+    for owed in owed {
+        let is_hidden = hidden.contains(&owed.user);
+        if is_hidden && !owed.by_will {
+            // Offline before and after: that something has changed is nobody's business.
+            continue;
+        }
+        let at = Timestamp::from_micros(owed.since);
+        if !owed.is_connected && !is_hidden {
+            plan.last_seen.push((owed.user, at));
+        }
+        let mut contacts: Vec<UserId> = circles_of
+            .get(&owed.user)
+            .into_iter()
+            .flatten()
+            .flat_map(|index| &connected[*index])
+            .copied()
+            .filter(|contact| *contact != owed.user)
+            .collect();
+        contacts.sort_unstable();
+        contacts.dedup();
+        plan.changes += 1;
+        let mut by_node: HashMap<NodeId, Vec<UserId>> = HashMap::new();
+        for contact in contacts {
+            for node in look.nodes(contact) {
+                by_node.entry(*node).or_default().push(contact);
+                plan.told += 1;
+            }
+        }
+        for (node, to) in by_node {
+            for to in to.chunks(RECIPIENTS) {
+                letters.entry(node).or_default().add(StatusChange {
+                    user: owed.user,
+                    is_online: owed.is_connected && !is_hidden,
+                    at,
+                    position: owed.position,
+                    to: to.to_vec(),
+                });
+            }
+        }
+    }
+    for (node, letters) in letters {
+        plan.messages
+            .extend(letters.sealed.into_iter().map(|letter| (node, letter)));
+    }
+    plan
+}
+
+/// What one node is told: messages of a bounded size.
+#[derive(Debug, Default)]
+struct Letters {
+    sealed: Vec<Statuses>,
+    recipients: usize,
+}
+
+impl Letters {
+    fn add(&mut self, change: StatusChange) {
+        self.recipients += change.to.len();
+        match self.sealed.last_mut() {
+            Some(open) if self.recipients <= RECIPIENTS => open.statuses.push(change),
+            _ => {
+                self.recipients = change.to.len();
+                let statuses = vec![change];
+                self.sealed.push(Statuses { statuses });
+            }
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Finds out who of users' contacts is online.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::Duration;
+
+use confab_shared::id::UserId;
+use confab_shared::model::timestamp::Timestamp;
+use confab_shared::postgres::contacts::{self, Appearance, Circle};
+use confab_shared::postgres::until_answered;
+use confab_shared::redis::presence::{Look, Online};
+use fred::clients::Client;
+use sqlx::PgPool;
+
+use crate::backplane::memory_name;
+
+/// How long Redis is left alone after it failed, or while it is being told again who is connected.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Whose contacts are asked for.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) users: Vec<UserId>,
+    /// Also those who are not online.
+    pub(super) with_absent: bool,
+}
+
+/// What it takes to find out.
+#[derive(Clone)]
+pub(super) struct Finder {
+    pub(super) redis: Client,
+    pub(super) online: Online,
+    pub(super) database: PgPool,
+    pub(super) patience: Duration,
+    pub(super) largest_group: u32,
+    /// How long nodes may take to tell a Redis that lost its memory who is connected.
+    pub(super) settling: Duration,
+}
+
+impl Finder {
+    /// Finds out, however long PostgreSQL and Redis take to come back.
+    pub(super) async fn find(&self, asked: Asked) -> Found {
+        let read = || contacts::circles(&self.database, &asked.users, self.largest_group);
+        let circles = until_answered(self.patience, "contacts not read", read).await;
+        let members: BTreeSet<UserId> = circles
+            .iter()
+            .flat_map(|circle| &circle.members)
+            .copied()
+            .collect();
+        let members: Vec<UserId> = members.into_iter().collect();
+        let look = loop {
+            match self.look(&members).await {
+                Ok(Some(look)) => break look,
+                Ok(None) => {}
+                Err(error) => tracing::debug!(%error, "who is online is not known; trying again"),
+            }
+            tokio::time::sleep(PAUSE).await;
+        };
+        let concerned: Vec<UserId> = if asked.with_absent {
+            members
+        } else {
+            look.connected().collect()
+        };
+        let read = || contacts::appearances(&self.database, &concerned);
+        let appearances = until_answered(self.patience, "contacts not read", read).await;
+        Found::new(circles, look, appearances)
+    }
+
+    /// Looks who of these is connected. None while Redis is being told again.
+    async fn look(&self, members: &[UserId]) -> Result<Option<Look>, fred::error::Error> {
+        let look = self.online.look(members).await?;
+        let is_settled = self.is_settled(look.earliest()).await?;
+        Ok(is_settled.then_some(look))
+    }
+
+    /// Whether everybody who was connected was noted at this moment, should Redis have lost its memory.
+    pub(super) async fn is_settled(&self, moment: u64) -> Result<bool, fred::error::Error> {
+        let memory = memory_name(&self.redis).await?;
+        Ok(moment >= settled_at(&memory, self.settling))
+    }
+}
+
+/// When everybody who was connected then is noted in this memory, in microseconds of Redis's clock. Its name says when it began.
+pub(super) fn settled_at(memory: &str, settling: Duration) -> u64 {
+    let began = memory.split(':').next().unwrap_or_default();
+    let began: u64 = began.parse().unwrap_or(0);
+    began.saturating_add(u64::try_from(settling.as_micros()).unwrap_or(u64::MAX))
+}
+
+/// What was found.
+#[derive(Debug)]
+pub(super) struct Found {
+    circles: Vec<Circle>,
+    /// Those who are seen as online.
+    online: HashSet<UserId>,
+    look: Look,
+    appearances: HashMap<UserId, Appearance>,
+}
+
+impl Found {
+    fn new(circles: Vec<Circle>, look: Look, appearances: Vec<Appearance>) -> Self {
+        let appearances: HashMap<UserId, Appearance> = appearances
+            .into_iter()
+            .map(|appearance| (appearance.id, appearance))
+            .collect();
+        let is_seen = |user: &UserId| {
+            let appearance = appearances.get(user);
+            appearance.is_some_and(|appearance| !appearance.appears_offline)
+        };
+        Self {
+            online: look.connected().filter(is_seen).collect(),
+            circles,
+            look,
+            appearances,
+        }
+    }
+
+    /// A user was announced to be online, or not to be. It counts if it is later than what was found.
+    pub(super) fn correct(&mut self, user: UserId, position: u64, is_online: bool) {
+        if position < self.look.at(user) {
+            return;
+        }
+        if is_online {
+            self.online.insert(user);
+        } else {
+            self.online.remove(&user);
+        }
+    }
+
+    /// The same, for whoever asks for single users.
+    pub(super) fn sorted(self) -> Sorted {
+        let mut circles_of: HashMap<UserId, Vec<usize>> = HashMap::new();
+        let mut online = Vec::with_capacity(self.circles.len());
+        for (index, circle) in self.circles.iter().enumerate() {
+            for user in &circle.asked {
+                circles_of.entry(*user).or_default().push(index);
+            }
+            let members = circle.members.iter().copied();
+            let members = members.filter(|member| self.online.contains(member));
+            online.push(members.collect());
+        }
+        Sorted {
+            found: self,
+            circles_of,
+            online,
+        }
+    }
+}
+
+/// What was found, for each user.
+#[derive(Debug)]
+pub(super) struct Sorted {
+    found: Found,
+    circles_of: HashMap<UserId, Vec<usize>>,
+    /// Those of each circle who are online.
+    online: Vec<Vec<UserId>>,
+}
+
+impl Sorted {
+    /// Who of a user's contacts is online.
+    pub(super) fn online(&self, user: UserId) -> Vec<UserId> {
+        let circles = self.circles_of.get(&user).into_iter().flatten();
+        let members = circles.flat_map(|index| &self.online[*index]);
+        distinct(user, members)
+    }
+
+    /// Who is not, and since when.
+    pub(super) fn absent(&self, user: UserId) -> Vec<(UserId, Timestamp)> {
+        let circles = self.circles_of.get(&user).into_iter().flatten();
+        let members = circles.flat_map(|index| &self.found.circles[*index].members);
+        let absent = members.filter(|member| !self.found.online.contains(member));
+        distinct(user, absent)
+            .into_iter()
+            .filter_map(|one| Some((one, self.found.appearances.get(&one)?.last_seen_at)))
+            .collect()
+    }
+}
+
+fn distinct<'a>(user: UserId, contacts: impl Iterator<Item = &'a UserId>) -> Vec<UserId> {
+    let mut contacts: Vec<UserId> = contacts.filter(|one| **one != user).copied().collect();
+    contacts.sort_unstable();
+    contacts.dedup();
+    contacts
+}

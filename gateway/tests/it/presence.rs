@@ -1,0 +1,274 @@
+//! Who is online, by whole histories: nodes come and go, people do, Redis forgets; and in the end everybody's view is right.
+//!
+//! The nodes are in this process, without listeners; Redis and PostgreSQL are real. Times are a tenth of production's.
+
+mod history;
+mod world;
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::time::Duration;
+
+use confab_shared::id::UserId;
+use confab_shared::postgres;
+use confab_shared::postgres::users;
+use confab_shared::testing::on_fresh_database;
+use fred::interfaces::ClientLike;
+
+use world::{LARGEST_GROUP, Watcher, World, hurried, until};
+
+/// A tenth of what it may take until everybody's view is right after a gateway's death.
+const SOON: Duration = Duration::from_secs(1);
+
+fn with_world<F: Future<Output = ()> + Send + 'static>(
+    test: impl FnOnce(World) -> F + Send + 'static,
+) {
+    on_fresh_database(postgres::pool, |pool| async move {
+        test(World::new(pool, hurried()).await).await;
+    });
+}
+
+async fn sees(watcher: &mut Watcher, expected: &[UserId]) -> Duration {
+    let expected: BTreeSet<UserId> = expected.iter().copied().collect();
+    let began = std::time::Instant::now();
+    loop {
+        watcher.read();
+        if watcher.began && watcher.view == expected {
+            return began.elapsed();
+        }
+        let view = &watcher.view;
+        assert!(
+            began.elapsed() < SOON * 3,
+            "{view:?} instead of {expected:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn rest(times: u32) {
+    tokio::time::sleep(hurried().linger * times).await;
+}
+
+#[test]
+#[ignore = "needs CONFAB_TEST_STATE; run by deploy/test"]
+fn devices_on_several_nodes_are_one_user_and_a_reconnection_is_silent() {
+    with_world(|world| async move {
+        let (ann, ben, stranger) = (world.user().await, world.user().await, world.user().await);
+        world.group(&[ann, ben]).await;
+        let (one, other) = (world.gateway().await, world.gateway().await);
+        let mut watcher = one.connect(ann, "conversations");
+        sees(&mut watcher, &[]).await;
+        let _nobody = other.connect(stranger, "conversations");
+        let first = other.connect(ben, "namespaced");
+        sees(&mut watcher, &[ben]).await;
+        let mut came = one.connect(ben, "conversations");
+        sees(&mut came, &[ann]).await;
+        other.disconnect(&first);
+        rest(3).await;
+        // The last device goes and comes back in time, at the other node.
+        one.disconnect(&came);
+        tokio::time::sleep(hurried().linger / 2).await;
+        let again = other.connect(ben, "conversations");
+        rest(3).await;
+        watcher.read();
+        assert_eq!(watcher.frames, 2, "everybody online, and ben's coming");
+        let seen = users::find(&world.pool, ben).await.unwrap().unwrap();
+        other.disconnect(&again);
+        let waited = sees(&mut watcher, &[]).await;
+        assert!(waited >= hurried().linger, "{waited:?}");
+        assert_eq!(watcher.told_offline, [ben]);
+        rest(1).await;
+        let gone = users::find(&world.pool, ben).await.unwrap().unwrap();
+        assert!(gone.last_seen_at > seen.last_seen_at);
+        assert_eq!(world.unsaid().await, 0);
+    });
+}
+
+#[test]
+#[ignore = "needs CONFAB_TEST_STATE; run by deploy/test"]
+fn who_was_on_a_node_that_dies_is_gone_soon_unless_they_come_back() {
+    with_world(|world| async move {
+        let (ann, ben, cat) = (world.user().await, world.user().await, world.user().await);
+        world.group(&[ann, ben, cat]).await;
+        let (one, other) = (world.gateway().await, world.gateway().await);
+        let mut watcher = one.connect(ann, "namespaced");
+        let _both = (
+            other.connect(ben, "conversations"),
+            other.connect(cat, "direct"),
+        );
+        watcher.began = true;
+        sees(&mut watcher, &[ben, cat]).await;
+        other.kill().await;
+        let _back = one.connect(cat, "conversations");
+        let waited = sees(&mut watcher, &[cat]).await;
+        assert!(waited < SOON, "{waited:?}");
+        assert_eq!(watcher.told_offline, [ben]);
+        assert_eq!(world.connected(&[ann, ben, cat]).await, [ann, cat].into());
+        assert_eq!(one.metrics.online.reaped.get(), 2);
+    });
+}
+
+#[test]
+#[ignore = "needs CONFAB_TEST_STATE; run by deploy/test"]
+fn a_redis_that_forgot_everything_is_told_again_and_nobody_seems_to_have_gone() {
+    with_world(|world| async move {
+        let (ann, ben, cat) = (world.user().await, world.user().await, world.user().await);
+        world.group(&[ann, ben, cat]).await;
+        let (one, other) = (world.gateway().await, world.gateway().await);
+        let mut watchers = [
+            one.connect(ann, "conversations"),
+            one.connect(ann, "namespaced"),
+        ];
+        let (first, second) = (other.connect(ben, "direct"), one.connect(cat, "direct"));
+        watchers[1].began = true;
+        for watcher in &mut watchers {
+            sees(watcher, &[ben, cat]).await;
+        }
+        tokio::time::sleep(hurried().settling).await;
+        for _ in 0..2 {
+            world.redis.flushall::<()>(false).await.unwrap();
+            let back = || async {
+                let connected = world.connected(&[ann, ben, cat]).await;
+                (connected.len() == 3)
+                    .then_some(())
+                    .ok_or_else(|| format!("{connected:?}"))
+            };
+            until(SOON, back).await.unwrap();
+        }
+        // One goes before anybody is shown anything again.
+        one.disconnect(&second);
+        for watcher in &mut watchers {
+            sees(watcher, &[ben]).await;
+            assert_eq!(
+                watcher
+                    .told_offline
+                    .iter()
+                    .filter(|user| **user == ben)
+                    .count(),
+                0
+            );
+        }
+        other.disconnect(&first);
+        for watcher in &mut watchers {
+            sees(watcher, &[]).await;
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs CONFAB_TEST_STATE; run by deploy/test"]
+fn who_wants_to_be_seen_as_offline_is_and_nobody_notices_their_comings_and_goings() {
+    with_world(|world| async move {
+        let (ann, ben) = (world.user().await, world.user().await);
+        world.group(&[ann, ben]).await;
+        let one = world.gateway().await;
+        let mut watcher = one.connect(ann, "conversations");
+        let first = one.connect(ben, "conversations");
+        sees(&mut watcher, &[ben]).await;
+        world.appear(&one, ben, false).await;
+        sees(&mut watcher, &[]).await;
+        let hidden_at = users::find(&world.pool, ben)
+            .await
+            .unwrap()
+            .unwrap()
+            .last_seen_at;
+        let frames = watcher.frames;
+        one.disconnect(&first);
+        rest(2).await;
+        let again = one.connect(ben, "conversations");
+        rest(1).await;
+        watcher.read();
+        assert_eq!(watcher.frames, frames, "not a word");
+        assert_eq!(one.presence.online_contacts(ann).await, Some(vec![]));
+        assert_eq!(one.presence.online_contacts(ben).await, Some(vec![ann]));
+        let seen = users::find(&world.pool, ben).await.unwrap().unwrap();
+        assert_eq!(seen.last_seen_at, hidden_at);
+        world.appear(&one, ben, true).await;
+        sees(&mut watcher, &[ben]).await;
+        // Who is not there at all has nothing to announce.
+        one.disconnect(&again);
+        sees(&mut watcher, &[]).await;
+        let frames = watcher.frames;
+        world.appear(&one, ben, true).await;
+        rest(1).await;
+        watcher.read();
+        assert_eq!(watcher.frames, frames);
+    });
+}
+
+#[test]
+#[ignore = "needs CONFAB_TEST_STATE; run by deploy/test"]
+fn a_large_group_makes_nobody_contacts() {
+    with_world(|world| async move {
+        let mut people = Vec::new();
+        for _ in 0..=LARGEST_GROUP {
+            people.push(world.user().await);
+        }
+        world.group(&people).await;
+        world.group(&people[..2]).await;
+        let one = world.gateway().await;
+        let all: Vec<Watcher> = people
+            .iter()
+            .map(|user| one.connect(*user, "conversations"))
+            .collect();
+        for (index, mut watcher) in all.into_iter().enumerate() {
+            let other = [people[1], people[0]].into_iter().nth(index);
+            sees(&mut watcher, other.as_slice()).await;
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs CONFAB_TEST_STATE; run by deploy/test"]
+fn a_rolling_restart_shows_nobody_as_offline() {
+    with_world(|world| async move {
+        let (mut people, mut gateways) = (Vec::new(), Vec::new());
+        for _ in 0..LARGEST_GROUP {
+            people.push(world.user().await);
+        }
+        world.group(&people).await;
+        for _ in 0..3 {
+            gateways.push(world.gateway().await);
+        }
+        let mut watchers: Vec<Watcher> = (0..people.len())
+            .map(|index| gateways[index % 3].connect(people[index], "conversations"))
+            .collect();
+        let others = |user: UserId| -> Vec<UserId> {
+            people
+                .iter()
+                .copied()
+                .filter(|other| *other != user)
+                .collect()
+        };
+        for watcher in &mut watchers {
+            let expected = others(watcher.user);
+            sees(watcher, &expected).await;
+        }
+        for index in 0..3 {
+            let fresh = world.gateway().await;
+            let leaving = std::mem::replace(&mut gateways[index], fresh);
+            let (going, staying): (Vec<_>, Vec<_>) = watchers
+                .into_iter()
+                .partition(|watcher| watcher.node == leaving.id);
+            leaving.drain(&going.iter().collect::<Vec<_>>()).await;
+            // They are away for as long as a client may be.
+            tokio::time::sleep(hurried().linger / 2).await;
+            watchers = staying;
+            for mut left in going {
+                left.read();
+                assert!(left.told_offline.is_empty());
+                watchers.push(gateways[(index + 1) % 3].connect(left.user, "conversations"));
+            }
+            rest(3).await;
+        }
+        for watcher in &mut watchers {
+            let expected = others(watcher.user);
+            sees(watcher, &expected).await;
+            assert!(
+                watcher.told_offline.is_empty(),
+                "{:?}",
+                watcher.told_offline
+            );
+        }
+    });
+}

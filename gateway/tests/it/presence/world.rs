@@ -1,0 +1,367 @@
+//! Nodes in one process, against a Redis and a database of the test's own; people with conversations; and sockets whose frames are read as
+//! clients read them.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use confab_gateway::backplane::{self, Backplane};
+use confab_gateway::config::{DEFAULTS, GatewayConfig};
+use confab_gateway::dialect::{self, Namespace};
+use confab_gateway::hub::Hub;
+use confab_gateway::hub::send_queue::SendQueue;
+use confab_gateway::hub::socket::{Socket, SocketRef};
+use confab_gateway::ingress::Ingress;
+use confab_gateway::metrics::Metrics;
+use confab_gateway::presence::{Parts, Presence, Timing};
+use confab_shared::auth::Claims;
+use confab_shared::config::load;
+use confab_shared::id::{ConversationId, NodeId, UserId};
+use confab_shared::model::timestamp::Timestamp;
+use confab_shared::postgres::users;
+use confab_shared::redis::keyspace::{Keyspace, UserSlot};
+use confab_shared::redis::presence::Online;
+use confab_shared::redis::{self, RedisConfig, Retries};
+use fred::clients::Client;
+use fred::interfaces::{ClientLike, HashesInterface};
+use serde_json::Value;
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+
+use crate::registry::Redis;
+
+/// Groups of more members make nobody contacts.
+pub(super) const LARGEST_GROUP: u32 = 6;
+
+/// As in production, ten times as fast.
+pub(super) fn hurried() -> Timing {
+    Timing {
+        linger: Duration::from_millis(400),
+        room_linger: Duration::from_millis(400),
+        tick: Duration::from_millis(5),
+        beat: Duration::from_millis(100),
+        term: Duration::from_millis(400),
+        settling: Duration::from_millis(500),
+        overdue: Duration::from_millis(400),
+        round: Duration::from_millis(500),
+    }
+}
+
+/// A node without listeners.
+pub(super) struct Gateway {
+    pub(super) id: NodeId,
+    pub(super) presence: Presence,
+    pub(super) metrics: Arc<Metrics>,
+    hub: Hub,
+    redis: Client,
+    stop: CancellationToken,
+}
+
+/// What a client has made of what it was sent.
+pub(super) struct Watcher {
+    pub(super) user: UserId,
+    pub(super) node: NodeId,
+    socket: SocketRef,
+    pub(super) view: BTreeSet<UserId>,
+    /// Whether it was shown everything once.
+    pub(super) began: bool,
+    /// Of whom it was told that they went.
+    pub(super) told_offline: Vec<UserId>,
+    pub(super) frames: usize,
+}
+
+/// Everything that a test is about.
+pub(super) struct World {
+    server: Redis,
+    pub(super) redis: Client,
+    pub(super) online: Online,
+    pub(super) pool: PgPool,
+    timing: Timing,
+}
+
+impl World {
+    pub(super) async fn new(pool: PgPool, timing: Timing) -> Self {
+        let (server, redis) = Redis::start().await;
+        Self {
+            server,
+            online: Online::new(redis.clone()),
+            redis,
+            pool,
+            timing,
+        }
+    }
+
+    /// A node that has just been started.
+    pub(super) async fn gateway(&self) -> Gateway {
+        let config = load::<GatewayConfig>(DEFAULTS).unwrap().config;
+        let stop = CancellationToken::new();
+        let (id, keyspace) = (NodeId::generate(), Keyspace::new(16));
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let settings = RedisConfig {
+            url: self.server.url.clone(),
+            command_timeout_ms: 5_000,
+            connect_timeout_ms: 5_000,
+        };
+        let redis = redis::connect(&settings, Retries::Idempotent)
+            .await
+            .unwrap();
+        let ingress = Ingress::start(&config.ingress, id, keyspace, &redis, &metrics, &stop);
+        let (hub, requests) = Hub::start(&config.hub, false, &metrics, &stop);
+        let patience = Duration::from_secs(5);
+        let database = self.pool.clone();
+        let parts = backplane::Parts {
+            node: id,
+            keyspace,
+            hub: hub.clone(),
+            requests,
+            ingress,
+            database: database.clone(),
+            patience,
+            redis: redis.clone(),
+            metrics: metrics.clone(),
+        };
+        let mut hurried = config.hub.clone();
+        hurried.epoch_check_ms = 50;
+        let (backplane, inbox) = Backplane::start(parts, &settings, &hurried, &stop)
+            .await
+            .unwrap();
+        let mut notices = inbox.notices;
+        tokio::spawn(async move { while notices.recv().await.is_some() {} });
+        let parts = Parts {
+            node: id,
+            keyspace,
+            redis: redis.clone(),
+            database,
+            patience,
+            hub: hub.clone(),
+            backplane,
+            inbox: inbox.online,
+            metrics: metrics.clone(),
+            timing: self.timing,
+            largest_group: LARGEST_GROUP,
+        };
+        let presence = Presence::start(parts, &stop);
+        Gateway {
+            id,
+            presence,
+            metrics,
+            hub,
+            redis,
+            stop,
+        }
+    }
+
+    /// An account.
+    pub(super) async fn user(&self) -> UserId {
+        let id = UserId::generate();
+        let name = id.0.simple().to_string();
+        sqlx::query("INSERT INTO users (id, email, username, name, password_hash) VALUES ($1, $2, $3, $3, 'hash')")
+            .bind(id)
+            .bind(format!("{name}@example.com"))
+            .bind(&name[..32])
+            .execute(&self.pool)
+            .await
+            .unwrap();
+        id
+    }
+
+    /// A conversation of these, as a worker leaves it.
+    pub(super) async fn group(&self, members: &[UserId]) {
+        let (id, now) = (ConversationId::generate(), Timestamp::now());
+        sqlx::query(
+            "INSERT INTO conversations (id, kind, created_by, last_seq, created_at, updated_at, changed_at)
+             VALUES ($1, 'group', $2, 1, $3, $3, $3)",
+        )
+        .bind(id)
+        .bind(members[0])
+        .bind(now)
+        .execute(&self.pool)
+        .await
+        .unwrap();
+        for member in members {
+            sqlx::query(
+                "INSERT INTO memberships (conversation_id, user_id, role, change_seq, joined_seq, joined_at)
+                 VALUES ($1, $2, 'member', 1, 1, $3)",
+            )
+            .bind(id)
+            .bind(member)
+            .bind(now)
+            .execute(&self.pool)
+            .await
+            .unwrap();
+        }
+    }
+
+    /// A user wants to be seen otherwise, and says so at some node.
+    pub(super) async fn appear(&self, gateway: &Gateway, user: UserId, online: bool) {
+        users::set_appears_offline(&self.pool, user, !online)
+            .await
+            .unwrap();
+        gateway.presence.appears(user).await.unwrap();
+    }
+
+    /// Of whom something is still to be said.
+    pub(super) async fn unsaid(&self) -> usize {
+        let mut count = 0;
+        for slot in UserSlot::all() {
+            count += self
+                .redis
+                .hlen::<usize, _>(Keyspace::unsaid(slot))
+                .await
+                .unwrap();
+        }
+        count
+    }
+
+    /// What Redis says, of these users: those who are connected.
+    pub(super) async fn connected(&self, users: &[UserId]) -> BTreeSet<UserId> {
+        self.online.look(users).await.unwrap().connected().collect()
+    }
+}
+
+impl Gateway {
+    /// A socket of a user, as chat has it once it is connected.
+    pub(super) fn connect(&self, user: UserId, dialect: &str) -> Watcher {
+        let claims = Claims {
+            sub: user,
+            iat: 0,
+            exp: u64::MAX,
+            jti: None,
+            ver: None,
+        };
+        let dialect = dialect::named(dialect).unwrap();
+        let queue = Arc::new(SendQueue::new(1 << 24));
+        let socket = Socket::new(
+            user,
+            Some(claims),
+            Namespace::Chat,
+            Some(dialect),
+            dialect,
+            queue,
+        );
+        socket.release(|_| Vec::new());
+        self.hub.users().add(socket.clone());
+        self.presence.touch(user);
+        self.presence.welcome(&socket);
+        Watcher {
+            user,
+            node: self.id,
+            socket,
+            view: BTreeSet::new(),
+            began: false,
+            told_offline: Vec::new(),
+            frames: 0,
+        }
+    }
+
+    /// It is gone.
+    pub(super) fn disconnect(&self, watcher: &Watcher) {
+        if self.hub.users().remove(&watcher.socket) {
+            self.presence.touch(watcher.user);
+        }
+    }
+
+    /// As `kill -9`: nothing more is said.
+    pub(super) async fn kill(self) {
+        self.stop.cancel();
+        self.redis.quit().await.unwrap();
+    }
+
+    /// In order: its clients are told to go, then it leaves.
+    pub(super) async fn drain(self, watchers: &[&Watcher]) {
+        for watcher in watchers {
+            self.disconnect(watcher);
+        }
+        self.presence.leave().await;
+        self.kill().await;
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        // A vital part that ends by itself would take the test with it.
+        self.stop.cancel();
+    }
+}
+
+impl Watcher {
+    /// Reads what came, as a client does.
+    pub(super) fn read(&mut self) {
+        let mut chunks = VecDeque::new();
+        self.socket.queue().take(&mut chunks);
+        let bytes: Vec<u8> = chunks.into_iter().flatten().collect();
+        for text in frames(&bytes) {
+            self.frames += 1;
+            let event: Value = serde_json::from_str(&text["42/chat,".len()..]).unwrap();
+            let user = || event[1]["userId"].as_str().unwrap().parse().unwrap();
+            match event[0].as_str().unwrap() {
+                "onlineUsers" => {
+                    let online: Vec<UserId> = serde_json::from_value(event[1].clone()).unwrap();
+                    self.view = online.into_iter().collect();
+                    self.began = true;
+                }
+                "userStatusChanged" => self.change(user(), event[1]["status"] == "online"),
+                "status:online" => self.change(user(), true),
+                "status:offline" => self.change(user(), false),
+                other => panic!("{other}"),
+            }
+        }
+    }
+
+    fn change(&mut self, user: UserId, is_online: bool) {
+        if is_online {
+            self.view.insert(user);
+        } else {
+            self.view.remove(&user);
+            self.told_offline.push(user);
+        }
+    }
+}
+
+/// The payloads of frames, one after the other.
+fn frames(mut bytes: &[u8]) -> Vec<String> {
+    let mut texts = Vec::new();
+    while let [_, length, rest @ ..] = bytes {
+        let (header, length) = match length {
+            126 => (2, usize::from(u16::from_be_bytes([rest[0], rest[1]]))),
+            127 => (
+                8,
+                usize::try_from(u64::from_be_bytes(rest[..8].try_into().unwrap())).unwrap(),
+            ),
+            short => (0, usize::from(*short)),
+        };
+        texts.push(String::from_utf8(rest[header..header + length].to_vec()).unwrap());
+        bytes = &rest[header + length..];
+    }
+    texts
+}
+
+/// Who shares a conversation with whom that makes them contacts.
+pub(super) fn contacts(conversations: &[Vec<UserId>]) -> HashMap<UserId, BTreeSet<UserId>> {
+    let mut contacts: HashMap<UserId, BTreeSet<UserId>> = HashMap::new();
+    for members in conversations {
+        if members.len() > LARGEST_GROUP as usize {
+            continue;
+        }
+        for member in members {
+            let others = members.iter().filter(|other| *other != member).copied();
+            contacts.entry(*member).or_default().extend(others);
+        }
+    }
+    contacts
+}
+
+/// Waits until something holds.
+pub(super) async fn until<F: Future<Output = Result<(), String>>>(
+    within: Duration,
+    mut holds: impl FnMut() -> F,
+) -> Result<Duration, String> {
+    let began = Instant::now();
+    loop {
+        match holds().await {
+            Ok(()) => return Ok(began.elapsed()),
+            Err(why) if began.elapsed() > within => return Err(why),
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
