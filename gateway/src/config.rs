@@ -382,7 +382,7 @@ impl GatewayConfig {
         self.http.trusted_proxies()?;
         self.rate_limits.figures()?;
         let origins = AllowedOrigins::parse(&self.http.cors_origin);
-        if self.environment == Environment::Production && matches!(origins, AllowedOrigins::Any) {
+        if self.environment != Environment::Development && matches!(origins, AllowedOrigins::Any) {
             return Err(ConfigError::invalid(
                 "http.cors_origin",
                 "\"*\" is for development only",

@@ -150,16 +150,6 @@ impl Metrics {
             registry.register(Box::new(gauge.clone()))?;
             Ok(gauge)
         };
-        let seconds = Histogram::with_opts(
-            HistogramOpts::new(
-                "confab_gateway_send_to_ack_seconds",
-                "Seconds from a command's acceptance to its answer.",
-            )
-            .buckets(vec![
-                0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-            ]),
-        )?;
-        registry.register(Box::new(seconds.clone()))?;
         Ok(Self {
             connections: gauge("confab_gateway_connections", "Open client connections.")?,
             sessions_closed: counters(
@@ -206,7 +196,7 @@ impl Metrics {
                 "confab_gateway_overloaded_total",
                 "Commands refused because too much was waiting.",
             )?,
-            send_to_ack_seconds: seconds,
+            send_to_ack_seconds: send_to_ack(&registry)?,
             gap_repairs: counter(
                 "confab_gateway_gap_repairs_total",
                 "Gaps in a conversation's order that were repaired from PostgreSQL.",
@@ -246,4 +236,18 @@ impl Metrics {
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
     }
+}
+
+fn send_to_ack(registry: &Registry) -> Result<Histogram, prometheus::Error> {
+    let seconds = Histogram::with_opts(
+        HistogramOpts::new(
+            "confab_gateway_send_to_ack_seconds",
+            "Seconds from a command's acceptance to its answer.",
+        )
+        .buckets(vec![
+            0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+        ]),
+    )?;
+    registry.register(Box::new(seconds.clone()))?;
+    Ok(seconds)
 }

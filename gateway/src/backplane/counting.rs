@@ -10,7 +10,7 @@ use confab_shared::postgres::unread::{self, Unread};
 use tokio::sync::mpsc;
 
 use super::Shared;
-use crate::hub::Counted;
+use crate::hub::{Counted, Newest};
 
 /// The most members or conversations in one question, but for a single room's.
 const BATCH: usize = 1_000;
@@ -99,7 +99,11 @@ async fn answer(shared: &Shared, requests: Vec<CountRequest>) {
             ticket,
             users,
             counts,
-            last: wanted.then(|| last.remove(&conversation)),
+            last: if wanted {
+                last.remove(&conversation).into()
+            } else {
+                Newest::Unknown
+            },
         };
         shared.hub.counted(conversation, counted).await;
     }

@@ -99,14 +99,21 @@ async fn begin_again(shared: &Shared, again: &[(UserId, Watched)]) -> Vec<Openin
     if again.is_empty() {
         return Vec::new();
     }
-    let pairs: Vec<_> = again
+    let former: HashMap<_, _> = again
         .iter()
-        .map(|(user, watched)| (watched.conversation, *user))
+        .map(|(user, watched)| ((watched.conversation, *user), watched.as_of))
         .collect();
+    let pairs: Vec<_> = former.keys().copied().collect();
     let read = || unread::still_watchable(&shared.database, &pairs);
     let found = shared.until_answered("memberships not read", read).await;
     let mut opening = Vec::new();
     for one in found {
+        let before = former.get(&(one.conversation, one.user));
+        if before.is_some_and(|as_of| one.last_seq <= *as_of) {
+            // A change was announced that PostgreSQL does not have (it was set back?): asking again would not help.
+            tracing::error!(conversation = %one.conversation, "a change of memberships that PostgreSQL knows nothing of");
+            continue;
+        }
         let watched = Watched {
             conversation: one.conversation,
             as_of: one.last_seq,

@@ -10,6 +10,7 @@ mod commands;
 mod follow;
 mod inside;
 mod introduction;
+mod missed;
 mod notices;
 mod recover;
 mod rejoin;

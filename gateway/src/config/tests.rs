@@ -26,13 +26,15 @@ fn a_wildcard_is_no_address_for_other_gateways() {
 }
 
 #[test]
-fn a_connection_outlives_a_heartbeat_and_production_has_no_wildcards() {
+fn a_connection_outlives_a_heartbeat_and_wildcards_are_for_development() {
     let mut config = load::<GatewayConfig>(DEFAULTS).unwrap().config;
     for origins in ["*", "https://a.example, *"] {
         config.http.cors_origin = origins.into();
-        config.environment = Environment::Production;
-        let refused = config.check().unwrap_err().to_string();
-        assert!(refused.contains("http.cors_origin"), "{refused}");
+        for environment in [Environment::Production, Environment::Test] {
+            config.environment = environment;
+            let refused = config.check().unwrap_err().to_string();
+            assert!(refused.contains("http.cors_origin"), "{refused}");
+        }
         config.environment = Environment::Development;
         config.check().unwrap();
     }

@@ -4,6 +4,7 @@
 //! the tests with `CONFAB_GOLDEN=write` and read the difference.
 
 mod fixtures;
+mod views;
 
 pub(super) mod any;
 
@@ -21,6 +22,7 @@ use super::{
     Audience, Badge, ContactStatus, ContactsOnline, Dialect, Intent, Namespace, Scene, Shown,
 };
 pub(super) use fixtures::*;
+pub(super) use views::views;
 
 /// The offset that fixtures carry.
 pub(super) const OFFSET: &str = "1735787043500000-1";

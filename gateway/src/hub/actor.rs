@@ -180,6 +180,11 @@ impl Actor {
                 room.counted(counted, stage.now);
                 None
             }),
+            HubInput::Reached(reached) => {
+                for (conversation, ordinal) in reached {
+                    self.office.reached(conversation, ordinal);
+                }
+            }
             HubInput::Listens {
                 socket,
                 conversation,

@@ -119,6 +119,8 @@ pub(super) enum HubInput {
         /// How much.
         counted: Counted,
     },
+    /// Messages up to these ordinals have reached somebody.
+    Reached(Vec<(ConversationId, i64)>),
     /// Does a socket listen to a room?
     Listens {
         /// Which socket.
@@ -184,8 +186,35 @@ pub struct Counted {
     pub users: Vec<UserId>,
     /// Those of them who are members.
     pub counts: HashMap<UserId, Unread>,
-    /// The newest message, if that was asked for, and if there is one.
-    pub last: Option<Option<Message>>,
+    /// The newest message, if that was asked for.
+    pub last: Newest,
+}
+
+/// A conversation's newest message, deleted ones included.
+#[derive(Debug)]
+pub enum Newest {
+    /// It is not known.
+    Unknown,
+    /// There is none.
+    Nothing,
+    /// This one.
+    Is(Box<Message>),
+}
+
+impl Newest {
+    /// The message, if it is known that there is one.
+    pub fn message(&self) -> Option<&Message> {
+        match self {
+            Self::Is(message) => Some(message),
+            Self::Unknown | Self::Nothing => None,
+        }
+    }
+}
+
+impl From<Option<Message>> for Newest {
+    fn from(read: Option<Message>) -> Self {
+        read.map_or(Self::Nothing, |message| Self::Is(Box::new(message)))
+    }
 }
 
 /// What somebody waits for.

@@ -31,7 +31,7 @@ use crate::config::HubConfig;
 use crate::metrics::Metrics;
 use actor::Actor;
 use input::{Awaited, Following, HubInput};
-pub use input::{Counted, HubRequest, Watched};
+pub use input::{Counted, HubRequest, Newest, Watched};
 use offset::Offset;
 use order::Order;
 pub use room::{Backlog, JoinOutcome, Joining};
@@ -178,6 +178,11 @@ impl Hub {
             counted,
         })
         .await;
+    }
+
+    /// Messages up to these ordinals have reached somebody else than their senders in another way than by their rooms.
+    pub async fn reached(&self, reached: Vec<(ConversationId, i64)>) {
+        self.send(HubInput::Reached(reached)).await;
     }
 
     /// A room channel carried this.

@@ -217,7 +217,7 @@ impl Room {
 
     /// Shows a socket what happened up to where the room stands; what is later, the room shows itself.
     fn show_backlog(
-        &self,
+        &mut self,
         socket: &SocketRef,
         called: Called,
         events: &[Event],
@@ -235,6 +235,11 @@ impl Room {
                 offset: stamp.as_deref(),
             };
             show_to(socket, &self.subject, called, shown);
+            if let Fact::MessageStored { message, .. } = &event.fact
+                && message.sender.id != socket.user()
+            {
+                self.delivered = self.delivered.max(message.ordinal);
+            }
         }
     }
 

@@ -128,20 +128,24 @@ impl RequestError {
     }
 }
 
-/// Whether an error means that PostgreSQL is away or restarting rather than that the statement is wrong.
+/// Whether an error means that PostgreSQL is away, restarting or not as it should be, rather than that the statement is wrong.
 pub fn is_outage(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_)
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
-        | sqlx::Error::Protocol(_) => true,
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::Tls(_) => true,
         // Class 57P: operator intervention (shutdown, crash, starting up); 08: connection exceptions; 53: no resources;
         // 25P03: the server ended an idle transaction; 40: serialization failure or deadlock, both cured by a retry;
-        // 55P03: a lock was not had in time.
+        // 55P03: a lock was not had in time; 57014: nor the time. Not of the statement's making either: 25006, a standby that is read
+        // only; 28 and 3D000: the server does not let us in or has no such database; 58: its disk failed.
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            ["57P", "08", "53", "25P03", "40", "55P03", "57014"]
-                .iter()
-                .any(|class| code.starts_with(class))
+            [
+                "57P", "08", "53", "25P03", "25006", "28", "3D000", "40", "55P03", "57014", "58",
+            ]
+            .iter()
+            .any(|class| code.starts_with(class))
         }),
         _ => false,
     }

@@ -52,6 +52,11 @@ impl FromStr for ListCursor {
 
     fn from_str(text: &str) -> Result<Self, MalformedCursor> {
         let (millis, id) = text.split_once('_').ok_or(MalformedCursor)?;
+        // What PostgreSQL can compare with, and nothing that only looks like it: no sign, and no year that it does not know.
+        if !(1..=13).contains(&millis.len()) || !millis.bytes().all(|digit| digit.is_ascii_digit())
+        {
+            return Err(MalformedCursor);
+        }
         let millis: i64 = millis.parse().map_err(|_| MalformedCursor)?;
         let moment = OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000)
             .map_err(|_| MalformedCursor)?;
@@ -263,18 +268,20 @@ pub async fn last_seqs(
         .await
 }
 
-/// How many messages a present member has not read. Deleted ones do not count.
+/// How many messages a present member has not read. Deleted ones do not count. In a public room nothing is unread.
 pub async fn unread(
     pool: &PgPool,
     conversation: ConversationId,
     user: UserId,
 ) -> Result<Option<i64>, sqlx::Error> {
     sqlx::query_scalar(
-        "SELECT c.message_count - s.read_count
-                - (SELECT count(*) FROM messages d
-                   WHERE d.conversation_id = $1 AND d.deleted_at IS NOT NULL AND d.ordinal > s.read_count)
-         FROM memberships s JOIN conversations c ON c.id = s.conversation_id
-         WHERE s.conversation_id = $1 AND s.user_id = $2 AND s.left_at IS NULL",
+        "SELECT CASE WHEN c.kind = 'room' THEN 0
+                ELSE c.message_count - s.read_count
+                     - (SELECT count(*) FROM messages d
+                        WHERE d.conversation_id = $1 AND d.deleted_at IS NOT NULL AND d.ordinal > s.read_count) END
+         FROM conversations c
+         LEFT JOIN memberships s ON s.conversation_id = c.id AND s.user_id = $2 AND s.left_at IS NULL
+         WHERE c.id = $1 AND c.deleted_at IS NULL AND (c.kind = 'room' OR s.user_id IS NOT NULL)",
     )
     .bind(conversation)
     .bind(user)
@@ -312,6 +319,10 @@ mod tests {
             "1_2",
             "99999999999999999999_",
             "9223372036854775807_0190163d-8694-739b-aea5-966c26f8ad91",
+            "10000000000000_0190163d-8694-739b-aea5-966c26f8ad91",
+            "-210866803200001_0190163d-8694-739b-aea5-966c26f8ad91",
+            "-1_0190163d-8694-739b-aea5-966c26f8ad91",
+            "+1_0190163d-8694-739b-aea5-966c26f8ad91",
         ] {
             assert_eq!(bad.parse::<ListCursor>(), Err(MalformedCursor), "{bad}");
         }

@@ -87,7 +87,7 @@ pub async fn page(
     page: Page,
 ) -> Result<MessagePage, RequestError> {
     let place = standing(pool, conversation, viewer, page.slice).await?;
-    let place = place.ok_or_else(|| Rejection::not_found("conversation"))?;
+    let mut place = place.ok_or_else(|| Rejection::not_found("conversation"))?;
     let (edge, forward) = match page.slice {
         Slice::Newest => (Some(i64::MAX), false),
         Slice::Before(_) => (place.anchor, false),
@@ -100,11 +100,15 @@ pub async fn page(
     let edge = edge.ok_or_else(|| Rejection::not_found("message"))?;
     // One more than asked for tells whether there are more.
     let wanted = usize::try_from(page.limit).unwrap_or(usize::MAX);
-    let mut messages = around(pool, conversation, edge, forward, i64::from(page.limit) + 1).await?;
+    let limit = i64::from(page.limit) + 1;
+    let mut messages = around(pool, conversation, edge, forward, place.last_seq, limit).await?;
     let has_more = messages.len() > wanted;
     messages.truncate(wanted);
     if forward {
         messages.reverse();
+    }
+    if messages.iter().any(|message| message.sender.id == viewer) {
+        place.others = others(pool, conversation, viewer).await?;
     }
     let messages = messages
         .into_iter()
@@ -123,8 +127,9 @@ pub async fn find(
         "SELECT ",
         message_columns!(),
         ", COALESCE(s.read_count, c.message_count) AS read_count,
-           (SELECT min(o.read_count) FROM memberships o
-            WHERE o.conversation_id = m.conversation_id AND o.left_at IS NULL AND o.user_id <> $2) AS others_read_count,
+           -- Of one's own message, somebody who has not read it says as much as the one who has read least.
+           (SELECT o.read_count FROM memberships o WHERE m.sender_id = $2 AND o.conversation_id = m.conversation_id
+              AND o.left_at IS NULL AND o.user_id <> $2 AND o.read_count < m.ordinal LIMIT 1) AS others_read_count,
            COALESCE((SELECT delivered_count FROM deliveries d WHERE d.conversation_id = m.conversation_id), 0) AS delivered_count
          FROM messages m
          JOIN users u ON u.id = m.sender_id
@@ -142,6 +147,7 @@ pub async fn find(
             others: row.try_get("others_read_count")?,
             delivered: row.try_get("delivered_count")?,
             anchor: None,
+            last_seq: i64::MAX,
         };
         Ok(standing.view(message(&row)?, viewer))
     })
@@ -158,6 +164,8 @@ pub(super) struct Standing {
     delivered: i64,
     /// The `seq` of the message that a page was asked for by.
     anchor: Option<i64>,
+    /// The conversation's last change: whoever was a member then may see what had been said by then.
+    last_seq: i64,
 }
 
 impl Standing {
@@ -168,6 +176,7 @@ impl Standing {
             others,
             delivered,
             anchor: None,
+            last_seq: i64::MAX,
         }
     }
 
@@ -200,10 +209,8 @@ async fn standing(
         Slice::Before(message) | Slice::After(message) => Some(message),
         Slice::Newest | Slice::Numbered(_) => None,
     };
-    let row: Option<(i64, Option<i64>, i64, Option<i64>)> = sqlx::query_as(
-        "SELECT COALESCE(s.read_count, c.message_count),
-                (SELECT min(o.read_count) FROM memberships o
-                 WHERE o.conversation_id = $1 AND o.left_at IS NULL AND o.user_id <> $2),
+    let row: Option<(i64, i64, i64, Option<i64>)> = sqlx::query_as(
+        "SELECT COALESCE(s.read_count, c.message_count), c.last_seq,
                 COALESCE((SELECT delivered_count FROM deliveries d WHERE d.conversation_id = $1), 0),
                 (SELECT m.seq FROM messages m WHERE m.id = $3 AND m.conversation_id = $1)
          FROM conversations c
@@ -215,12 +222,28 @@ async fn standing(
     .bind(anchor)
     .fetch_optional(pool)
     .await?;
-    Ok(row.map(|(own, others, delivered, anchor)| Standing {
+    Ok(row.map(|(own, last_seq, delivered, anchor)| Standing {
         own,
-        others,
+        others: None,
         delivered,
         anchor,
+        last_seq,
     }))
+}
+
+/// How far the least advanced of the other present members has read; none if there are no others. Walks all memberships.
+async fn others(
+    pool: &PgPool,
+    conversation: ConversationId,
+    viewer: UserId,
+) -> Result<Option<i64>, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT min(read_count) FROM memberships WHERE conversation_id = $1 AND left_at IS NULL AND user_id <> $2",
+    )
+    .bind(conversation)
+    .bind(viewer)
+    .fetch_one(pool)
+    .await
 }
 
 /// The `seq` below which a numbered page begins: all messages before it have their ordinal up to what the pages before leave.
@@ -261,12 +284,13 @@ async fn edge_of(
     Ok(edge.unwrap_or(0))
 }
 
-/// The messages nearest to an edge, which is not among them, in the order in which they are met.
+/// The messages nearest to an edge, which is not among them, up to a change, in the order in which they are met.
 async fn around(
     pool: &PgPool,
     conversation: ConversationId,
     edge: i64,
     forward: bool,
+    last_seq: i64,
     limit: i64,
 ) -> Result<Vec<Message>, sqlx::Error> {
     let sql = if forward {
@@ -274,19 +298,20 @@ async fn around(
             "SELECT ",
             message_columns!(),
             " FROM messages m JOIN users u ON u.id = m.sender_id
-              WHERE m.conversation_id = $1 AND m.seq > $2 ORDER BY m.seq LIMIT $3"
+              WHERE m.conversation_id = $1 AND m.seq > $2 AND m.seq <= $3 ORDER BY m.seq LIMIT $4"
         )
     } else {
         concat!(
             "SELECT ",
             message_columns!(),
             " FROM messages m JOIN users u ON u.id = m.sender_id
-              WHERE m.conversation_id = $1 AND m.seq < $2 ORDER BY m.seq DESC LIMIT $3"
+              WHERE m.conversation_id = $1 AND m.seq < $2 AND m.seq <= $3 ORDER BY m.seq DESC LIMIT $4"
         )
     };
     let rows = sqlx::query(sql)
         .bind(conversation)
         .bind(edge)
+        .bind(last_seq)
         .bind(limit)
         .fetch_all(pool)
         .await?;

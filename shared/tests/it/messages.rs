@@ -248,3 +248,30 @@ fn what_watchers_are_told_is_read_for_many_at_once() {
         assert!(still.len() == 3 && !still.iter().any(|w| (w.conversation, w.user) == (one, ben)));
     });
 }
+
+#[test]
+#[ignore = "needs CONFAB_TEST_STATE; run by deploy/test"]
+fn a_page_ends_where_the_viewers_standing_was_looked_up() {
+    with_database(|db| async move {
+        let (ann, ben) = (db.user("ann").await, db.user("ben").await);
+        let room = db.group(&[ann, ben]).await;
+        let before = db.say(room, ann, "before").await;
+        let known = db.say(room, ann, "known").await;
+        db.say(room, ann, "said after somebody was looked up").await;
+        // As if it were said between the two looks: the conversation is where it was at the first one.
+        sqlx::query("UPDATE conversations SET last_seq = last_seq - 1 WHERE id = $1")
+            .bind(room)
+            .execute(&db.pool)
+            .await
+            .unwrap();
+        for (slice, expected) in [
+            (Slice::Newest, vec![known, before]),
+            (Slice::After(before), vec![known]),
+        ] {
+            let page = messages::page(&db.pool, room, ben, Page { slice, limit: 5 })
+                .await
+                .unwrap();
+            assert_eq!((ids(&page), page.has_more), (expected, false));
+        }
+    });
+}

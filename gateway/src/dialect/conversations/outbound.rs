@@ -100,7 +100,7 @@ struct UserStoppedTyping {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct UnreadCount<'a> {
+struct BadgeJson<'a> {
     conversation_id: ConversationId,
     unread_count: i64,
     last_message: Option<MessageJson<'a>>,
@@ -330,7 +330,7 @@ pub(super) fn unread(namespace: Namespace, badge: Badge<'_>) -> Bytes {
         .map(|last| MessageJson::new(last, None).with_status(badge.status.into()));
     frames.event(
         "unreadCount",
-        &UnreadCount {
+        &BadgeJson {
             conversation_id: badge.conversation,
             unread_count: badge.unread,
             last_message,

@@ -73,7 +73,7 @@ struct RoomDeleted<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Typing<'a> {
+struct TypingStatus<'a> {
     user_id: UserId,
     room_id: &'a str,
     is_typing: bool,
@@ -143,7 +143,7 @@ fn write(frames: &mut Frames, room_id: &str, shown: Shown<'_>, audience: Audienc
         | Fact::Advanced => {}
         Fact::Typing { user, typing, .. } => frames.event(
             "status:typing",
-            &Typing {
+            &TypingStatus {
                 user_id: user.id,
                 room_id,
                 is_typing: *typing,

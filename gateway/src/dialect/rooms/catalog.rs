@@ -85,21 +85,6 @@ fn messages() -> Vec<Entry> {
         )
         .recoverable(),
         Entry::to_client(
-            "chat.typing",
-            "Somebody else types, or types no more.",
-            object(
-                [
-                    ("roomId", room_id()),
-                    ("userId", uuid()),
-                    ("username", text()),
-                    ("isTyping", truth()),
-                    ("timestamp", moment()),
-                ],
-                [],
-            ),
-        )
-        .addition(),
-        Entry::to_client(
             "chat.messageUpdated",
             "A message has another content.",
             object(
@@ -161,6 +146,21 @@ fn messages() -> Vec<Entry> {
 fn conversations() -> Vec<Entry> {
     let [name, description, max_users, updated_by] = room_fields();
     vec![
+        Entry::to_client(
+            "chat.typing",
+            "Somebody else types, or types no more.",
+            object(
+                [
+                    ("roomId", room_id()),
+                    ("userId", uuid()),
+                    ("username", text()),
+                    ("isTyping", truth()),
+                    ("timestamp", moment()),
+                ],
+                [],
+            ),
+        )
+        .addition(),
         Entry::to_client(
             "chat.conversationCreated",
             "The user is a member of a conversation now.",

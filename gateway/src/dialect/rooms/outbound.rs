@@ -74,7 +74,7 @@ struct RoomDeleted<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Typing<'a> {
+struct TypingStatus<'a> {
     room_id: &'a str,
     user_id: UserId,
     username: &'a str,
@@ -123,16 +123,16 @@ fn write(frames: &mut Frames, room_id: &str, shown: Shown<'_>, audience: Audienc
             let status = StatusJson::new(StatusKind::Leave, room_id, user, *present, timestamp);
             frames.shown("userStatus", &status, offset);
         }
-        Fact::Typing { user, typing, .. } => frames.event(
-            "chat.typing",
-            &Typing {
+        Fact::Typing { user, typing, .. } => {
+            let status = TypingStatus {
                 room_id,
                 user_id: user.id,
                 username: &user.username,
                 is_typing: *typing,
                 timestamp,
-            },
-        ),
+            };
+            frames.event("chat.typing", &status);
+        }
         Fact::MessageStored { message, temp_id } => {
             let own = audience == Audience::Sender(message.sender.id);
             let temp_id = temp_id.as_deref().filter(|_| own);
@@ -154,20 +154,15 @@ fn write(frames: &mut Frames, room_id: &str, shown: Shown<'_>, audience: Audienc
             },
             offset,
         ),
-        Fact::MessagesRead {
-            user,
-            message,
-            read_count: _,
-        } => frames.shown(
-            "chat.messagesRead",
-            &MessagesRead {
+        Fact::MessagesRead { user, message, .. } => {
+            let read = MessagesRead {
                 room_id,
                 user_id: *user,
                 message_id: *message,
                 timestamp,
-            },
-            offset,
-        ),
+            };
+            frames.shown("chat.messagesRead", &read, offset);
+        }
         Fact::MembersAdded { members } => frames.shown(
             "chat.participantsAdded",
             &ParticipantsAdded {

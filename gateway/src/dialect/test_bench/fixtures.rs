@@ -42,7 +42,7 @@ fn profile(n: u8, name: &str) -> Profile {
     }
 }
 
-fn participant(n: u8, name: &str, role: MemberRole) -> Participant {
+pub(super) fn participant(n: u8, name: &str, role: MemberRole) -> Participant {
     Participant {
         // Carol is there.
         is_online: n == 3,
@@ -100,35 +100,6 @@ pub(in crate::dialect) fn group_view() -> ConversationView {
         last_seq: Seq(7),
         created_at: at(0),
         updated_at: at(1),
-    }
-}
-
-/// The conversation of two people.
-fn direct_view() -> ConversationView {
-    ConversationView {
-        kind: ConversationKind::Direct,
-        name: None,
-        participants: vec![
-            participant(1, "Alice", MemberRole::Member),
-            participant(2, "Bob", MemberRole::Member),
-        ],
-        ..group_view()
-    }
-}
-
-/// A group that nobody gave a name.
-fn nameless_view() -> ConversationView {
-    ConversationView {
-        name: None,
-        participants: vec![
-            participant(1, "Alice", MemberRole::Owner),
-            participant(2, "Bob", MemberRole::Admin),
-            participant(3, "Carol", MemberRole::Member),
-            participant(4, "Dave", MemberRole::Member),
-        ],
-        last_message: None,
-        unread_count: 0,
-        ..group_view()
     }
 }
 
@@ -398,15 +369,6 @@ impl Confirmed {
             ("logged out, no ack", None, Confirmation::LoggedOut),
         ]
     }
-}
-
-/// Conversations that a user may find itself in.
-pub(in crate::dialect) fn views() -> [(&'static str, ConversationView); 3] {
-    [
-        ("joined", group_view()),
-        ("joined by two", direct_view()),
-        ("joined by many", nameless_view()),
-    ]
 }
 
 /// A refusal.

@@ -67,7 +67,7 @@ impl Office {
             });
         }
         if let Some(ordinal) = delivered {
-            self.delivered.insert(conversation, ordinal);
+            self.reached(conversation, ordinal);
         }
         if slot.alarm != due {
             if let Some(former) = slot.alarm {
@@ -76,6 +76,12 @@ impl Office {
             self.alarms.extend(due.map(|due| (due, conversation)));
             slot.alarm = due;
         }
+    }
+
+    /// Everything up to this ordinal has reached somebody else than its sender.
+    pub(super) fn reached(&mut self, conversation: ConversationId, ordinal: i64) {
+        let known = self.delivered.entry(conversation).or_default();
+        *known = ordinal.max(*known);
     }
 
     /// A room whose time has come.

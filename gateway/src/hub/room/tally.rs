@@ -11,7 +11,7 @@ use confab_shared::id::{MessageId, Seq, UserId};
 use confab_shared::model::event::{Event, Fact};
 use confab_shared::model::message::{Message, MessageStatus};
 
-use crate::hub::input::Counted;
+use crate::hub::input::{Counted, Newest};
 
 /// How many changes are remembered while counts are being read. A reading that takes longer than these is done again.
 const MOST_LOGGED: usize = 1_024;
@@ -21,8 +21,8 @@ const MOST_LOGGED: usize = 1_024;
 pub(super) struct Tally {
     /// Nothing is known of most: nothing has happened since they are looked after.
     counts: HashMap<UserId, Option<Box<Count>>>,
-    /// The newest message; unknown, or there is none.
-    last: Option<Option<Message>>,
+    /// The newest message.
+    last: Newest,
     /// What happened since the first reading that is under way.
     log: VecDeque<(Seq, Step)>,
     /// Up to where the log has lost something.
@@ -100,7 +100,7 @@ impl Tally {
     pub(super) fn new(interval: Duration) -> Self {
         Self {
             counts: HashMap::new(),
-            last: None,
+            last: Newest::Unknown,
             log: VecDeque::new(),
             lost: Seq(0),
             readings: Vec::new(),
@@ -111,7 +111,7 @@ impl Tally {
 
     /// The newest message, as far as it is known.
     pub(super) fn last(&self) -> Option<&Message> {
-        self.last.as_ref()?.as_ref()
+        self.last.message()
     }
 
     /// When somebody may be to be told next.
@@ -153,14 +153,15 @@ impl Tally {
                     .last()
                     .is_none_or(|last| last.ordinal < message.ordinal)
                 {
-                    self.last = Some(Some(message.clone()));
+                    self.last = Newest::Is(Box::new(message.clone()));
                 }
                 let (by, ordinal) = (message.sender.id, message.ordinal);
                 self.step(seq, Step::Stored { by, ordinal });
                 self.owe_all(now);
             }
             Fact::MessageEdited { message } => {
-                if self.change_last(message.id, seq, |last| *last = message.clone()) {
+                let is_last = self.change_last(message.id, seq, |last| *last = message.clone());
+                if is_last {
                     self.owe_all(now);
                 }
             }
@@ -215,12 +216,12 @@ impl Tally {
         change: impl FnOnce(&mut Message),
     ) -> bool {
         match &mut self.last {
-            None => true,
-            Some(Some(last)) if last.id == message && last.change_seq < seq => {
+            Newest::Unknown => true,
+            Newest::Is(last) if last.id == message && last.change_seq < seq => {
                 change(last);
                 true
             }
-            Some(_) => false,
+            Newest::Is(_) | Newest::Nothing => false,
         }
     }
 
@@ -254,7 +255,8 @@ impl Tally {
             return (Vec::new(), None);
         }
         self.due = None;
-        let last = self.last.as_ref();
+        let is_known = !matches!(self.last, Newest::Unknown);
+        let last = self.last.message();
         let (mut told, mut unknown) = (Vec::new(), Vec::new());
         for (user, count) in &mut self.counts {
             let Some(count) = count.as_mut().filter(|count| count.owed && !count.reading) else {
@@ -262,15 +264,14 @@ impl Tally {
             };
             let due = count.told_at.map_or(now, |at| at + self.interval);
             if due > now {
-                self.due = earliest(self.due, due);
+                sooner(&mut self.due, due);
                 continue;
             }
-            let (Some(known), Some(last)) = (count.known, last) else {
+            let Some(known) = count.known.filter(|_| is_known) else {
                 count.reading = true;
                 unknown.push(*user);
                 continue;
             };
-            let last = last.as_ref();
             let status = last.map_or(MessageStatus::Sent, |last| status(last, *user, known));
             let state = (
                 known.unread,
@@ -287,9 +288,9 @@ impl Tally {
                 });
             }
         }
-        let reading = (!unknown.is_empty()).then(|| Reading {
+        let reading = (!unknown.is_empty()).then_some(Reading {
             users: unknown,
-            last: self.last.is_none(),
+            last: !is_known,
         });
         if reading.is_some() {
             self.readings.push(ticket);
@@ -307,15 +308,11 @@ impl Tally {
             // Asked by a room of this name that was let go meanwhile, or for members who are gone.
             return;
         };
-        if let Some(read) = counted.last {
-            let is_newer = |last: &Message| {
-                read.as_ref().is_some_and(|read| {
-                    (read.ordinal, read.change_seq) > (last.ordinal, last.change_seq)
-                })
-            };
-            if self.last().is_none_or(is_newer) {
-                self.last = Some(read);
-            }
+        let place = |last: &Message| (last.ordinal, last.change_seq);
+        match (self.last(), &counted.last) {
+            (_, Newest::Unknown) | (Some(_), Newest::Nothing) => {}
+            (Some(last), Newest::Is(read)) if place(read) <= place(last) => {}
+            _ => self.last = counted.last,
         }
         for user in counted.users {
             let Some(Some(count)) = self.counts.get_mut(&user) else {
@@ -350,11 +347,11 @@ impl Tally {
 fn owe(count: &mut Count, interval: Duration, now: Instant, due: &mut Option<Instant>) {
     count.owed = true;
     let at = count.told_at.map_or(now, |told| now.max(told + interval));
-    *due = earliest(*due, at);
+    sooner(due, at);
 }
 
-fn earliest(one: Option<Instant>, other: Instant) -> Option<Instant> {
-    Some(one.map_or(other, |one| one.min(other)))
+fn sooner(due: &mut Option<Instant>, at: Instant) {
+    *due = Some(due.map_or(at, |due| due.min(at)));
 }
 
 /// What a change makes of a count, unless that was read after it.

@@ -205,6 +205,17 @@ impl History<'_> {
     }
 }
 
+/// Makes PostgreSQL take its time over each account: what overtakes what is left to chance.
+async fn slow_down(world: &World) {
+    for statement in [
+        "ALTER TABLE users ENABLE ROW LEVEL SECURITY",
+        "ALTER TABLE users FORCE ROW LEVEL SECURITY",
+        "CREATE POLICY slow ON users USING (pg_sleep(random() * random() * 0.06) IS NOT NULL) WITH CHECK (true)",
+    ] {
+        sqlx::query(statement).execute(&world.pool).await.unwrap();
+    }
+}
+
 async fn play(world: &World, steps: Vec<Step>) -> Result<Duration, String> {
     world.redis.flushall::<()>(false).await.unwrap();
     let (people, contacts) = people(world).await;
@@ -243,6 +254,7 @@ async fn play(world: &World, steps: Vec<Step>) -> Result<Duration, String> {
 #[ignore = "needs CONFAB_TEST_STATE; run by deploy/test"]
 fn whatever_happened_everybody_sees_who_is_online() {
     with_world(|world| async move {
+        slow_down(&world).await;
         let histories = std::env::var("CONFAB_HISTORIES").ok();
         let config = Config {
             cases: histories.map_or(4, |number| number.parse().unwrap()),
