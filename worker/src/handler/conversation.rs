@@ -93,8 +93,6 @@ pub(super) struct Conversation {
     pub(super) members: HashMap<UserId, Member>,
     /// How many present members it has, known where the batch adds some; elsewhere, how many more than before it.
     pub(super) size: i64,
-    /// Whether the batch adds some.
-    grown: bool,
     /// The ordinals of messages that this batch deleted.
     pub(super) deleted: Vec<i64>,
     /// Whether anything but reading happened.
@@ -127,7 +125,6 @@ impl Conversation {
             message_count,
             members: HashMap::new(),
             size: 0,
-            grown: false,
             deleted: Vec::new(),
             active: false,
             loaded_seq: last_seq,
@@ -213,7 +210,6 @@ impl Conversation {
     /// Makes a user a member, as if never one before.
     pub(super) fn join(&mut self, row: MemberRow) {
         self.size += i64::from(self.member(row.user_id).is_none());
-        self.grown = true;
         self.members
             .insert(row.user_id, Member { row, dirty: true });
     }
@@ -252,10 +248,10 @@ impl Conversation {
             info_change,
             active,
             size,
-            grown,
             ..
         } = self;
-        let crowded = grown && size > MAX_RELISTED;
+        let joined = |member: &Member| member.row.joined_seq > loaded_seq;
+        let crowded = size > MAX_RELISTED && self.members.values().any(joined);
         let ended = life == Life::Ended;
         if loaded_seq == Seq(0) {
             let Info {

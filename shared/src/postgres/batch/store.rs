@@ -262,19 +262,25 @@ pub async fn store(
         }
         Err(error) => return Err(error),
     };
-    if done {
-        return Ok(Stored::Committed(ids));
-    }
+    Ok(if done {
+        Stored::Committed(ids)
+    } else {
+        obstacle(fence, &held)
+    })
+}
+
+/// Why nothing happened, given which partitions of the fence are `held` under their epochs.
+fn obstacle(fence: &[(Partition, i64)], held: &[i16]) -> Stored {
     let lost: Vec<Partition> = fence
         .iter()
         .map(|(partition, _)| *partition)
         .filter(|partition| !held.contains(&row_id(*partition)))
         .collect();
-    Ok(if lost.is_empty() {
+    if lost.is_empty() {
         Stored::Stale
     } else {
         Stored::Fenced(lost)
-    })
+    }
 }
 
 fn info(row: &ChangedConversation) -> Option<&ChangedInfo> {
