@@ -327,7 +327,8 @@ mod tests {
         let members: Vec<UserId> = (0..RECIPIENTS * 2 + 7)
             .map(|_| UserId::generate())
             .collect();
-        let connected: Vec<_> = members.iter().map(|user| (*user, &[node][..])).collect();
+        let nodes = [node];
+        let connected: Vec<_> = members.iter().map(|user| (*user, &nodes[..])).collect();
         let circles = [Circle {
             asked: vec![ann],
             members: members.clone(),
