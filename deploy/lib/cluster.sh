@@ -91,6 +91,13 @@ program_environment() { # INTERNAL_PORT
 exec_gateway() { # INDEX
     program_environment "$(gateway_internal "$1")"
     export PORT CONFAB_HTTP__BIND=${CONFAB_HTTP__BIND:-127.0.0.1}
+    # Everybody here has one address, and tries things out by the hundred.
+    export THROTTLE_LIMIT=${THROTTLE_LIMIT:-100000}
+    local class
+    for class in LOGIN LOGIN_ADDRESS REGISTER; do
+        class=CONFAB_RATE_LIMITS__$class
+        export "$class=${!class:-100000/1m}"
+    done
     # Off by default elsewhere: a server on the internet does not open its rooms to everybody unasked.
     export CONFAB_AUTH__GUESTS=${CONFAB_AUTH__GUESTS:-true} CONFAB_ROOMS__AUTO_CREATE=${CONFAB_ROOMS__AUTO_CREATE:-true}
     PORT=$(gateway_port "$1")

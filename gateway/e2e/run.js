@@ -16,16 +16,16 @@ import { startProxy } from './test/support/proxy.js';
 
 /** They choose their own way in, or no socket is concerned: once is enough. */
 const ONCE = new Set([
-  'echo', 'guests-off', 'polling', 'proxy', 'raw', 'readme', 'recovery-settings', 'rest-accounts', 'rest-authorisation', 'rest-conversations', 'rest-edge',
+  'echo', 'guests-off', 'polling', 'proxy', 'rate-limits', 'raw', 'readme', 'recovery-settings', 'rest-accounts', 'rest-authorisation', 'rest-conversations', 'rest-edge',
   'rest-messages', 'rest-openapi', 'rest-rooms', 'rest-tokens',
   'source-000-rest', 'source-001-rest', 'source-002-history', 'source-003-rest', 'upgrade',
 ]);
 /** What clients of one source do, and what passes between them: over every transport, but through one door. The others go through all. */
-const ONE_DOOR = /^(source-.*|cross-dialect|revocation)$/;
+const ONE_DOOR = /^(source-.*|badges.*|cross-dialect|presence|revocation|typing.*)$/;
 /** They break the cluster under everybody: each alone, for every kind of transport, but through one door. */
 const ALONE = new Set(['draining', 'recovery-faults', 'rooms-faults']);
 /** Alone, and with clients of every kind in it. */
-const CROWD = new Set(['crowd']);
+const CROWD = new Set(['crowd', 'presence-faults']);
 
 const TRANSPORTS = ['polling', 'polling,websocket', 'websocket'];
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));

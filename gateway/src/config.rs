@@ -11,6 +11,7 @@ use http::uri::Authority;
 use ipnet::IpNet;
 use serde::Deserialize;
 
+pub use crate::limits::RateLimitsConfig;
 use crate::transport::origin::AllowedOrigins;
 
 /// The commented defaults, compiled in.
@@ -33,6 +34,8 @@ pub struct GatewayConfig {
     pub cluster: ClusterConfig,
     /// Limits of one address or user.
     pub limits: LimitsConfig,
+    /// How often users may do what.
+    pub rate_limits: RateLimitsConfig,
     /// Limits of one socket.
     pub sockets: SocketsConfig,
     /// Public rooms.
@@ -233,6 +236,7 @@ pub struct SocketsConfig {
     pub max_in_flight: usize,
     pub max_rooms: usize,
     pub max_followed: usize,
+    pub typing_interval_ms: u64,
     pub root_dialect: String,
     pub chat_dialect: String,
 }
@@ -272,6 +276,9 @@ pub struct HubConfig {
     pub sweep_seconds: u64,
     pub epoch_check_ms: u64,
     pub repair_concurrency: usize,
+    pub typing_timeout_ms: u64,
+    pub badge_interval_ms: u64,
+    pub max_watched: usize,
 }
 
 /// Sockets that come back.
@@ -345,6 +352,13 @@ impl GatewayConfig {
                 return Err(ConfigError::invalid(key, "must be at least 1"));
             }
         }
+        if self.sockets.typing_interval_ms >= self.hub.typing_timeout_ms {
+            // Who goes on typing would be forgotten before it is said again.
+            return Err(ConfigError::invalid(
+                "hub.typing_timeout_ms",
+                "must be longer than sockets.typing_interval_ms",
+            ));
+        }
         if self.presence.linger_seconds > 300 {
             return Err(ConfigError::invalid(
                 "presence.linger_seconds",
@@ -366,8 +380,9 @@ impl GatewayConfig {
             ));
         }
         self.http.trusted_proxies()?;
+        self.rate_limits.figures()?;
         let origins = AllowedOrigins::parse(&self.http.cors_origin);
-        if self.environment == Environment::Production && matches!(origins, AllowedOrigins::Any) {
+        if self.environment != Environment::Development && matches!(origins, AllowedOrigins::Any) {
             return Err(ConfigError::invalid(
                 "http.cors_origin",
                 "\"*\" is for development only",

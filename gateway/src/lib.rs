@@ -1,6 +1,6 @@
 //! Confab's gateway: terminates client connections, publishes their commands, delivers events.
 //!
-//! Floors, lowest first; a lower one never imports a higher one: `dialect` → `session` → `hub` → `ingress`, `backplane`, `registry`
+//! Floors, lowest first; a lower one never imports a higher one: `dialect` → `session` → `hub` → `ingress`, `backplane`, `limits`, `registry`
 //! → `node` → `transport`, `chat`, `rest` → `http` → `serve`. ARCHITECTURE.md draws the picture.
 
 pub mod backplane;
@@ -10,6 +10,7 @@ pub mod dialect;
 pub mod http;
 pub mod hub;
 pub mod ingress;
+pub mod limits;
 pub mod metrics;
 pub mod node;
 pub mod presence;

@@ -34,14 +34,52 @@ pub struct Metrics {
     pub send_to_ack_seconds: Histogram,
     /// Gaps in a conversation's order that were repaired from PostgreSQL.
     pub gap_repairs: IntCounter,
+    /// Conversations that sockets are told of without having joined them, counted once for each.
+    pub watched: IntGauge,
+    /// Sockets that were told how much is unread.
+    pub badges: IntCounter,
+    /// Counts of unread messages that were read from PostgreSQL for that.
+    pub unread_counts: IntCounter,
     /// Times that Redis lost its memory or a connection, and everything was compared with PostgreSQL.
     pub resyncs: IntCounter,
     /// Failed Redis calls.
     pub redis_errors: IntCounter,
+    /// Rate limits.
+    pub rate_limits: RateLimitMetrics,
     /// Who is online.
     pub online: OnlineMetrics,
     /// Bytes that wait to be written to clients.
     pub send_queue_bytes: IntGauge,
+}
+
+/// What is counted of rate limits.
+pub struct RateLimitMetrics {
+    /// Questions whether something limited may be done, by class and by what was answered.
+    pub decisions: IntCounterVec,
+    /// Times that somebody was blocked for a while, by class.
+    pub blocks: IntCounterVec,
+}
+
+impl RateLimitMetrics {
+    fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(counters.clone()))?;
+            Ok::<_, prometheus::Error>(counters)
+        };
+        Ok(Self {
+            decisions: counters(
+                "confab_gateway_rate_limit_decisions_total",
+                "Questions whether something limited may be done, by class and by what was answered.",
+                &["class", "outcome"],
+            )?,
+            blocks: counters(
+                "confab_gateway_rate_limit_blocks_total",
+                "Times that somebody was blocked for a while, by class.",
+                &["class"],
+            )?,
+        })
+    }
 }
 
 /// What is counted of who is online.
@@ -112,16 +150,6 @@ impl Metrics {
             registry.register(Box::new(gauge.clone()))?;
             Ok(gauge)
         };
-        let seconds = Histogram::with_opts(
-            HistogramOpts::new(
-                "confab_gateway_send_to_ack_seconds",
-                "Seconds from a command's acceptance to its answer.",
-            )
-            .buckets(vec![
-                0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-            ]),
-        )?;
-        registry.register(Box::new(seconds.clone()))?;
         Ok(Self {
             connections: gauge("confab_gateway_connections", "Open client connections.")?,
             sessions_closed: counters(
@@ -168,16 +196,29 @@ impl Metrics {
                 "confab_gateway_overloaded_total",
                 "Commands refused because too much was waiting.",
             )?,
-            send_to_ack_seconds: seconds,
+            send_to_ack_seconds: send_to_ack(&registry)?,
             gap_repairs: counter(
                 "confab_gateway_gap_repairs_total",
                 "Gaps in a conversation's order that were repaired from PostgreSQL.",
+            )?,
+            watched: gauge(
+                "confab_gateway_watched",
+                "Conversations that sockets are told of without having joined them, counted once for each.",
+            )?,
+            badges: counter(
+                "confab_gateway_badges_total",
+                "Sockets that were told how much is unread.",
+            )?,
+            unread_counts: counter(
+                "confab_gateway_unread_counts_total",
+                "Counts of unread messages that were read from PostgreSQL.",
             )?,
             resyncs: counter(
                 "confab_gateway_resyncs_total",
                 "Times that everything was compared with PostgreSQL after a loss.",
             )?,
             redis_errors: counter("confab_gateway_redis_errors_total", "Failed Redis calls.")?,
+            rate_limits: RateLimitMetrics::register(&registry)?,
             online: OnlineMetrics::new(&registry)?,
             send_queue_bytes: gauge(
                 "confab_gateway_send_queue_bytes",
@@ -195,4 +236,18 @@ impl Metrics {
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
     }
+}
+
+fn send_to_ack(registry: &Registry) -> Result<Histogram, prometheus::Error> {
+    let seconds = Histogram::with_opts(
+        HistogramOpts::new(
+            "confab_gateway_send_to_ack_seconds",
+            "Seconds from a command's acceptance to its answer.",
+        )
+        .buckets(vec![
+            0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+        ]),
+    )?;
+    registry.register(Box::new(seconds.clone()))?;
+    Ok(seconds)
 }

@@ -19,6 +19,7 @@ use crate::backplane::{self, Backplane, NoticeItem};
 use crate::config::GatewayConfig;
 use crate::hub::Hub;
 use crate::ingress::Ingress;
+use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::presence::{self, Presence, Timing};
 use crate::recovery::{self, Recovery};
@@ -37,6 +38,8 @@ pub struct Node {
     pub tokens: TokenAuthority,
     /// The way to the workers.
     pub ingress: Ingress,
+    /// How often users may do what.
+    pub limits: Limits,
     /// Rooms and users.
     pub hub: Hub,
     /// The way back from the workers and other nodes.
@@ -75,7 +78,16 @@ impl Node {
             .await
             .context("Redis")?;
         let ingress = Ingress::start(&config.ingress, id, keyspace, &appending, &metrics, stop);
-        let (hub, requests) = Hub::start(&config.hub, config.recovery.enabled, stop);
+        let figures = config.rate_limits.figures()?;
+        let limits = if figures.are_off() {
+            Limits::off(&metrics)
+        } else {
+            let asking = redis::connect(&config.redis, Retries::None)
+                .await
+                .context("Redis")?;
+            Limits::start(&figures, asking, &metrics, stop)
+        };
+        let (hub, requests) = Hub::start(&config.hub, config.recovery.enabled, &metrics, stop);
         let parts = backplane::Parts {
             node: id,
             keyspace,
@@ -124,6 +136,7 @@ impl Node {
             redis,
             tokens,
             ingress,
+            limits,
             hub,
             backplane,
             recovery,

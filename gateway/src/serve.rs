@@ -87,7 +87,7 @@ pub async fn run(config: GatewayConfig, shutdown: Shutdown) -> anyhow::Result<()
         tasks.clone(),
     ));
 
-    let router = rest::router(node.clone()).context("REST documents")?;
+    let router = rest::router(node.clone())?;
     let respond = move |request: Request<Incoming>, remote, guard| {
         let (endpoint, router) = (endpoint.clone(), router.clone());
         async move {

@@ -74,8 +74,9 @@ pub fn load<T: DeserializeOwned>(defaults: &str) -> Result<Loaded<T>, ConfigErro
 fn source_names(get: impl Fn(&str) -> Option<String>) -> Vec<(&'static str, Value)> {
     let mut found: Vec<(&'static str, Value)> = Vec::new();
     let mut put = |key, value: String| found.push((key, Value::from(value)));
-    if let Some(environment) = get("NODE_ENV") {
-        put("environment", environment);
+    // It makes a deployment stricter, never laxer: whatever else reads that name must not open what a file keeps shut.
+    if get("NODE_ENV").is_some_and(|name| name == "production") {
+        put("environment", "production".to_owned());
     }
     if let Some(url) = get("DATABASE_URL").or_else(|| postgres_url(&get)) {
         put("database.url", url);
@@ -217,6 +218,20 @@ mod tests {
         assert_eq!(parse_duration("90"), Some(Duration::from_secs(90)));
         assert_eq!(parse_duration("soon"), None);
         assert_eq!(parse_duration("99999999999999999999d"), None);
+    }
+
+    #[test]
+    fn only_production_is_taken_from_node() {
+        let environment = |given: &'static str| {
+            source_names(|name| (name == "NODE_ENV").then(|| given.to_owned()))
+                .into_iter()
+                .find_map(|(key, value)| (key == "environment").then(|| value.into_string()))
+                .flatten()
+        };
+        assert_eq!(environment("production").as_deref(), Some("production"));
+        for laxer in ["development", "test", "staging", ""] {
+            assert_eq!(environment(laxer), None, "{laxer}");
+        }
     }
 
     #[test]

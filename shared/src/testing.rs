@@ -60,13 +60,34 @@ pub fn on_fresh_database<F: Future<Output = ()> + Send + 'static>(
     clippy::expect_used,
     reason = "a test stops at the first surprise, in its set-up as well"
 )]
-fn server_url() -> String {
+fn state() -> serde_json::Value {
     let path = env::var("CONFAB_TEST_STATE")
         .expect("CONFAB_TEST_STATE names the state file of a running cluster");
-    let state: serde_json::Value =
-        serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
-    state["postgres"]["url"]
+    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "a test stops at the first surprise, in its set-up as well"
+)]
+fn server_url() -> String {
+    state()["postgres"]["url"]
         .as_str()
         .expect("postgres.url in the state file")
+        .to_owned()
+}
+
+/// Where the running cluster's Redis is.
+///
+/// # Panics
+/// If there is no cluster.
+#[expect(
+    clippy::expect_used,
+    reason = "a test stops at the first surprise, in its set-up as well"
+)]
+pub fn redis_url() -> String {
+    state()["redis"]["url"]
+        .as_str()
+        .expect("redis.url in the state file")
         .to_owned()
 }

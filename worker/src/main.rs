@@ -11,7 +11,7 @@ use confab_shared::id::WorkerId;
 use confab_shared::lifecycle::Shutdown;
 use confab_shared::model::error::is_outage;
 use confab_shared::postgres::partitions::PartitionError;
-use confab_shared::postgres::{partitions, pool_by_key, schema};
+use confab_shared::postgres::{partitions, pool_by_key, schema, within};
 use confab_shared::redis::keyspace::Keyspace;
 use confab_shared::telemetry;
 use confab_worker::commands::{create_admin, migrate, patient_pool, reset, seed};
@@ -174,7 +174,8 @@ async fn work(context: Context, readiness: Readiness, shutdown: Shutdown) -> any
 async fn await_database(context: &Context) -> Result<(), PartitionError> {
     let mut pause = Pause::default();
     loop {
-        match partitions::check(&context.pool, context.config.partitions.count).await {
+        let checked = partitions::check(&context.pool, context.config.partitions.count);
+        match within(context.config.database.patience(), checked).await {
             Err(PartitionError::Database(error)) if is_outage(&error) => {
                 if pause.first() {
                     tracing::warn!(%error, "PostgreSQL does not answer; waiting for it");

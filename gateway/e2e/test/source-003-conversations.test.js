@@ -9,14 +9,13 @@ import { documentedIo, quietConsole } from './support/documented.js';
 import { chatRoom } from './support/documents/chat-room.js';
 import { socketContext } from './support/documents/socket-context.js';
 import { chatHook } from './support/documents/use-chat.js';
-import { people, unique } from './support/people.js';
+import { people, register, unique } from './support/people.js';
 import { createElement as h, mount, useState } from './support/react.js';
 import { keys, conversation, message as messageShape, time } from './support/shapes.js';
-import { connect, heard, once, succeed } from './support/socket.js';
+import { connect, heard, once, received, succeed } from './support/socket.js';
 
 const cast = people('ann', 'ben', 'cat');
 const limit = { timeout: 90_000 };
-const PRESENCE = 'presence and typing are not there yet';
 
 /** A browser in which `user` is logged in and looks at `conversationId`: what the page shows, and what its hook gave last. */
 function browser(t, user, conversationId) {
@@ -249,7 +248,7 @@ test('"test-socket.ts" as it stands: its conversation is none, and it is told so
   }
 });
 
-test('typing indicators', { ...limit, skip: PRESENCE }, async (t) => {
+test('typing indicators', limit, async (t) => {
   const { ann, ben, b, page, conversationId } = await scene(t);
   await page.write('so that I have joined');
   await until(() => page.contents().length === 1, 'joined');
@@ -257,24 +256,41 @@ test('typing indicators', { ...limit, skip: PRESENCE }, async (t) => {
   await until(() => page.text().includes(`${ben.username} is typing...`), 'ben is typing');
   b.emit('stopTyping', { conversationId });
   await until(() => !page.text().includes('typing...'), 'ben has stopped');
-  page.find('input').props.onChange({ target: { value: 'I am ty' } });
-  const typing = await once(b, 'userTyping');
-  assert.deepEqual(typing, { userId: ann.id, conversationId, username: ann.username });
-  assert.deepEqual(await once(b, 'userStoppedTyping'), { userId: ann.id, conversationId }, 'after two quiet seconds');
+
+  // The first message was typed as well, and said to be over.
+  const course = () => received(b).flatMap(({ event, args }) => (['userTyping', 'userStoppedTyping'].includes(event) ? [[event, args[0]]] : []));
+  const typing = ['userTyping', { userId: ann.id, conversationId, username: ann.username }];
+  const stopped = ['userStoppedTyping', { userId: ann.id, conversationId }];
+  await until(() => course().length >= 2, 'the first message was typed');
+  assert.deepEqual(course(), [typing, stopped]);
+  let text = '';
+  await until(async () => {
+    text += 'x';
+    page.find('input').props.onChange({ target: { value: text } });
+    await page.settle();
+    return course().length === 3;
+  }, 'ann is typing again');
+  const last = Date.now();
+  await until(() => course().length === 4, 'ann has stopped');
+  assert.ok(Date.now() - last < 4_000, 'after two quiet seconds');
+  assert.deepEqual(course(), [typing, stopped, typing, stopped]);
 });
 
-test('who is online', { ...limit, skip: PRESENCE }, async (t) => {
-  const { ben, cat, page } = await scene(t);
+test('who is online', limit, async (t) => {
+  const { ann, ben, page } = await scene(t);
+  const dan = await register('dan');
+  await group(ann, [ben, dan]);
   const online = () => page.chat.onlineUsers;
   await until(() => online().includes(ben.id), 'ben is online');
-  assert.ok(!online().includes(cat.id));
-  const c = await client(t, 'conversations', cat, { gateway: 1 });
-  await until(() => online().includes(cat.id), 'cat has come');
-  const users = c.emit('getOnlineUsers') && (await once(c, 'onlineUsers', (ids) => ids.includes(ben.id)));
+  assert.ok(!online().includes(dan.id));
+  const d = await client(t, 'conversations', dan, { gateway: 1 });
+  await until(() => online().includes(dan.id), 'dan has come');
+  d.emit('getOnlineUsers');
+  const users = await once(d, 'onlineUsers', (ids) => ids.includes(ben.id));
   assert.ok(users.every((id) => typeof id === 'string'));
-  c.disconnect();
-  await until(() => !online().includes(cat.id), 'cat has gone');
-  const told = heard(page.io.sockets[0], 'userStatusChanged', ({ userId }) => userId === cat.id);
+  d.disconnect();
+  await until(() => !online().includes(dan.id), 'dan has gone');
+  const told = heard(page.io.sockets[0], 'userStatusChanged', ({ userId }) => userId === dan.id);
   for (const event of told) {
     keys(event, ['userId', 'status', 'timestamp']);
     time(event.timestamp, 'timestamp');
@@ -282,7 +298,7 @@ test('who is online', { ...limit, skip: PRESENCE }, async (t) => {
   assert.deepEqual(told.map(({ status }) => status), ['online', 'offline']);
 });
 
-test('what a page types before there are typing indicators harms nothing', limit, async (t) => {
+test('whatever was typed on the way, the message is what was sent', limit, async (t) => {
   const { b, page, conversationId } = await scene(t);
   const content = unique('typed');
   for (const length of [1, 3, content.length]) page.find('input').props.onChange({ target: { value: content.slice(0, length) } });

@@ -11,7 +11,6 @@ import { dial, heard, once, opened, received, succeed } from './support/socket.j
 
 const cast = people('ann', 'ben', 'cat');
 const limit = { timeout: 90_000 };
-const PRESENCE = 'presence and typing are not there yet';
 
 test('without a room a message is for the lobby, where everybody is from the login on', limit, async (t) => {
   const { ann, ben, cat } = await cast();
@@ -247,7 +246,7 @@ test('the usage examples, in their order', limit, async (t) => {
   assert.deepEqual(said('WebSocket error:'), []);
 });
 
-test('status:update and status:typing', { ...limit, skip: PRESENCE }, async (t) => {
+test('status:update and status:typing', limit, async (t) => {
   const { ann, ben } = await cast();
   const [a, b] = await Promise.all([come(t, ann), come(t, ben, { gateway: 1 })]);
   for (const [socket, user] of [[a, ann], [b, ben]]) await logIn(socket, user);

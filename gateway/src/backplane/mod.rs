@@ -3,18 +3,21 @@
 //! It is a hint, never the truth. Whenever something may have been lost (the connection broke, messages came faster than they were
 //! read, Redis lost its memory) everything this node shows is compared with PostgreSQL; a slow sweep does so in any case.
 
+mod counting;
+mod passing;
 mod reader;
 mod repair;
 mod subscriptions;
 mod watch;
+mod watching;
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use confab_shared::id::{NodeId, UserId};
+use confab_shared::id::{ConversationId, NodeId, UserId};
 use confab_shared::lifecycle::spawn_vital;
-use confab_shared::model::event::{UserNotice, UserSignal};
+use confab_shared::model::event::{Event, UserNotice, UserSignal};
 use confab_shared::model::position::Position;
 use confab_shared::model::timestamp::Timestamp;
 use confab_shared::postgres::until_answered;
@@ -30,11 +33,14 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::config::HubConfig;
+use crate::hub::socket::SocketRef;
 use crate::hub::{Hub, HubRequest};
 use crate::ingress::Ingress;
 use crate::metrics::Metrics;
+use counting::CountRequest;
 use subscriptions::SubscriptionRequest;
 pub use watch::memory_name;
+use watching::WatchRequest;
 
 /// What whoever shows notices is given to do.
 #[derive(Debug)]
@@ -109,6 +115,9 @@ struct Shared {
     redis: Client,
     subscriber: Client,
     subscriptions: mpsc::UnboundedSender<SubscriptionRequest>,
+    watching: mpsc::UnboundedSender<WatchRequest>,
+    counting: mpsc::UnboundedSender<CountRequest>,
+    deliveries: mpsc::UnboundedSender<Vec<(ConversationId, i64)>>,
     notices: mpsc::Sender<NoticeItem>,
     messages: mpsc::UnboundedSender<GatewayMessage>,
     statuses: mpsc::Sender<Statuses>,
@@ -156,6 +165,9 @@ impl Shared {
 #[derive(Clone)]
 pub struct Backplane {
     subscriptions: mpsc::UnboundedSender<SubscriptionRequest>,
+    watching: mpsc::UnboundedSender<WatchRequest>,
+    watches: bool,
+    sayings: mpsc::Sender<(ConversationId, Event)>,
     redis: Client,
     lost_memory: Arc<Notify>,
 }
@@ -227,6 +239,10 @@ impl Backplane {
         let (subscriptions, wanted) = mpsc::unbounded_channel();
         let (notices, to_show) = mpsc::channel(NOTICES);
         let (messages_out, heard) = mpsc::unbounded_channel();
+        let (watching, to_watch) = mpsc::unbounded_channel();
+        let (counting, to_count) = mpsc::unbounded_channel();
+        let (deliveries, delivered) = mpsc::unbounded_channel();
+        let (sayings, said) = mpsc::channel(passing::WAITING);
         let (statuses_out, statuses) = mpsc::channel(STATUSES);
         let (losses_out, losses) = watched::channel(0);
         let (memory_out, memory) = watched::channel(None);
@@ -240,6 +256,9 @@ impl Backplane {
             redis: parts.redis.clone(),
             subscriber,
             subscriptions: subscriptions.clone(),
+            watching: watching.clone(),
+            counting,
+            deliveries,
             notices,
             messages: messages_out,
             statuses: statuses_out,
@@ -265,6 +284,13 @@ impl Backplane {
             stop,
             repair::serve(shared.clone(), parts.requests),
         );
+        let passing = passing::publish(parts.redis.clone(), parts.keyspace, said);
+        spawn_vital("passing", stop, passing);
+        let watched = watching::run(shared.clone(), to_watch, config.max_watched);
+        spawn_vital("watching", stop, watched);
+        spawn_vital("counting", stop, counting::count(shared.clone(), to_count));
+        let noted = counting::note_delivered(shared.clone(), delivered);
+        spawn_vital("deliveries", stop, noted);
         spawn_vital("sweep", stop, repair::sweep(shared.clone(), sweep));
         spawn_vital(
             "epoch watch",
@@ -273,6 +299,9 @@ impl Backplane {
         );
         let backplane = Self {
             subscriptions,
+            watching,
+            watches: config.max_watched > 0,
+            sayings,
             redis: parts.redis,
             lost_memory,
         };
@@ -305,6 +334,24 @@ impl Backplane {
             .is_err()
         {
             tracing::debug!("the backplane is shutting down");
+        }
+    }
+
+    /// From here on a socket is told how much is unread in conversations that it has not joined, if its dialect has a word for that; at first,
+    /// where something has happened since this moment.
+    pub fn watch(&self, socket: &SocketRef, since: Timestamp) {
+        if self.watches && socket.dialect().shows_unread() && socket.begin_watching() {
+            let request = WatchRequest::Begin(socket.clone(), since);
+            if self.watching.send(request).is_err() {
+                tracing::debug!("the backplane is shutting down");
+            }
+        }
+    }
+
+    /// Says something to everybody who listens to a conversation that is over as soon as it is said. It may go unheard.
+    pub fn say_in_passing(&self, conversation: ConversationId, event: Event) {
+        if self.sayings.try_send((conversation, event)).is_err() {
+            tracing::debug!("too much is said in passing; something is dropped");
         }
     }
 

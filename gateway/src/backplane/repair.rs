@@ -12,7 +12,9 @@ use confab_shared::redis::keyspace::BATCH_FIELD;
 use fred::interfaces::StreamsInterface;
 use tokio::sync::{mpsc, oneshot};
 
+use super::counting::CountRequest;
 use super::subscriptions::SubscriptionRequest;
+use super::watching::WatchRequest;
 use super::{NoticeItem, Shared};
 use crate::hub::HubRequest;
 
@@ -24,17 +26,38 @@ const OVERLAP: Duration = Duration::from_secs(20);
 /// Serves the hub's requests until the hub is gone. Each room has at most one open, which bounds the tasks.
 pub(super) async fn serve(shared: Shared, mut requests: mpsc::UnboundedReceiver<HubRequest>) {
     while let Some(request) = requests.recv().await {
-        let sent = match request {
+        let is_heard = match request {
             HubRequest::Open(conversation) => shared
                 .subscriptions
-                .send(SubscriptionRequest::Room(conversation)),
+                .send(SubscriptionRequest::Room(conversation))
+                .is_ok(),
             HubRequest::Close(conversation) => shared
                 .subscriptions
-                .send(SubscriptionRequest::RoomIdle(conversation)),
+                .send(SubscriptionRequest::RoomIdle(conversation))
+                .is_ok(),
+            HubRequest::Rewatch(user, watched) => shared
+                .watching
+                .send(WatchRequest::Again(user, watched))
+                .is_ok(),
+            HubRequest::Count {
+                ticket,
+                conversation,
+                users,
+                last,
+            } => {
+                let request = CountRequest {
+                    ticket,
+                    conversation,
+                    users,
+                    last,
+                };
+                shared.counting.send(request).is_ok()
+            }
+            HubRequest::Delivered(delivered) => shared.deliveries.send(delivered).is_ok(),
             HubRequest::Repair(conversation, after) => {
                 let shared = shared.clone();
                 tokio::spawn(async move { repair(&shared, conversation, after).await });
-                Ok(())
+                true
             }
             HubRequest::Notice(user, position, notice) => {
                 let item = NoticeItem::Show(user, Some(position), notice);
@@ -43,10 +66,10 @@ pub(super) async fn serve(shared: Shared, mut requests: mpsc::UnboundedReceiver<
                     shared.resync().await;
                     shared.hub.joined(user, Some(position), Seq(0), None).await;
                 }
-                Ok(())
+                true
             }
         };
-        if sent.is_err() {
+        if !is_heard {
             return;
         }
     }

@@ -1,11 +1,14 @@
 //! A socket that gave no token: it may say who it is, or enter a public room where guests are welcome.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
+use confab_shared::model::content::parse_username;
 use confab_shared::model::error::{ErrorCode, Rejection};
 use tokio::task::AbortHandle;
 
 use crate::dialect::{self, Confirmation, Dialect, Namespace};
+use crate::limits::Subject;
 use crate::session::DisconnectReason;
 use crate::transport::application::{Incoming, Link};
 use crate::transport::socketio::disconnect_frame;
@@ -33,6 +36,8 @@ pub struct AnonymousSocket {
     namespace: Namespace,
     spoken: Spoken,
     link: Link,
+    /// Where its client is.
+    address: IpAddr,
     patience: Option<AbortHandle>,
 }
 
@@ -42,6 +47,7 @@ impl AnonymousSocket {
         namespace: Namespace,
         spoken: Spoken,
         link: Link,
+        address: IpAddr,
         patience: Option<Duration>,
     ) -> Self {
         let patience = patience.map(|patience| {
@@ -57,7 +63,17 @@ impl AnonymousSocket {
             namespace,
             spoken,
             link,
+            address,
             patience,
+        }
+    }
+
+    /// Whose doings its own are counted with, by the name that it has or wants to have. Whoever wants none is its address until one is
+    /// made: that would be another each time.
+    pub(super) fn subject(&self, name: Option<&str>) -> Subject {
+        match name.map(parse_username) {
+            Some(Ok(name)) => Subject::guest(self.address, &name),
+            Some(Err(_)) | None => Subject::Address(self.address),
         }
     }
 

@@ -59,8 +59,8 @@ pub(super) fn take_out(node: &Node, socket: &SocketRef, rooms: Vec<ConversationI
         node.backplane.forget(socket.user());
         node.presence.touch(socket.user());
     }
-    let (hub, key) = (node.hub.clone(), socket.key());
-    if rooms.is_empty() {
+    let (hub, key, watched) = (node.hub.clone(), socket.key(), socket.end_watching());
+    if rooms.is_empty() && !watched {
         return;
     }
     // The hub may be busy, and nobody is left to wait for it; without a runtime there is no hub either.
@@ -68,6 +68,9 @@ pub(super) fn take_out(node: &Node, socket: &SocketRef, rooms: Vec<ConversationI
         runtime.spawn(async move {
             for conversation in rooms {
                 hub.leave(key, conversation).await;
+            }
+            if watched {
+                hub.unwatch(key).await;
             }
         });
     }

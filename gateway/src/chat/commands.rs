@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use confab_shared::id::{ConversationId, UserId};
+use confab_shared::id::{CommandId, ConversationId, UserId};
 use confab_shared::model::command::{Command, Outcome};
 use confab_shared::model::content::{Content, TempId};
 use confab_shared::model::conversation::ConversationKind;
-use confab_shared::model::error::Rejection;
+use confab_shared::model::error::{ErrorCode, Rejection};
 use confab_shared::postgres::conversations;
 
 use super::answer::Answer;
+use super::socket::UserSocket;
 use crate::dialect::Confirmation;
+use crate::limits::{Class, Question, Verdict};
 use crate::node::Node;
 
 /// The command that says something.
@@ -50,8 +52,56 @@ pub(super) fn creation(
     ))
 }
 
+impl UserSocket {
+    /// Sends a command on its way, behind those that were sent before, if its user has not done too much. The answer comes when the
+    /// worker has committed it.
+    pub(super) fn change(
+        &mut self,
+        conversation: ConversationId,
+        command: Command,
+        mut answer: Answer,
+    ) {
+        if !answer.count(self.node.config.sockets.max_in_flight) {
+            let message = "too many unconfirmed requests on this socket";
+            answer.reject(&Rejection::new(ErrorCode::Overloaded, message));
+            return;
+        }
+        if matches!(command, Command::SendMessage { .. }) {
+            self.typing.spoke(conversation);
+        }
+        let user = self.user();
+        let (id, temp_id) = match &command {
+            Command::SendMessage {
+                temp_id: Some(temp_id),
+                content,
+                ..
+            } => {
+                let id =
+                    CommandId::of_retry(conversation, user, temp_id.as_str(), content.as_str());
+                (id, Some(temp_id.clone()))
+            }
+            _ => (CommandId::generate(), None),
+        };
+        let question = Class::of(&command, self.socket.dialect().tier()).map(|class| Question {
+            class,
+            subject: self.subject.clone(),
+        });
+        let node = self.node.clone();
+        let submit = move |verdict: Verdict| match verdict {
+            Ok(_) => {
+                let ingress = node.ingress.clone();
+                ingress.submit(id, conversation, user, command, move |outcome| {
+                    complete(&node, conversation, outcome, temp_id.as_ref(), answer);
+                });
+            }
+            Err(refusal) => answer.reject(&refusal.rejection()),
+        };
+        self.node.limits.pass(&self.line, question, submit);
+    }
+}
+
 /// A worker has answered, or nobody has.
-pub(super) fn complete(
+fn complete(
     node: &Arc<Node>,
     conversation: ConversationId,
     outcome: Result<Outcome, Rejection>,

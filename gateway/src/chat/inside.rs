@@ -122,7 +122,10 @@ impl UserSocket {
     }
 
     /// How the user may take part in a conversation. To others, it does not exist; to guests, only public rooms do.
-    async fn access(&self, conversation: ConversationId) -> Result<Access, RequestError> {
+    pub(super) async fn access(
+        &self,
+        conversation: ConversationId,
+    ) -> Result<Access, RequestError> {
         let found = memberships::access(&self.node.database, conversation, self.user()).await?;
         found
             .filter(|access| !self.is_guest() || access.kind == ConversationKind::Room)
@@ -171,6 +174,7 @@ impl UserSocket {
             return self.access(conversation).await.map(|_| ());
         }
         self.names.retain(|_, named| *named != conversation);
+        self.stop_typing(conversation);
         self.stop_listening(conversation).await;
         if self.present.contains(&conversation) {
             let presence = &self.node.presence;
@@ -182,7 +186,7 @@ impl UserSocket {
     }
 
     /// The conversation that a client names.
-    async fn resolve(&self, room: &RoomName) -> Result<ConversationId, RequestError> {
+    pub(super) async fn resolve(&self, room: &RoomName) -> Result<ConversationId, RequestError> {
         let entered = match room {
             RoomName::Id(id) => Some(*id),
             RoomName::Slug(slug) => self.names.get::<Slug>(slug).copied(),

@@ -16,6 +16,7 @@ use super::answer::Answer;
 use super::socket::{UserSocket, in_time};
 use super::{Chat, Way};
 use crate::dialect::{Confirmation, Intent, RoomName};
+use crate::limits::Class;
 use crate::rooms;
 use crate::session::DisconnectReason;
 use crate::transport::application::{ConnectError, Incoming};
@@ -53,18 +54,27 @@ impl Chat {
                 None
             }
             Intent::Enter { room, guest_name } if self.node.config.auth.guests => {
+                let class = Class::room_operations(dialect.tier());
+                let subject = anonymous.subject(guest_name.as_deref());
+                if let Err(refusal) = self.node.limits.ask(class, subject).await {
+                    anonymous.reject(&event, &refusal.rejection());
+                    return None;
+                }
                 let guest = self.be_guest(anonymous, &room, guest_name.as_deref());
                 let mut socket =
                     self.admitted(anonymous, &event, in_time(patience, guest).await, |_, _| {})?;
+                socket.subject = anonymous.subject(Some(&socket.profile.username));
                 let answer = Answer::new(socket.socket.clone(), event.ack_id, event.name);
                 let enter = Intent::Enter {
                     room,
                     guest_name: None,
                 };
-                socket.fulfil(enter, answer, patience).await;
+                socket.perform(enter, answer, patience).await;
                 Some(socket)
             }
-            Intent::Say { inside: true, .. } | Intent::Exit(_) if self.node.config.auth.guests => {
+            Intent::Say { inside: true, .. } | Intent::Exit(_) | Intent::Type { .. }
+                if self.node.config.auth.guests =>
+            {
                 let rejection = Rejection::new(ErrorCode::Forbidden, "join the room first");
                 anonymous.reject(&event, &rejection);
                 None

@@ -10,11 +10,14 @@ mod commands;
 mod follow;
 mod inside;
 mod introduction;
+mod missed;
 mod notices;
 mod recover;
 mod rejoin;
 mod revocation;
 mod socket;
+mod speech;
+mod typing;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +35,7 @@ use crate::hub::socket::Socket;
 use crate::node::Node;
 use crate::recovery::Recovery;
 use crate::session::DisconnectReason;
+use crate::transport::admission::client_network;
 use crate::transport::application::{
     Application, ConnectError, Connected, Handshake, Incoming, Link,
 };
@@ -231,7 +235,7 @@ impl Chat {
         self.node.metrics.sockets_recovered.inc();
         let (node, socket) = (self.node.clone(), arrival.stay());
         let mut socket = UserSocket::new(node, socket, profile.clone(), kept);
-        socket.resume(catch_up).await;
+        socket.resume(catch_up, adopted.since.position).await;
         Ok(Some(Connected {
             socket: ChatSocket::User(Box::new(socket)),
             sid: adopted.record.sid,
@@ -279,7 +283,13 @@ impl Application for Chat {
             // Guests may stay: they are somebody as soon as they enter a room.
             let patience = (!self.node.config.auth.guests)
                 .then(|| Duration::from_secs(self.node.config.auth.login_timeout_seconds));
-            let socket = AnonymousSocket::new(namespace, dialect, link.clone(), patience);
+            let socket = AnonymousSocket::new(
+                namespace,
+                dialect,
+                link.clone(),
+                client_network(handshake.remote().ip()),
+                patience,
+            );
             return Ok(Some(Connected {
                 socket: ChatSocket::Anonymous(socket),
                 sid: random_id(),

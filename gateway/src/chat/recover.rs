@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use confab_shared::id::{ConversationId, Seq, UserId};
+use confab_shared::id::{ConversationId, Seq};
 use confab_shared::model::content::Slug;
 use confab_shared::model::conversation::{ConversationKind, Subject};
-use confab_shared::model::event::{Event, Fact, UserNotice};
+use confab_shared::model::event::{Event, UserNotice};
 use confab_shared::model::position::Position;
 use confab_shared::postgres::{changes, conversations};
 
 use super::arrival::Arrival;
-use super::notices::removal;
+use super::missed::{notices, reached, until_removal};
 use super::rejoin::{Standing, rejoin};
 use crate::dialect::{Audience, Called, Scene, Shown};
 use crate::hub::HubClosed;
@@ -84,8 +84,7 @@ pub(super) async fn prepare(
     let subjects = conversations::subjects(&node.database, &rooms).await?;
     let mut told = Told::new(subjects, &standings);
     let (mut parts, mut rooms, mut public) = (Vec::new(), BTreeMap::new(), Vec::new());
-    let mut removals = BTreeMap::new();
-    let mut count = 0;
+    let (mut removals, mut count) = (BTreeMap::new(), 0);
     let announcements = std::mem::take(&mut histories.rooms);
     for (standing, history) in standings.iter().zip(announcements) {
         let floor = standing.entered.floor;
@@ -160,6 +159,7 @@ pub(super) async fn prepare(
     {
         return Ok(None);
     }
+    reached(node, &steps, user, |room| told.has_members(room)).await;
     Ok(Some(CatchUp {
         frames,
         replay,
@@ -219,6 +219,11 @@ impl Told {
             .flatten()
     }
 
+    fn has_members(&self, conversation: ConversationId) -> bool {
+        let known = self.subjects.get(&conversation);
+        known.is_some_and(|(subject, ..)| subject.kind != ConversationKind::Room)
+    }
+
     fn is_followed(&self, conversation: ConversationId) -> bool {
         self.subjects
             .get(&conversation)
@@ -276,68 +281,6 @@ async fn read(
         after = page.up_to;
     }
     Ok(events)
-}
-
-/// Cuts what came after the user's own removal, or the room's end. The change that it was, if there was one.
-fn until_removal(missed: &mut Vec<(Position, Event)>, user: UserId) -> Option<Seq> {
-    let index = missed.iter().position(|(_, event)| match &event.fact {
-        Fact::MemberRemoved { user: removed, .. } => *removed == user,
-        Fact::RoomDeleted { .. } => true,
-        _ => false,
-    })?;
-    missed.truncate(index + 1);
-    missed[index].1.seq
-}
-
-/// The user's notices that it has not been shown, each once.
-async fn notices(
-    node: &Node,
-    user: UserId,
-    adopted: &Adopted,
-    history: &[(Position, UserNotice)],
-    removals: &BTreeMap<ConversationId, Seq>,
-) -> Result<Vec<(Position, Missed)>, RecoverError> {
-    let since = &adopted.since;
-    let mut missed = Vec::new();
-    for (index, (position, notice)) in history.iter().enumerate() {
-        let pending = since.notices.contains(position);
-        // A redelivered command's notice is announced again.
-        let repeated = history[..index]
-            .iter()
-            .any(|(_, earlier)| earlier == notice);
-        if (*position <= since.position && !pending) || repeated {
-            continue;
-        }
-        match notice {
-            UserNotice::Joined { conversation, seq } => {
-                // Unless the last word about it is that very one already.
-                let last = missed.iter().rev().find_map(|(_, missed)| match missed {
-                    Missed::Joined(_, view) if view.id == *conversation => Some(true),
-                    Missed::Removed(removed, _) if removed == conversation => Some(false),
-                    Missed::Joined(..) | Missed::Removed(..) | Missed::Event(..) => None,
-                });
-                if last == Some(true) {
-                    continue;
-                }
-                let view = conversations::view(&node.database, *conversation, user).await?;
-                if let Some(mut view) = view {
-                    node.presence.note_online(&mut view.participants).await;
-                    missed.push((*position, Missed::Joined(*seq, Box::new(view))));
-                }
-            }
-            UserNotice::Removed { conversation, .. } => {
-                // Where it had joined the room, the room says so.
-                let told = adopted.record.rooms.contains_key(conversation);
-                let own = removal(user, notice).filter(|_| !told);
-                if let Some((conversation, event)) = own
-                    && !removals.contains_key(&conversation)
-                {
-                    missed.push((*position, Missed::Removed(conversation, event)));
-                }
-            }
-        }
-    }
-    Ok(missed)
 }
 
 impl CatchUp {

@@ -4,24 +4,31 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use confab_shared::id::{CommandId, ConversationId, UserId};
+use confab_shared::id::{ConversationId, UserId};
 use confab_shared::model::account::{AccountRole, Profile};
 use confab_shared::model::command::Command;
 use confab_shared::model::content::Slug;
 use confab_shared::model::error::{ErrorCode, Rejection, RequestError};
+use confab_shared::model::position::Position;
+use confab_shared::model::timestamp::Timestamp;
 
 use super::answer::Answer;
 use super::arrival::take_out;
-use super::commands::{complete, creation, message, show_made};
-use super::follow::{FollowError, follow_all, unfollow};
+use super::commands::{creation, message, show_made};
+use super::follow::{FollowError, follow_all};
 use super::recover::{CatchUp, held_frames};
 use super::revocation;
-use crate::dialect::{self, Confirmation, Dialect, Intent};
+use super::typing::Typing;
+use crate::dialect::{Confirmation, Intent};
 use crate::hub::socket::SocketRef;
+use crate::limits::{Class, Line, Subject};
 use crate::node::Node;
 use crate::recovery::Kept;
 use crate::rooms::{self, NewRoom};
 use crate::transport::application::Incoming;
+
+/// By how much the clocks may differ that say when a client left and when something was said.
+const CLOCKS: Duration = Duration::from_secs(5);
 
 /// A user's socket and what it listens to. However it ends, dropping it takes it out of everything.
 pub struct UserSocket {
@@ -35,8 +42,15 @@ pub struct UserSocket {
     pub(super) present: BTreeSet<ConversationId>,
     /// Direct conversations that are known to be there: some of those it said something in.
     pub(super) directs: HashSet<ConversationId>,
+    /// Whose doings its own are counted with,
+    pub(super) subject: Subject,
+    /// and what of them is not done yet because it waits to be counted.
+    pub(super) line: Line,
     /// What its client is to be sent first, if it has come back.
     catch_up: Option<Box<CatchUp>>,
+    pub(super) typing: Typing,
+    /// What happened from here on it may not know of conversations that it has not joined.
+    pub(super) knows_until: Timestamp,
     left_on_purpose: bool,
 }
 
@@ -57,6 +71,8 @@ impl UserSocket {
         kept: Arc<Kept>,
     ) -> Self {
         Self {
+            subject: Subject::User(profile.id),
+            line: Line::default(),
             node,
             socket,
             profile,
@@ -65,12 +81,15 @@ impl UserSocket {
             present: BTreeSet::new(),
             directs: HashSet::new(),
             catch_up: None,
+            typing: Typing::new(),
+            knows_until: Timestamp::now(),
             left_on_purpose: false,
         }
     }
 
-    /// Its client has come back: the rooms it is present in, what it calls them, and what it missed.
-    pub(super) async fn resume(&mut self, catch_up: CatchUp) {
+    /// Its client has come back, which had been told everything up to `since`: the rooms it is present in, what it calls them, and
+    /// what it missed.
+    pub(super) async fn resume(&mut self, catch_up: CatchUp, since: Position) {
         for (room, slug) in &catch_up.public {
             if let Some(slug) = slug {
                 self.names.insert(slug.clone(), *room);
@@ -85,6 +104,7 @@ impl UserSocket {
                 Err(error) => tracing::warn!(%error, "a socket that came back is not present"),
             }
         }
+        self.knows_until = since.moment().minus(CLOCKS);
         self.catch_up = Some(Box::new(catch_up));
     }
 
@@ -115,6 +135,7 @@ impl UserSocket {
             None => held_frames(socket, held),
         });
         self.kept.begin();
+        self.watch();
         self.node.presence.welcome(&self.socket);
     }
 
@@ -160,6 +181,23 @@ impl UserSocket {
             answer.reject(&Rejection::new(ErrorCode::Unauthorized, "log in first"));
             return;
         }
+        let is_room_operation = matches!(
+            intent,
+            Intent::Enter { .. } | Intent::Exit(_) | Intent::CreateRoom { .. }
+        );
+        if is_room_operation {
+            let class = Class::room_operations(self.socket.dialect().tier());
+            let verdict = self.node.limits.ask(class, self.subject.clone()).await;
+            if let Err(refusal) = verdict {
+                answer.reject(&refusal.rejection());
+                return;
+            }
+        }
+        self.perform(intent, answer, patience).await;
+    }
+
+    /// Does what is asked for by somebody who may. Changes are counted on their way, see [`change`](Self::change).
+    pub(super) async fn perform(&mut self, intent: Intent, answer: Answer, patience: Duration) {
         match intent {
             Intent::Change {
                 conversation,
@@ -185,6 +223,12 @@ impl UserSocket {
                 Ok(()) => answer.confirm(Confirmation::Left { room: &room }),
                 Err(error) => answer.fail(&error),
             },
+            Intent::Type { room, typing } => {
+                match in_time(patience, self.types(&room, typing)).await {
+                    Ok(()) => answer.confirm(Confirmation::Done),
+                    Err(error) => answer.fail(&error),
+                }
+            }
             Intent::Say {
                 room,
                 content,
@@ -251,70 +295,6 @@ impl UserSocket {
         }
     }
 
-    /// The dialect of an event of a socket that has none yet. The first one that a dialect knows settles it.
-    async fn dialect_of(&mut self, event: &str) -> &'static dyn Dialect {
-        let former = self.socket.dialect();
-        let spoken @ Some(_) = dialect::speaking(event, former) else {
-            return former;
-        };
-        let dialect = self.socket.settle_dialect(spoken);
-        let noted = self.node.recovery.speaks(&self.kept, dialect.id()).await;
-        if let Err(error) = noted {
-            // Recovered, it would speak its namespace's default until its next event.
-            tracing::debug!(%error, "a socket's dialect not noted");
-        }
-        if former.id() != dialect.id() {
-            self.change_over(former).await;
-        }
-        dialect
-    }
-
-    /// Until now it was taken to speak another dialect.
-    async fn change_over(&mut self, former: &'static dyn Dialect) {
-        unfollow(&self.node, &self.socket).await;
-        if let Some(lobby) = former.lobby()
-            && let Err(error) = self.exit(&lobby).await
-        {
-            tracing::debug!(%error, "a lobby not left");
-        }
-        let patience = self.node.reply_timeout();
-        if let Err(error) = in_time(patience, self.arrive()).await {
-            tracing::warn!(%error, "a socket does not hear what it ought to; it has to come back");
-            self.socket
-                .queue()
-                .close(crate::session::DisconnectReason::Unavailable);
-        }
-        self.node.presence.welcome(&self.socket);
-    }
-
-    /// Sends a command on its way. The answer comes when the worker has committed it.
-    fn change(&self, conversation: ConversationId, command: Command, mut answer: Answer) {
-        if !answer.count(self.node.config.sockets.max_in_flight) {
-            let message = "too many unconfirmed requests on this socket";
-            answer.reject(&Rejection::new(ErrorCode::Overloaded, message));
-            return;
-        }
-        let user = self.user();
-        let (id, temp_id) = match &command {
-            Command::SendMessage {
-                temp_id: Some(temp_id),
-                content,
-                ..
-            } => {
-                let id =
-                    CommandId::of_retry(conversation, user, temp_id.as_str(), content.as_str());
-                (id, Some(temp_id.clone()))
-            }
-            _ => (CommandId::generate(), None),
-        };
-        let node = self.node.clone();
-        self.node
-            .ingress
-            .submit(id, conversation, user, command, move |outcome| {
-                complete(&node, conversation, outcome, temp_id.as_ref(), answer);
-            });
-    }
-
     async fn create_room(&self, name: String) -> Result<ConversationId, RequestError> {
         let room = NewRoom {
             name,
@@ -335,6 +315,7 @@ impl UserSocket {
 
 impl Drop for UserSocket {
     fn drop(&mut self) {
+        self.stop_typing_anywhere();
         self.node.recovery.release(&self.kept, self.left_on_purpose);
         let mut rooms = self.kept.rooms();
         rooms.extend(self.socket.end_following());
@@ -362,7 +343,11 @@ impl Drop for UserSocket {
 /// What somebody without an account may do: be in public rooms. That they are public is for whoever does it to see.
 fn is_open_to_guests(intent: &Intent) -> bool {
     match intent {
-        Intent::Enter { .. } | Intent::Exit(_) | Intent::Say { .. } | Intent::LogOut => true,
+        Intent::Enter { .. }
+        | Intent::Exit(_)
+        | Intent::Type { .. }
+        | Intent::Say { .. }
+        | Intent::LogOut => true,
         Intent::Change { command, .. } => matches!(
             command,
             Command::SendMessage { .. }

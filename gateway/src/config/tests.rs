@@ -26,13 +26,15 @@ fn a_wildcard_is_no_address_for_other_gateways() {
 }
 
 #[test]
-fn a_connection_outlives_a_heartbeat_and_production_has_no_wildcards() {
+fn a_connection_outlives_a_heartbeat_and_wildcards_are_for_development() {
     let mut config = load::<GatewayConfig>(DEFAULTS).unwrap().config;
     for origins in ["*", "https://a.example, *"] {
         config.http.cors_origin = origins.into();
-        config.environment = Environment::Production;
-        let refused = config.check().unwrap_err().to_string();
-        assert!(refused.contains("http.cors_origin"), "{refused}");
+        for environment in [Environment::Production, Environment::Test] {
+            config.environment = environment;
+            let refused = config.check().unwrap_err().to_string();
+            assert!(refused.contains("http.cors_origin"), "{refused}");
+        }
         config.environment = Environment::Development;
         config.check().unwrap();
     }
@@ -50,4 +52,12 @@ fn proxies_are_networks_or_addresses() {
     http.trusted_proxies = "10.0.0.0/33".into();
     let refused = http.trusted_proxies().unwrap_err().to_string();
     assert!(refused.contains("http.trusted_proxies"), "{refused}");
+}
+
+#[test]
+fn who_goes_on_typing_is_not_forgotten() {
+    let mut config = load::<GatewayConfig>(DEFAULTS).unwrap().config;
+    config.sockets.typing_interval_ms = config.hub.typing_timeout_ms;
+    let refused = config.check().unwrap_err().to_string();
+    assert!(refused.contains("hub.typing_timeout_ms"), "{refused}");
 }

@@ -27,9 +27,12 @@ struct Failure<'a> {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct ErrorBody<'a> {
     code: ErrorCode,
     message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u64>,
 }
 
 /// What is said of a stored message where ids are strings.
@@ -74,6 +77,7 @@ pub(super) fn failure(frames: &mut Frames, ack_id: Option<u64>, rejection: &Reje
         let error = ErrorBody {
             code: rejection.code,
             message: &rejection.message,
+            retry_after_ms: rejection.retry_after_ms,
         };
         let success = false;
         frames.ack(id, &Failure { success, error });

@@ -25,7 +25,9 @@ The token is given as `auth.token` or as `Authorization: Bearer`; a socket of th
 
 A message's payload here is the event's first argument. Events tagged `recoverable` have one more, a string: the offset that a \
 client gives back to be told what it has missed. An event that asks for an acknowledgement always gets one. Events tagged \
-`addition` are none of the source's, which had no word for what they say.";
+`addition` are none of the source's, which had no word for what they say.
+
+Whoever sends too much is refused with `RATE_LIMITED`; `retryAfterMs` says after how many milliseconds it makes sense to go on, and who does not wait for that is refused for longer.";
 
 /// The document.
 pub fn document() -> Value {

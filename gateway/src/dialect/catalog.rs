@@ -138,7 +138,10 @@ pub fn success<const R: usize, const O: usize>(
 
 /// What every refusal is acknowledged with.
 pub fn failure() -> Value {
-    let error = object([("code", error_code()), ("message", text())], []);
+    let error = object(
+        [("code", error_code()), ("message", text())],
+        [retry_after()],
+    );
     object(
         [("success", json!({ "const": false })), ("error", error)],
         [],
@@ -160,6 +163,12 @@ pub fn error_code() -> Value {
         ErrorCode::Internal,
     ];
     words(ALL.map(ErrorCode::as_str))
+}
+
+/// When to ask again, where that is known.
+pub fn retry_after() -> Field {
+    let about = "With `RATE_LIMITED`: after how many milliseconds to try again.";
+    ("retryAfterMs", described(count(), about))
 }
 
 /// A reference to one of this dialect's own schemas.

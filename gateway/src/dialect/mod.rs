@@ -26,7 +26,7 @@ use confab_shared::model::content::{Content, Slug, TempId};
 use confab_shared::model::conversation::{ConversationKind, ConversationView, Subject};
 use confab_shared::model::error::Rejection;
 use confab_shared::model::event::Event;
-use confab_shared::model::message::Message;
+use confab_shared::model::message::{Message, MessageStatus};
 use confab_shared::model::timestamp::Timestamp;
 
 use catalog::Catalog;
@@ -165,6 +165,19 @@ pub enum Audience {
     Others,
 }
 
+/// What a member is told of a conversation that its socket has not joined.
+#[derive(Debug, Clone, Copy)]
+pub struct Badge<'a> {
+    /// Which.
+    pub conversation: ConversationId,
+    /// How many messages the member has not read. Exact.
+    pub unread: i64,
+    /// The newest message, deleted ones included.
+    pub last: Option<&'a Message>,
+    /// How far that has come.
+    pub status: MessageStatus,
+}
+
 /// What somebody's status has become, for those who share a conversation with them.
 #[derive(Debug, Clone, Copy)]
 pub struct ContactStatus {
@@ -220,6 +233,13 @@ pub enum Intent {
     },
     /// Listen no more, be present no more.
     Exit(RoomName),
+    /// Let others see that the user types, or types no more.
+    Type {
+        /// Where.
+        room: RoomName,
+        /// Whether it does.
+        typing: bool,
+    },
     /// Say something in a conversation by its name.
     Say {
         /// Where.
@@ -310,6 +330,15 @@ pub enum Confirmation<'a> {
     LoggedOut,
 }
 
+/// How much a dialect's source lets its users do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tier {
+    /// As much as most.
+    Usual,
+    /// Little: strangers meet there.
+    Strict,
+}
+
 /// One source API's names ↔ our commands and events.
 pub trait Dialect: fmt::Debug + Send + Sync {
     /// Its name, as clients may ask for it.
@@ -331,6 +360,11 @@ pub trait Dialect: fmt::Debug + Send + Sync {
         false
     }
 
+    /// Whether its sockets are told how much is unread in conversations that they have not joined.
+    fn shows_unread(&self) -> bool {
+        false
+    }
+
     /// Whether its sockets are shown who of their users' contacts is online.
     fn shows_contacts(&self) -> bool {
         false
@@ -341,12 +375,22 @@ pub trait Dialect: fmt::Debug + Send + Sync {
         None
     }
 
+    /// How much its users may do; what they do in one tier is not counted in another.
+    fn tier(&self) -> Tier {
+        Tier::Usual
+    }
+
     /// The frames that show events of a conversation, in order, to this audience. May be empty; at most one frame per event, so that
     /// its offset says that all of it was seen.
     fn outbound(&self, scene: Scene<'_>, events: &[Shown<'_>], audience: Audience) -> Bytes;
 
     /// The frames that tell a user of a conversation it has become a member of, with the offset as in [`Shown`].
     fn joined(&self, namespace: Namespace, view: &ConversationView, offset: Option<&str>) -> Bytes;
+
+    /// The frames that tell a member how much it has not read. They are not told again, and carry no offset.
+    fn unread(&self, _namespace: Namespace, _badge: Badge<'_>) -> Bytes {
+        Bytes::new()
+    }
 
     /// The frames that show who is online. They have no offset: whoever comes back is shown it anew.
     fn contacts(&self, _namespace: Namespace, _contacts: ContactsOnline<'_>) -> Bytes {

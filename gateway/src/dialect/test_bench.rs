@@ -4,19 +4,25 @@
 //! the tests with `CONFAB_GOLDEN=write` and read the difference.
 
 mod fixtures;
+mod views;
 
 pub(super) mod any;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use confab_gateway_protocol::json::Json;
 use confab_gateway_protocol::socketio::{Body, decode};
 use confab_shared::model::error::Rejection;
+use confab_shared::model::message::MessageStatus;
 use serde_json::Value;
 
-use super::{Audience, ContactStatus, ContactsOnline, Dialect, Intent, Namespace, Scene, Shown};
+use super::{
+    Audience, Badge, ContactStatus, ContactsOnline, Dialect, Intent, Namespace, Scene, Shown,
+};
 pub(super) use fixtures::*;
+pub(super) use views::views;
 
 /// The offset that fixtures carry.
 pub(super) const OFFSET: &str = "1735787043500000-1";
@@ -99,6 +105,19 @@ pub(super) fn server_to_one_client(dialect: &dyn Dialect, event: &str) {
         let frames = dialect.joined(Namespace::Root, &view, Some(OFFSET));
         lines(&mut actual, label, &frames);
     }
+    for (label, view) in views() {
+        let badge = Badge {
+            conversation: view.id,
+            unread: view.unread_count,
+            last: view.last_message.as_ref(),
+            status: MessageStatus::Delivered,
+        };
+        lines(
+            &mut actual,
+            &format!("unread, {label}"),
+            &dialect.unread(Namespace::Root, badge),
+        );
+    }
     for (label, ack, confirmation) in Confirmed::new().all() {
         let frames = dialect.confirmed(Namespace::Root, ack, confirmation);
         lines(&mut actual, label, &frames);
@@ -136,6 +155,9 @@ pub(super) fn server_to_one_client(dialect: &dyn Dialect, event: &str) {
     lines(&mut actual, "rejected", &acked);
     let unasked = dialect.rejected(Namespace::Chat, None, event, &refusal());
     lines(&mut actual, "rejected, no ack", &unasked);
+    let limited = Rejection::rate_limited(Duration::from_secs(10));
+    let limited = dialect.rejected(Namespace::Root, Some(7), event, &limited);
+    lines(&mut actual, "rejected, too often", &limited);
     golden(dialect, "confirmations.txt", &actual);
 }
 

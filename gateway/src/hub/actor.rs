@@ -5,6 +5,7 @@
 //! sockets, which sessions do in parallel.
 
 mod notices;
+mod watching;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,14 +13,23 @@ use std::time::{Duration, Instant};
 
 use confab_shared::id::{ConversationId, Seq, UserId};
 use confab_shared::model::conversation::Subject;
-use confab_shared::model::event::{Event, RoomBatch};
+use confab_shared::model::event::Event;
 use confab_shared::model::position::Position;
 use tokio::sync::{mpsc, oneshot};
 
-use super::input::{Awaited, Following, HubInput, HubRequest};
+use super::Habits;
+use super::input::{Awaited, Following, HubInput, HubRequest, Opening, Watched, parse_published};
 use super::order::Order;
-use super::room::{JoinOutcome, Joining, Room, Stage, Wish};
+use super::room::{JoinOutcome, Joining, Limits, Room, Stage, Wish};
+use super::socket::SocketRef;
 use super::users::Users;
+use crate::metrics::Metrics;
+use watching::{Office, Watch};
+
+/// How often it is looked whether something is due that nobody asks for.
+const PULSE: Duration = Duration::from_millis(100);
+/// How often it is passed on how far conversations have reached somebody.
+const DELIVERIES: Duration = Duration::from_secs(1);
 
 /// The rooms.
 pub(super) struct Actor {
@@ -28,8 +38,12 @@ pub(super) struct Actor {
     awaited: Vec<Awaited>,
     users: Arc<Users>,
     requests: mpsc::UnboundedSender<HubRequest>,
+    /// What sockets watch, by their keys.
+    watching: HashMap<u64, Watch>,
+    office: Office,
     linger: Duration,
-    max_held: usize,
+    limits: Limits,
+    max_watched: usize,
 }
 
 /// A room and those who wait for it to open.
@@ -40,6 +54,10 @@ struct RoomSlot {
     removals: Vec<(UserId, Option<Position>, Event)>,
     /// Those who came into it while the room was opening, and listen from then on.
     followings: Vec<Following>,
+    /// Sockets that watch it from when it is open.
+    watching: Vec<(SocketRef, Watched, Option<Opening>)>,
+    /// When the room is to be asked again what it wants done.
+    alarm: Option<Instant>,
 }
 
 impl Actor {
@@ -48,26 +66,38 @@ impl Actor {
         users: Arc<Users>,
         requests: mpsc::UnboundedSender<HubRequest>,
         order: Order,
-        linger: Duration,
-        max_held: usize,
+        habits: Habits,
+        metrics: Arc<Metrics>,
     ) -> Self {
         Self {
+            watching: HashMap::new(),
+            office: Office::new(requests.clone(), metrics),
             rooms: HashMap::new(),
             order,
             awaited: Vec::new(),
             users,
             requests,
-            linger,
-            max_held,
+            linger: habits.linger,
+            limits: habits.limits,
+            max_watched: habits.max_watched,
         }
     }
 
-    /// Serves until every sender is gone. Inputs: the mailbox, and a slow tick that lets idle rooms go.
+    /// Serves until every sender is gone. Inputs: the mailbox; and before it, so that they are not forgotten while there is much to do, a
+    /// pulse for what is due, and slower ones for what was delivered and for idle rooms.
     pub(super) async fn run(mut self, mut mailbox: mpsc::Receiver<HubInput>) {
-        let mut tick = tokio::time::interval(Duration::from_secs(5));
+        let [mut pulse, mut deliveries, mut tick] = [PULSE, DELIVERIES, Duration::from_secs(5)]
+            .map(|period| {
+                let mut ticks = tokio::time::interval(period);
+                ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+                ticks
+            });
         loop {
             tokio::select! {
                 biased;
+                _ = pulse.tick() => self.pulse(Instant::now()),
+                _ = deliveries.tick() => self.pass_on_deliveries(),
+                _ = tick.tick() => self.let_idle_go(Instant::now()),
                 input = mailbox.recv() => match input {
                     Some(input) => {
                         self.handle(input);
@@ -77,7 +107,6 @@ impl Actor {
                     }
                     None => return,
                 },
-                _ = tick.tick() => self.let_idle_go(Instant::now()),
             }
         }
     }
@@ -93,6 +122,7 @@ impl Actor {
                 socket,
                 conversation,
             } => {
+                self.step_back(socket, conversation, Instant::now());
                 if let Some(slot) = self.rooms.get_mut(&conversation) {
                     slot.waiting
                         .retain(|(joining, _)| joining.socket.key() != socket);
@@ -137,6 +167,32 @@ impl Actor {
                 conversation,
                 event,
             } => self.removed(user, position, conversation, event),
+            HubInput::Watch {
+                socket,
+                watched,
+                opening,
+            } => self.watch(&socket, watched, Some(&opening)),
+            HubInput::Unwatch(socket) => self.unwatch(socket),
+            HubInput::Counted {
+                conversation,
+                counted,
+            } => self.with_room(conversation, |room, stage| {
+                room.counted(counted, stage.now);
+                None
+            }),
+            HubInput::Reached(reached) => {
+                for (conversation, ordinal) in reached {
+                    self.office.reached(conversation, ordinal);
+                }
+            }
+            HubInput::Listens {
+                socket,
+                conversation,
+                answer,
+            } => {
+                let room = self.rooms.get(&conversation);
+                let _ = answer.send(room.is_some_and(|slot| slot.room.listens(socket)));
+            }
             HubInput::Arrived(position) => self.arrived(position),
             HubInput::Doubt(number) => self.order.doubt(number),
             HubInput::Certain(number) => self.order.settle_doubt(number),
@@ -163,11 +219,15 @@ impl Actor {
         let Some(slot) = self.rooms.get_mut(&conversation) else {
             return;
         };
+        let now = Instant::now();
         let mut stage = Stage {
             users: &self.users,
             order: &mut self.order,
+            now,
         };
-        if let Some(wish) = act(&mut slot.room, &mut stage) {
+        let wish = act(&mut slot.room, &mut stage);
+        self.office.tend(conversation, slot, now);
+        if let Some(wish) = wish {
             self.wish(conversation, wish);
         }
     }
@@ -191,7 +251,7 @@ impl Actor {
         joining: Joining,
         done: oneshot::Sender<JoinOutcome>,
     ) {
-        let slot = slot(&mut self.rooms, &self.requests, conversation, self.max_held);
+        let slot = slot(&mut self.rooms, &self.requests, conversation, self.limits);
         if slot.room.is_open() {
             answer(slot.room.join(joining, &mut self.order), done);
             slot.room.touch(Instant::now());
@@ -208,9 +268,11 @@ impl Actor {
         if let Some(subject) = subject {
             slot.room.describe(subject);
         }
+        let now = Instant::now();
         let mut stage = Stage {
             users: &self.users,
             order: &mut self.order,
+            now,
         };
         let wish = slot.room.opened(seq, &mut stage);
         if !was_open {
@@ -219,13 +281,14 @@ impl Actor {
                     answer(slot.room.join(joining, &mut self.order), done);
                 }
             }
-            slot.room.touch(Instant::now());
+            slot.room.touch(now);
         }
         let followings = std::mem::take(&mut slot.followings);
         let removals = std::mem::take(&mut slot.removals);
         if let Some(wish) = wish {
             self.wish(conversation, wish);
         }
+        self.begin_watching(conversation, now);
         for following in followings {
             self.followed(following);
         }
@@ -299,41 +362,21 @@ fn slot<'a>(
     rooms: &'a mut HashMap<ConversationId, RoomSlot>,
     requests: &mpsc::UnboundedSender<HubRequest>,
     conversation: ConversationId,
-    max_held: usize,
+    limits: Limits,
 ) -> &'a mut RoomSlot {
     rooms.entry(conversation).or_insert_with(|| {
         if requests.send(HubRequest::Open(conversation)).is_err() {
             tracing::debug!(%conversation, "the node is shutting down; a room is not opened");
         }
         RoomSlot {
-            room: Room::new(conversation, max_held),
+            room: Room::new(conversation, limits),
             waiting: Vec::new(),
             removals: Vec::new(),
             followings: Vec::new(),
+            watching: Vec::new(),
+            alarm: None,
         }
     })
-}
-
-/// `<position>\n<RoomBatch>`, as the worker's script writes it.
-fn parse_published(payload: &[u8]) -> Result<(Position, RoomBatch), MalformedBatch> {
-    let end = payload
-        .iter()
-        .position(|byte| *byte == b'\n')
-        .ok_or(MalformedBatch::NoPosition)?;
-    let position = std::str::from_utf8(&payload[..end])
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .ok_or(MalformedBatch::NoPosition)?;
-    Ok((position, serde_json::from_slice(&payload[end + 1..])?))
-}
-
-/// What a room channel should not carry.
-#[derive(Debug, thiserror::Error)]
-enum MalformedBatch {
-    #[error("no position before it")]
-    NoPosition,
-    #[error(transparent)]
-    NoBatch(#[from] serde_json::Error),
 }
 
 fn answer(outcome: JoinOutcome, done: oneshot::Sender<JoinOutcome>) {

@@ -2,17 +2,21 @@
 //!
 //! Owns the words alone. What becomes of them is the actor's business, and who says them the [hub](super::Hub)'s.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use confab_shared::id::{ConversationId, Seq, UserId};
 use confab_shared::model::conversation::{ConversationView, Subject};
-use confab_shared::model::event::{Event, UserNotice};
+use confab_shared::model::event::{Event, RoomBatch, UserNotice};
+use confab_shared::model::message::Message;
 use confab_shared::model::position::Position;
+use confab_shared::postgres::unread::Unread;
 use tokio::sync::oneshot;
 
 use super::offset::Offset;
 use super::room::{Backlog, JoinOutcome, Joining};
+use super::socket::SocketRef;
 
 /// What reaches the actor.
 #[derive(Debug)]
@@ -97,6 +101,35 @@ pub(super) enum HubInput {
         /// The removal.
         event: Event,
     },
+    /// A socket watches conversations that it may not have joined.
+    Watch {
+        /// Which socket.
+        socket: SocketRef,
+        /// Which conversations.
+        watched: Vec<Watched>,
+        /// Dropped when all of their rooms are open.
+        opening: Opening,
+    },
+    /// A socket watches none any more.
+    Unwatch(u64),
+    /// Counts of what watchers have not read.
+    Counted {
+        /// In which conversation.
+        conversation: ConversationId,
+        /// How much.
+        counted: Counted,
+    },
+    /// Messages up to these ordinals have reached somebody.
+    Reached(Vec<(ConversationId, i64)>),
+    /// Does a socket listen to a room?
+    Listens {
+        /// Which socket.
+        socket: u64,
+        /// Which room.
+        conversation: ConversationId,
+        /// Where to say so.
+        answer: oneshot::Sender<bool>,
+    },
     /// Whatever was announced up to here has arrived.
     Arrived(Position),
     /// Something may have been lost that is not known yet.
@@ -130,6 +163,60 @@ pub(super) struct Following {
     pub(super) done: oneshot::Sender<bool>,
 }
 
+/// A conversation that a socket is to watch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Watched {
+    /// Which.
+    pub conversation: ConversationId,
+    /// Where it stood when it was read that the socket's user is a member.
+    pub as_of: Seq,
+    /// Whether something has happened in it of which the socket may not know.
+    pub owed: bool,
+}
+
+/// That rooms are being opened. Whoever waits for them holds the other end, and sees it closed when nobody has this any more.
+pub(super) type Opening = Arc<oneshot::Sender<()>>;
+
+/// How much members have not read, as PostgreSQL has it.
+#[derive(Debug)]
+pub struct Counted {
+    /// Which asking is answered.
+    pub ticket: u64,
+    /// About whom it was asked.
+    pub users: Vec<UserId>,
+    /// Those of them who are members.
+    pub counts: HashMap<UserId, Unread>,
+    /// The newest message, if that was asked for.
+    pub last: Newest,
+}
+
+/// A conversation's newest message, deleted ones included.
+#[derive(Debug)]
+pub enum Newest {
+    /// It is not known.
+    Unknown,
+    /// There is none.
+    Nothing,
+    /// This one.
+    Is(Box<Message>),
+}
+
+impl Newest {
+    /// The message, if it is known that there is one.
+    pub fn message(&self) -> Option<&Message> {
+        match self {
+            Self::Is(message) => Some(message),
+            Self::Unknown | Self::Nothing => None,
+        }
+    }
+}
+
+impl From<Option<Message>> for Newest {
+    fn from(read: Option<Message>) -> Self {
+        read.map_or(Self::Nothing, |message| Self::Is(Box::new(message)))
+    }
+}
+
 /// What somebody waits for.
 #[derive(Debug)]
 pub(super) struct Awaited {
@@ -154,4 +241,41 @@ pub enum HubRequest {
     Repair(ConversationId, Seq),
     /// Read what is needed to show this notice, then answer [`HubInput::Joined`] or [`HubInput::Removed`].
     Notice(UserId, Position, UserNotice),
+    /// Memberships have changed since they were read: read again whether this user's sockets are to watch this, as far as they watch.
+    Rewatch(UserId, Watched),
+    /// Read how much these members have not read, and the last message if that is wanted, then answer [`HubInput::Counted`].
+    Count {
+        /// Which asking this is.
+        ticket: u64,
+        /// In which conversation.
+        conversation: ConversationId,
+        /// Whose counts.
+        users: Vec<UserId>,
+        /// Whether the last message is wanted.
+        last: bool,
+    },
+    /// Everything up to these ordinals has reached a socket of somebody else than the sender.
+    Delivered(Vec<(ConversationId, i64)>),
+}
+
+/// `<position>\n<RoomBatch>`, as the worker's script writes it.
+pub(super) fn parse_published(payload: &[u8]) -> Result<(Position, RoomBatch), MalformedBatch> {
+    let end = payload
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .ok_or(MalformedBatch::NoPosition)?;
+    let position = std::str::from_utf8(&payload[..end])
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .ok_or(MalformedBatch::NoPosition)?;
+    Ok((position, serde_json::from_slice(&payload[end + 1..])?))
+}
+
+/// What a room channel should not carry.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum MalformedBatch {
+    #[error("no position before it")]
+    NoPosition,
+    #[error(transparent)]
+    NoBatch(#[from] serde_json::Error),
 }

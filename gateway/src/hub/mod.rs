@@ -28,12 +28,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::HubConfig;
+use crate::metrics::Metrics;
 use actor::Actor;
-pub use input::HubRequest;
 use input::{Awaited, Following, HubInput};
+pub use input::{Counted, HubRequest, Newest, Watched};
 use offset::Offset;
 use order::Order;
 pub use room::{Backlog, JoinOutcome, Joining};
+use socket::SocketRef;
 use users::Users;
 
 /// How many inputs may wait for the actor. Those who feed it wait when it is full.
@@ -47,6 +49,15 @@ pub struct Hub {
     doubts: Arc<AtomicU64>,
 }
 
+/// What the actor keeps to.
+#[derive(Debug, Clone, Copy)]
+struct Habits {
+    linger: Duration,
+    limits: room::Limits,
+    /// How many conversations a socket watches.
+    max_watched: usize,
+}
+
 /// The hub is shutting down.
 #[derive(Debug, thiserror::Error)]
 #[error("the hub is shutting down")]
@@ -58,18 +69,23 @@ impl Hub {
     pub fn start(
         config: &HubConfig,
         offsets: bool,
+        metrics: &Arc<Metrics>,
         stop: &CancellationToken,
     ) -> (Self, mpsc::UnboundedReceiver<HubRequest>) {
         let users = Arc::new(Users::default());
         let (requests, receiver) = mpsc::unbounded_channel();
         let (mailbox, inputs) = mpsc::channel(MAILBOX);
-        let actor = Actor::new(
-            users.clone(),
-            requests,
-            Order::new(offsets),
-            Duration::from_secs(config.linger_seconds),
-            config.max_held_events,
-        );
+        let habits = Habits {
+            linger: Duration::from_secs(config.linger_seconds),
+            limits: room::Limits {
+                max_held: config.max_held_events,
+                typing: Duration::from_millis(config.typing_timeout_ms),
+                badges: Duration::from_millis(config.badge_interval_ms),
+            },
+            max_watched: config.max_watched,
+        };
+        let order = Order::new(offsets);
+        let actor = Actor::new(users.clone(), requests, order, habits, metrics.clone());
         spawn_vital("hub", stop, actor.run(inputs));
         let hub = Self {
             mailbox,
@@ -123,6 +139,50 @@ impl Hub {
             conversation,
         })
         .await;
+    }
+
+    /// Whether a socket listens to a room.
+    pub async fn listens(&self, socket: u64, conversation: ConversationId) -> bool {
+        let (answer, listens) = oneshot::channel();
+        self.send(HubInput::Listens {
+            socket,
+            conversation,
+            answer,
+        })
+        .await;
+        listens.await.unwrap_or(false)
+    }
+
+    /// A socket is told how much is unread in these conversations while it has not joined them. What is returned ends when all of their
+    /// rooms are open.
+    pub async fn watch(&self, socket: SocketRef, watched: Vec<Watched>) -> oneshot::Receiver<()> {
+        let (opening, open) = oneshot::channel();
+        self.send(HubInput::Watch {
+            socket,
+            watched,
+            opening: Arc::new(opening),
+        })
+        .await;
+        open
+    }
+
+    /// A socket is told no more how much is unread.
+    pub async fn unwatch(&self, socket: u64) {
+        self.send(HubInput::Unwatch(socket)).await;
+    }
+
+    /// How much members of a conversation have not read, as far as the room asked for it.
+    pub async fn counted(&self, conversation: ConversationId, counted: Counted) {
+        self.send(HubInput::Counted {
+            conversation,
+            counted,
+        })
+        .await;
+    }
+
+    /// Messages up to these ordinals have reached somebody else than their senders in another way than by their rooms.
+    pub async fn reached(&self, reached: Vec<(ConversationId, i64)>) {
+        self.send(HubInput::Reached(reached)).await;
     }
 
     /// A room channel carried this.

@@ -5,10 +5,15 @@
 mod joining;
 mod listeners;
 mod show;
+mod tally;
+mod typing;
+mod typists;
+mod watchers;
+mod watching;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use confab_shared::id::{ConversationId, Seq};
 use confab_shared::model::conversation::Subject;
@@ -22,6 +27,9 @@ use crate::dialect::{Called, Shown};
 pub use joining::{Backlog, JoinOutcome, Joining};
 use listeners::Listeners;
 pub use listeners::show_to;
+use typists::Typists;
+use watchers::Watchers;
+pub use watching::{Chores, Watching};
 
 /// The most events in one chunk of frames: a long repair or a burst must not fill a socket's queue with one push.
 const MAX_CHUNK: usize = 64;
@@ -53,6 +61,19 @@ pub struct Stage<'a> {
     pub users: &'a Users,
     /// The node's place in the order of announcements.
     pub order: &'a mut Order,
+    /// The present.
+    pub now: Instant,
+}
+
+/// What all rooms keep to.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// How many events may wait for a gap to be repaired.
+    pub max_held: usize,
+    /// How long somebody types who says no more of it.
+    pub typing: Duration,
+    /// How often somebody is told how much is unread, at the most.
+    pub badges: Duration,
 }
 
 /// An event, and where it was announced; nowhere, if it was read from PostgreSQL.
@@ -77,6 +98,11 @@ pub struct Room {
     /// Whether what was shown differs from what was announced: a gap is open, or its repair went ahead of the announcements.
     diverged: bool,
     listeners: Listeners,
+    typists: Typists,
+    watchers: Watchers,
+    /// The last ordinal that has reached somebody else than its sender here, and what of that was told.
+    delivered: i64,
+    delivered_told: i64,
     held: BTreeMap<Seq, Event>,
     held_overflowed: bool,
     max_held: usize,
@@ -85,7 +111,7 @@ pub struct Room {
 
 impl Room {
     /// A room that nobody listens to yet. Its first wish is [`Wish::Open`].
-    pub fn new(conversation: ConversationId, max_held: usize) -> Self {
+    pub fn new(conversation: ConversationId, limits: Limits) -> Self {
         Self {
             conversation,
             subject: Arc::new(Subject::unknown(conversation)),
@@ -97,9 +123,13 @@ impl Room {
             kept: None,
             diverged: false,
             listeners: Listeners::default(),
+            typists: Typists::new(limits.typing),
+            watchers: Watchers::new(limits.badges),
+            delivered: 0,
+            delivered_told: 0,
             held: BTreeMap::new(),
             held_overflowed: false,
-            max_held,
+            max_held: limits.max_held,
             idle_since: None,
         }
     }
@@ -125,14 +155,14 @@ impl Room {
         self.baseline < seq
     }
 
-    /// Since when nobody listens.
+    /// Since when nobody listens or watches.
     pub fn idle_since(&self) -> Option<Instant> {
         self.idle_since.filter(|_| self.is_open())
     }
 
     /// Nobody may be waiting for it: it starts to be idle now.
     pub fn touch(&mut self, now: Instant) {
-        self.idle_since = if self.listeners.is_empty() {
+        self.idle_since = if self.listeners.is_empty() && self.watchers.is_empty() {
             self.idle_since.or(Some(now))
         } else {
             None
@@ -167,7 +197,7 @@ impl Room {
             as_of,
             backlog,
         } = joining;
-        if self.listeners.contains(&socket) {
+        if self.listeners.contains(socket.key()) {
             return JoinOutcome::AlreadyIn;
         }
         let up_to = backlog.as_ref().map_or(self.seq, |backlog| backlog.up_to);
@@ -178,6 +208,8 @@ impl Room {
         if let Some(backlog) = backlog {
             self.show_backlog(&socket, called, &backlog.events, order);
         }
+        self.watchers.remove(&socket);
+        self.show_typists(&socket, called);
         self.listeners.add(socket, called);
         self.place(order);
         JoinOutcome::Joined(self.seq)
@@ -185,7 +217,7 @@ impl Room {
 
     /// Shows a socket what happened up to where the room stands; what is later, the room shows itself.
     fn show_backlog(
-        &self,
+        &mut self,
         socket: &SocketRef,
         called: Called,
         events: &[Event],
@@ -203,6 +235,11 @@ impl Room {
                 offset: stamp.as_deref(),
             };
             show_to(socket, &self.subject, called, shown);
+            if let Fact::MessageStored { message, .. } = &event.fact
+                && message.sender.id != socket.user()
+            {
+                self.delivered = self.delivered.max(message.ordinal);
+            }
         }
     }
 
@@ -355,3 +392,5 @@ fn announces(event: &Event) -> bool {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod watching_tests;

@@ -1,7 +1,7 @@
 //! A socket as the rest of the node sees it: somebody to send to.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -62,7 +62,16 @@ pub struct Socket {
     held: Mutex<Option<Vec<Held>>>,
     /// The conversations that it listens to without having entered them; none if it listens to those alone that it enters.
     followed: Mutex<Option<BTreeSet<ConversationId>>>,
+    /// Whether it is told how much is unread in conversations that it has not joined.
+    watching: AtomicU8,
 }
+
+/// It does not watch yet.
+const BEFORE: u8 = 0;
+/// It watches.
+const WATCHING: u8 = 1;
+/// It watches no more, and never will again.
+const OVER: u8 = 2;
 
 /// A shared reference to a socket.
 pub type SocketRef = Arc<Socket>;
@@ -91,6 +100,7 @@ impl Socket {
             holds_back: AtomicBool::new(true),
             held: Mutex::new(Some(Vec::new())),
             followed: Mutex::new(None),
+            watching: AtomicU8::new(BEFORE),
         };
         if let Some(dialect) = dialect {
             socket.dialect.get_or_init(|| dialect);
@@ -137,6 +147,23 @@ impl Socket {
     /// Whether it listens to all conversations of its user.
     pub fn follows(&self) -> bool {
         self.followed.lock().is_some()
+    }
+
+    /// From here on it is told how much is unread in conversations that it has not joined. False if it was already, or is over.
+    pub fn begin_watching(&self) -> bool {
+        self.watching
+            .compare_exchange(BEFORE, WATCHING, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+
+    /// Whether it is.
+    pub fn is_watching(&self) -> bool {
+        self.watching.load(Ordering::Acquire) == WATCHING
+    }
+
+    /// It is not any more, for good. Whether it was.
+    pub fn end_watching(&self) -> bool {
+        self.watching.swap(OVER, Ordering::AcqRel) == WATCHING
     }
 
     /// The namespace it joined.

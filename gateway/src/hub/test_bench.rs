@@ -5,16 +5,17 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use confab_shared::id::{ConversationId, MessageId, Seq, UserId};
 use confab_shared::model::event::{Event, Fact};
 use confab_shared::model::position::Position;
 use confab_shared::model::timestamp::Timestamp;
 
+use super::input::Counted;
 use super::order::Order;
 pub(crate) use super::room::Wish;
-use super::room::{JoinOutcome, Joining, Room, Stage};
+use super::room::{Chores, JoinOutcome, Joining, Limits, Room, Stage, Watching};
 use super::send_queue::SendQueue;
 use super::socket::{Socket, SocketRef};
 use super::users::Users;
@@ -29,6 +30,16 @@ pub(crate) struct Bench {
     users: Users,
     order: Order,
     max_held: usize,
+    /// The present, which passes only when told to.
+    pub(crate) now: Instant,
+}
+
+fn limits(max_held: usize) -> Limits {
+    Limits {
+        max_held,
+        typing: Duration::from_secs(5),
+        badges: Duration::from_secs(1),
+    }
 }
 
 impl Bench {
@@ -38,6 +49,7 @@ impl Bench {
             users: Users::default(),
             order: Order::new(true),
             max_held,
+            now: Instant::now(),
         }
     }
 
@@ -55,10 +67,11 @@ impl Bench {
         let room = self
             .rooms
             .entry(room)
-            .or_insert_with(|| Room::new(room, max_held));
+            .or_insert_with(|| Room::new(room, limits(max_held)));
         let stage = Stage {
             users: &self.users,
             order: &mut self.order,
+            now: self.now,
         };
         (room, stage)
     }
@@ -117,6 +130,36 @@ impl Bench {
     pub(crate) fn checked(&mut self, room: ConversationId, seq: Seq) -> Option<Wish> {
         let (room, stage) = self.stage(room);
         room.checked(seq, stage.order)
+    }
+
+    /// A socket watches a room that is open.
+    pub(crate) fn watch(
+        &mut self,
+        room: ConversationId,
+        socket: &SocketRef,
+        as_of: Seq,
+        owed: bool,
+    ) -> Watching {
+        let now = self.now;
+        self.room(room).watch(socket, as_of, owed, now)
+    }
+
+    /// A socket that listened watches instead.
+    pub(crate) fn step_back(&mut self, room: ConversationId, socket: &SocketRef) {
+        let now = self.now;
+        self.room(room).step_back(socket, now);
+        self.leave(room, socket.key());
+    }
+
+    pub(crate) fn counted(&mut self, room: ConversationId, counted: Counted) {
+        let now = self.now;
+        self.room(room).counted(counted, now);
+    }
+
+    /// What the actor does after everything that happens in a room.
+    pub(crate) fn settle(&mut self, room: ConversationId, ticket: u64) -> Chores {
+        let now = self.now;
+        self.room(room).settle(now, ticket)
     }
 
     pub(crate) fn arrived(&mut self, position: Position) {

@@ -353,8 +353,9 @@ mod tests {
         let stop = tokio_util::sync::CancellationToken::new();
         let config =
             confab_shared::config::load::<crate::config::GatewayConfig>(crate::config::DEFAULTS);
-        let (hub, _requests) = Hub::start(&config.unwrap().config.hub, false, &stop);
-        let mut screen = Screen::new(hub, Arc::new(Metrics::new().unwrap()));
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let (hub, _requests) = Hub::start(&config.unwrap().config.hub, false, &metrics, &stop);
+        let mut screen = Screen::new(hub, metrics);
         let user = UserId::generate();
         let change = |position, is_online| StatusChange {
             user,

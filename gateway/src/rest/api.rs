@@ -18,7 +18,7 @@ use super::describe::{Draft, Operation, TOKEN};
 /// What holds for all routes.
 const ABOUT: &str = "Confab's REST interface. Errors have one shape everywhere, that of the schema `Error`. Unknown fields are ignored; an unknown route \
 is `404`, a wrong method `405` with `Allow`. Every answer has an `X-Request-Id`: the request's own if it had one of 1 to 128 visible ASCII \
-characters. The socket events are described at `/api/asyncapi.json`.";
+characters. Who asks too often gets `429`, and the answers' `RateLimit-*` say how one stands. The socket events are described at `/api/asyncapi.json`.";
 
 /// Routes, and the document that describes them.
 pub(super) struct Api {

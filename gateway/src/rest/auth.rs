@@ -17,6 +17,8 @@ use super::extract::{Caller, JsonBody};
 use super::form::{Optional, Required, form};
 use super::rule;
 use super::shape::UserJson;
+use super::throttle::Visitor;
+use crate::limits::Class;
 
 form! {
     /// What a registration brings.
@@ -74,8 +76,10 @@ shapes!(GrantJson);
 /// POST /auth/register
 pub(super) async fn register(
     State(rest): State<Arc<Rest>>,
+    visitor: Visitor,
     JsonBody(form): JsonBody<Registration>,
 ) -> Result<Created<GrantJson<'static>>, ApiError> {
+    visitor.count(&rest, Class::Register).await?;
     let password_hash = rest.passwords.hash(form.password).await?;
     let new = NewUser {
         email: form.email,
@@ -93,8 +97,11 @@ pub(super) async fn register(
 /// POST /auth/login
 pub(super) async fn login(
     State(rest): State<Arc<Rest>>,
+    visitor: Visitor,
     JsonBody(form): JsonBody<Login>,
 ) -> Result<Shown<GrantJson<'static>>, ApiError> {
+    visitor.count(&rest, Class::LoginAddress).await?;
+    visitor.count_login(&rest, &form.email).await?;
     let found = users::find_by_email(rest.database(), &form.email).await?;
     let (account, hash) = found
         .map(|found| (found.account, found.password_hash))

@@ -21,7 +21,8 @@ use super::messages::{change, mark_read};
 use super::page::{HistoryQuery, ListQuery};
 use super::rule;
 use super::shape::{PageJson, UnreadJson};
-use crate::dialect::conversations::shape::{ConversationJson, MessageJson, Status, as_string};
+use crate::dialect::conversations::shape::{ConversationJson, MessageJson, as_string};
+use crate::limits::Class;
 
 shapes!(ConversationJson, MessageJson);
 
@@ -54,7 +55,7 @@ pub(super) async fn create(
     caller: Caller,
     JsonBody(form): JsonBody<NewConversation>,
 ) -> Result<Made<ConversationJson<'static>>, ApiError> {
-    let (is_new, made) = conversations::make(&rest, caller.id(), form).await?;
+    let (is_new, made) = conversations::make(&rest, &caller, form).await?;
     Ok(Made::of(is_new, &conversation(&made)))
 }
 
@@ -109,6 +110,7 @@ pub(super) async fn add_participants(
     Segments(id): Segments<ConversationId>,
     JsonBody(NewParticipants { users }): JsonBody<NewParticipants>,
 ) -> Result<Shown<ConversationJson<'static>>, ApiError> {
+    caller.count(&rest, Class::RoomOperations).await?;
     rest.change(id, caller.id(), Command::AddMembers { users })
         .await?;
     let changed = conversations::find(&rest, id, caller.id()).await?;
@@ -121,6 +123,7 @@ pub(super) async fn remove_participant(
     caller: Caller,
     Segments((id, user)): Segments<(ConversationId, UserId)>,
 ) -> Result<NoContent, ApiError> {
+    caller.count(&rest, Class::RoomOperations).await?;
     rest.change(id, caller.id(), Command::RemoveMember { user })
         .await?;
     Ok(NoContent)
@@ -132,6 +135,7 @@ pub(super) async fn leave(
     caller: Caller,
     Segments(id): Segments<ConversationId>,
 ) -> Result<NoContent, ApiError> {
+    caller.count(&rest, Class::RoomOperations).await?;
     rest.change(id, caller.id(), Command::Leave).await?;
     Ok(NoContent)
 }
@@ -143,7 +147,7 @@ pub(super) async fn delete_message(
     Segments(message): Segments<MessageId>,
 ) -> Result<Shown<DeletedJson>, ApiError> {
     let command = Command::DeleteMessage { message };
-    change(&rest, message, caller.id(), command).await?;
+    change(&rest, message, &caller, command).await?;
     Ok(Shown::of(&DeletedJson {
         success: true,
         message_id: message,
@@ -151,13 +155,9 @@ pub(super) async fn delete_message(
 }
 
 fn message(view: &MessageView) -> MessageJson<'_> {
-    MessageJson::new(&view.message, None).with_status(status(view.is_read))
+    MessageJson::new(&view.message, None).with_status(view.status().into())
 }
 
 fn conversation(listed: &Listed) -> ConversationJson<'_> {
-    ConversationJson::new(&listed.view).with_last_status(status(listed.last_message_read))
-}
-
-fn status(is_read: bool) -> Status {
-    if is_read { Status::Read } else { Status::Sent }
+    ConversationJson::new(&listed.view).with_last_status(listed.last_status.into())
 }

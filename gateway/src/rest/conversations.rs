@@ -21,6 +21,7 @@ use super::form::{Optional, Property, Several, form, object};
 use super::page::{ListQuery, limit_or_default};
 use super::rule;
 use super::shape::ConversationJson;
+use crate::limits::Class;
 
 form! {
     /// A conversation that somebody asks for.
@@ -60,7 +61,7 @@ pub(super) async fn create(
     caller: Caller,
     JsonBody(form): JsonBody<NewConversation>,
 ) -> Result<Made<ConversationJson<'static>>, ApiError> {
-    let (is_new, made) = make(&rest, caller.id(), form).await?;
+    let (is_new, made) = make(&rest, &caller, form).await?;
     Ok(Made::of(is_new, &ConversationJson::from(&made)))
 }
 
@@ -101,15 +102,17 @@ pub(super) async fn find(
 /// Makes a conversation, if it is new. A direct one that existed is answered as it is.
 pub(super) async fn make(
     rest: &Rest,
-    actor: UserId,
+    caller: &Caller,
     form: NewConversation,
 ) -> Result<(bool, Listed), ApiError> {
+    let actor = caller.id();
     let Plan {
         id,
         kind,
         name,
         participants,
     } = Plan::of(actor, form)?;
+    caller.count(rest, Class::RoomOperations).await?;
     let command = Command::CreateConversation {
         kind,
         name,

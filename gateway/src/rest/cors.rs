@@ -22,7 +22,9 @@ use crate::transport::origin::AllowedOrigins;
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PUT, DELETE");
 const HEADERS: HeaderValue =
     HeaderValue::from_static("authorization, content-type, idempotency-key, x-request-id");
-const EXPOSED: HeaderValue = HeaderValue::from_static("link, retry-after, x-request-id");
+const EXPOSED: HeaderValue = HeaderValue::from_static(
+    "link, ratelimit-limit, ratelimit-remaining, ratelimit-reset, retry-after, x-request-id",
+);
 /// How long a browser may remember a preflight's answer, in seconds.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 

@@ -32,6 +32,8 @@ pub(super) struct Draft {
     /// The path's variable parts that nothing has been said of yet.
     segments: Vec<String>,
     schemas: Vec<(String, RefOr<Schema>)>,
+    /// Whether whoever asks too often is refused.
+    is_limited: bool,
 }
 
 /// Something that a handler takes from a request.
@@ -86,11 +88,15 @@ impl Draft {
             operation: OperationBuilder::new().build(),
             segments: segments.map(str::to_owned).collect(),
             schemas: Vec::new(),
+            is_limited: false,
         }
     }
 
     /// What has become of it, and the schemas that it refers to.
-    pub(super) fn finish(self) -> (Described, Vec<(String, RefOr<Schema>)>) {
+    pub(super) fn finish(mut self) -> (Described, Vec<(String, RefOr<Schema>)>) {
+        if self.is_limited {
+            self.say_limits();
+        }
         debug_assert!(
             self.segments.is_empty(),
             "a path has parts that no handler reads: {:?}",
@@ -110,6 +116,40 @@ impl Draft {
             ErrorCode::Unauthorized,
             "No token, or one that is not valid (any more).",
         );
+    }
+
+    /// Whoever asks too often is refused.
+    pub(super) fn limited(&mut self) {
+        self.is_limited = true;
+        self.refuses(
+            ErrorCode::RateLimited,
+            "Too many requests; `details` says when to try again.",
+        );
+        self.with_header("429", "Retry-After", "In how many seconds to try again.");
+    }
+
+    /// Answers to those who are let through say how they stand, and so does the refusal.
+    fn say_limits(&mut self) {
+        let statuses = self.operation.responses.responses.keys();
+        let statuses: Vec<String> = statuses
+            .filter(|status| status.starts_with('2') || *status == "429")
+            .cloned()
+            .collect();
+        for status in statuses {
+            for (name, about) in [
+                (
+                    "RateLimit-Limit",
+                    "How many requests may come at once, by the limit that is nearest.",
+                ),
+                ("RateLimit-Remaining", "How many of them are left."),
+                (
+                    "RateLimit-Reset",
+                    "In how many seconds all of them are free again.",
+                ),
+            ] {
+                self.with_header(&status, name, about);
+            }
+        }
     }
 
     /// It reads a variable part of its path.

@@ -1,5 +1,7 @@
 //! The one shape of every refusal, and the one place where its code becomes a status.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{Response, StatusCode};
@@ -8,6 +10,8 @@ use confab_shared::model::error::{ErrorCode, Rejection, RequestError, is_outage}
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
+
+use super::throttle::seconds;
 
 /// When somebody whom we sent away may come again, in seconds.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
@@ -21,6 +25,27 @@ pub(super) struct FieldError {
     pub(super) message: String,
 }
 
+/// What more there is to say of a refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(untagged)]
+#[schema(as = ErrorDetails)]
+pub(super) enum Details<'a> {
+    /// What is wrong with which field of the request.
+    Fields(&'a [FieldError]),
+    /// When to try again.
+    #[serde(rename_all = "camelCase")]
+    Later {
+        /// In how many milliseconds.
+        retry_after_ms: u64,
+    },
+}
+
+impl Details<'_> {
+    fn are_missing(&self) -> bool {
+        matches!(self, Self::Fields([]))
+    }
+}
+
 /// A refusal on its way to the client.
 ///
 /// As a response it is a status, headers and itself as an extension: the body is written by [`identify`](super::request::identify),
@@ -31,6 +56,7 @@ pub(super) struct ApiError {
     code: ErrorCode,
     message: String,
     details: Vec<FieldError>,
+    retry_after_ms: Option<u64>,
 }
 
 /// Why a request was refused.
@@ -49,10 +75,9 @@ pub(super) struct ErrorJson<'a> {
     message: &'a str,
     #[schema(schema_with = code_schema)]
     code: ErrorCode,
-    /// What is wrong with which field of the request.
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[serde(skip_serializing_if = "Details::are_missing")]
     #[schema(required = false)]
-    details: &'a [FieldError],
+    details: Details<'a>,
     /// Names this request in our logs.
     request_id: &'a str,
 }
@@ -102,6 +127,7 @@ impl ApiError {
             code,
             message: message.into(),
             details: Vec::new(),
+            retry_after_ms: None,
         }
     }
 
@@ -174,7 +200,10 @@ impl ApiError {
             error: self.status.canonical_reason().unwrap_or("Error"),
             message: &self.message,
             code: self.code,
-            details: &self.details,
+            details: match self.retry_after_ms {
+                Some(retry_after_ms) => Details::Later { retry_after_ms },
+                None => Details::Fields(&self.details),
+            },
             request_id,
         };
         // Strings and numbers: there is nothing here that JSON cannot say.
@@ -190,7 +219,8 @@ impl IntoResponse for ApiError {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         match self.code {
             ErrorCode::Overloaded | ErrorCode::Timeout | ErrorCode::RateLimited => {
-                headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+                let later = self.retry_after_ms.map(Duration::from_millis).map(seconds);
+                headers.insert(RETRY_AFTER, later.unwrap_or(RETRY_AFTER_SECONDS));
             }
             ErrorCode::Unauthorized => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -204,7 +234,10 @@ impl IntoResponse for ApiError {
 
 impl From<Rejection> for ApiError {
     fn from(rejection: Rejection) -> Self {
-        Self::new(rejection.code, rejection.message)
+        Self {
+            retry_after_ms: rejection.retry_after_ms,
+            ..Self::new(rejection.code, rejection.message)
+        }
     }
 }
 
@@ -273,6 +306,11 @@ mod tests {
             assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
             assert_eq!(response.headers()[RETRY_AFTER], "1");
         }
+        let limited = ApiError::from(Rejection::rate_limited(Duration::from_millis(9_001)));
+        assert_eq!(shown(&limited)["details"], json!({"retryAfterMs": 9_001}));
+        let response = limited.into_response();
+        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(response.headers()[RETRY_AFTER], "10");
         assert!(
             ApiError::not_found("x")
                 .into_response()

@@ -1,4 +1,4 @@
-//! What handlers take from a request: who asks, ids in the path, a body, a query, a header.
+//! What handlers take from a request: [who asks](super::caller), ids in the path, a body, a query, a header.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,20 +6,18 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
+use axum::http::header::{CONTENT_TYPE, HeaderMap};
 use axum::http::request::Parts;
-use confab_shared::auth::Claims;
 use confab_shared::id::{ConversationId, MessageId, UserId};
 use confab_shared::model::content::TempId;
 use confab_shared::model::error::ErrorCode;
-use confab_shared::postgres::tokens;
-use confab_shared::postgres::users::Account;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use utoipa::openapi::schema::{ObjectBuilder, Schema};
 
 use super::Rest;
+pub(super) use super::caller::{Caller, Reader};
 use super::describe::{Draft, Part};
 use super::error::ApiError;
 use super::form::{Form, Given, Optional, property};
@@ -29,73 +27,8 @@ use crate::dialect::RoomName;
 /// The header by which a client makes a send repeatable.
 const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
-/// Who asks: the account behind a token that is still good, as PostgreSQL has it now.
-pub(super) struct Caller {
-    pub(super) account: Account,
-    pub(super) token: Claims,
-}
-
-impl Caller {
-    /// Whose account it is.
-    pub(super) fn id(&self) -> UserId {
-        self.account.id
-    }
-}
-
-impl FromRequestParts<Arc<Rest>> for Caller {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, rest: &Arc<Rest>) -> Result<Self, ApiError> {
-        let token = bearer(&parts.headers).ok_or_else(ApiError::unauthorized)?;
-        let token = rest.node.tokens.verify(token).map_err(|refused| {
-            tracing::debug!(%refused, "a token was refused");
-            ApiError::unauthorized()
-        })?;
-        match tokens::bearer(rest.database(), &token).await? {
-            Some(account) => Ok(Self { account, token }),
-            None => Err(ApiError::unauthorized()),
-        }
-    }
-}
-
-impl Part for Caller {
-    fn describe(draft: &mut Draft) {
-        draft.token(true);
-    }
-}
-
-/// Somebody who may read what guests may: with a token, or without one where there are guests. A token that is no good is refused
-/// here, too: whoever sends one believes to be known.
-pub(super) struct Reader;
-
-impl FromRequestParts<Arc<Rest>> for Reader {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, rest: &Arc<Rest>) -> Result<Self, ApiError> {
-        if !rest.node.config.auth.guests || parts.headers.contains_key(AUTHORIZATION) {
-            Caller::from_request_parts(parts, rest).await?;
-        }
-        Ok(Self)
-    }
-}
-
-impl Part for Reader {
-    fn describe(draft: &mut Draft) {
-        draft.token(false);
-    }
-}
-
 impl Part for State<Arc<Rest>> {
     fn describe(_: &mut Draft) {}
-}
-
-/// The token of an `Authorization: Bearer` header (RFC 6750, 2.1). The scheme's letter case does not matter.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme
-        .eq_ignore_ascii_case("bearer")
-        .then_some(token.trim_start())
-        .filter(|token| !token.is_empty())
 }
 
 /// The path's variable part, or both.
@@ -338,16 +271,6 @@ mod tests {
 
     fn headers(name: axum::http::HeaderName, value: &'static str) -> HeaderMap {
         HeaderMap::from_iter([(name, HeaderValue::from_static(value))])
-    }
-
-    #[test]
-    fn a_token_stands_behind_its_scheme() {
-        let token = |value| bearer(&headers(AUTHORIZATION, value)).map(str::to_owned);
-        assert_eq!(token("Bearer a.b.c").as_deref(), Some("a.b.c"));
-        assert_eq!(token("bEARER  a.b.c").as_deref(), Some("a.b.c"));
-        for bad in ["a.b.c", "Bearer", "Bearer ", "Basic a.b.c"] {
-            assert_eq!(token(bad), None, "{bad}");
-        }
     }
 
     #[test]

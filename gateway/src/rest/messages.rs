@@ -18,6 +18,7 @@ use super::form::{Optional, OptionalSeveral, Required, form};
 use super::page::HistoryQuery;
 use super::rule;
 use super::shape::{MessageJson, PageJson, UnreadJson};
+use crate::limits::Class;
 
 /// The most messages one request may name.
 const MAX_NAMED: usize = 1_000;
@@ -61,6 +62,7 @@ pub(super) async fn send(
     IdempotencyKey(temp_id): IdempotencyKey,
     JsonBody(form): JsonBody<NewMessage>,
 ) -> Result<Created<MessageJson<'static>>, ApiError> {
+    caller.count(&rest, Class::Messages).await?;
     let (conversation, content) = (form.conversation, form.content);
     let command_id = match &temp_id {
         Some(key) => CommandId::of_retry(conversation, caller.id(), key.as_str(), content.as_str()),
@@ -112,7 +114,7 @@ pub(super) async fn edit(
     JsonBody(MessageUpdate { content }): JsonBody<MessageUpdate>,
 ) -> Result<Shown<MessageJson<'static>>, ApiError> {
     let command = Command::EditMessage { message, content };
-    change(&rest, message, caller.id(), command).await?;
+    change(&rest, message, &caller, command).await?;
     let edited = read_back(&rest, message, caller.id()).await?;
     Ok(Shown::of(&MessageJson::from(&edited)))
 }
@@ -124,7 +126,7 @@ pub(super) async fn delete(
     Segments(message): Segments<MessageId>,
 ) -> Result<Shown<MessageJson<'static>>, ApiError> {
     let command = Command::DeleteMessage { message };
-    change(&rest, message, caller.id(), command).await?;
+    change(&rest, message, &caller, command).await?;
     let tombstone = read_back(&rest, message, caller.id()).await?;
     Ok(Shown::of(&MessageJson::from(&tombstone)))
 }
@@ -169,12 +171,13 @@ pub(super) async fn mark_read(
 pub(super) async fn change(
     rest: &Rest,
     message: MessageId,
-    actor: UserId,
+    caller: &Caller,
     command: Command,
 ) -> Result<(), ApiError> {
+    caller.count(rest, Class::Messages).await?;
     let conversation = conversations::of_message(rest.database(), message).await?;
     let conversation = conversation.ok_or_else(|| ApiError::not_found("message"))?;
-    match rest.change(conversation, actor, command).await {
+    match rest.change(conversation, caller.id(), command).await {
         Ok(_) => Ok(()),
         // To somebody who may not see the conversation, its messages are as missing as those that never were.
         Err(Rejection {

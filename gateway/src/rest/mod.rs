@@ -7,6 +7,7 @@
 mod answer;
 mod api;
 mod auth;
+mod caller;
 mod chats;
 mod conversations;
 mod cors;
@@ -25,11 +26,13 @@ mod routes;
 mod rule;
 mod shape;
 mod system;
+mod throttle;
 mod users;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use confab_shared::id::{CommandId, ConversationId, UserId};
@@ -40,6 +43,7 @@ use confab_shared::postgres::users::Account;
 use sqlx::PgPool;
 
 use crate::node::Node;
+use crate::transport::admission::TrustedProxies;
 use crate::transport::origin::AllowedOrigins;
 use docs::Documents;
 use error::ApiError;
@@ -50,6 +54,7 @@ struct Rest {
     node: Arc<Node>,
     passwords: Passwords,
     origins: AllowedOrigins,
+    proxies: TrustedProxies,
     documents: Documents,
     started: Instant,
 }
@@ -96,12 +101,13 @@ impl Rest {
 }
 
 /// All routes, with what they have in common around them.
-pub fn router(node: Arc<Node>) -> Result<Router, serde_json::Error> {
+pub fn router(node: Arc<Node>) -> anyhow::Result<Router> {
     let (routes, document) = routes::all(node.config.auth.guests).finish();
     let rest = Arc::new(Rest {
         passwords: Passwords::new(node.config.auth.password_concurrency),
         origins: AllowedOrigins::parse(&node.config.http.cors_origin),
-        documents: Documents::new(&document)?,
+        proxies: TrustedProxies::new(node.config.http.trusted_proxies()?),
+        documents: Documents::new(&document).context("REST documents")?,
         started: Instant::now(),
         node,
     });
@@ -109,6 +115,7 @@ pub fn router(node: Arc<Node>) -> Result<Router, serde_json::Error> {
         .fallback(async || ApiError::no_route())
         .method_not_allowed_fallback(request::wrong_method)
         // The last layer is the outermost: what the inner ones refuse gets its body and its origin headers there too.
+        .layer(from_fn(throttle::show))
         .layer(from_fn_with_state(rest.clone(), request::limit_time))
         .layer(from_fn_with_state(rest.clone(), cors::share))
         .layer(from_fn(request::identify))

@@ -21,6 +21,7 @@ use super::page::{ListQuery, limit_or_default};
 use super::rule;
 use super::shape::PublicUserJson;
 use crate::dialect::RoomName;
+use crate::limits::Class;
 use crate::rooms::{NewRoom, create as create_room, resolve};
 
 form! {
@@ -128,6 +129,7 @@ pub(super) async fn create(
     caller: Caller,
     JsonBody(form): JsonBody<RoomCreation>,
 ) -> Result<Created<RoomJson<'static>>, ApiError> {
+    caller.count(&rest, Class::RoomsRoomOperations).await?;
     let room = NewRoom {
         name: form.name,
         description: form.description.flatten(),
@@ -157,6 +159,7 @@ pub(super) async fn update(
     Segments(name): Segments<RoomName>,
     JsonBody(form): JsonBody<RoomUpdate>,
 ) -> Result<Shown<RoomJson<'static>>, ApiError> {
+    caller.count(&rest, Class::RoomsRoomOperations).await?;
     let room = named(&rest, &name).await?;
     let command = Command::UpdateRoom {
         name: form.name,
@@ -176,6 +179,7 @@ pub(super) async fn delete(
     caller: Caller,
     Segments(name): Segments<RoomName>,
 ) -> Result<NoContent, ApiError> {
+    caller.count(&rest, Class::RoomsRoomOperations).await?;
     let room = named(&rest, &name).await?;
     rest.change(room.id, caller.id(), Command::DeleteRoom)
         .await?;

@@ -324,6 +324,36 @@ mod tests {
     }
 
     #[test]
+    fn whoever_asks_too_often_may_read_that_he_does() {
+        let document = document(true);
+        for (name, operation) in operations(&document) {
+            let responses = operation["responses"].as_object().unwrap();
+            let is_open = [
+                "get /health",
+                "get /api/openapi",
+                "get /api/asyncapi",
+                "get /api/docs",
+            ]
+            .iter()
+            .any(|open| name.starts_with(open))
+                || name == "get /api";
+            assert_eq!(responses.contains_key("429"), !is_open, "{name}");
+            for (status, response) in responses {
+                let says = |header: &str| !response["headers"][header].is_null();
+                let tells = !is_open && (status.starts_with('2') || status == "429");
+                for header in ["RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"] {
+                    assert_eq!(says(header), tells, "{name} {status}");
+                }
+                assert_eq!(
+                    says("Retry-After"),
+                    matches!(&**status, "429" | "503") && !name.starts_with("get /health"),
+                    "{name} {status}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn what_is_referred_to_is_there_and_nothing_else() {
         let document = document(true);
         let mut referred = BTreeSet::new();

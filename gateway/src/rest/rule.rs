@@ -224,8 +224,8 @@ pub(super) const LIST_CURSOR: Rule<ListCursor> = Rule {
 pub(super) const SEARCH_CURSOR: Rule<SearchCursor> = Rule {
     read: cursor,
     describe: || {
-        string("u_01900000-0000-7000-8000-000000000004").pattern(Some(
-            "^[ue]_[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$",
+        string("u_john").pattern(Some(
+            "^(u_[a-z0-9_.-]{3,32}|e_[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})$",
         ))
     },
 };

@@ -3,7 +3,7 @@
 use confab_shared::id::{ConversationId, MessageId, UserId};
 use confab_shared::model::account::Profile;
 use confab_shared::model::conversation::{ConversationKind, MemberRole, Participant};
-use confab_shared::model::message::Message;
+use confab_shared::model::message::{Message, MessageStatus};
 use confab_shared::model::timestamp::Timestamp;
 use confab_shared::postgres::conversations::Listed;
 use confab_shared::postgres::messages::{MessagePage, MessageView, Page, Slice};
@@ -229,12 +229,8 @@ pub(super) struct ConversationJson<'a> {
 }
 
 impl<'a> From<&'a Listed> for ConversationJson<'a> {
-    fn from(
-        Listed {
-            view,
-            last_message_read,
-        }: &'a Listed,
-    ) -> Self {
+    fn from(Listed { view, last_status }: &'a Listed) -> Self {
+        let is_read = *last_status == MessageStatus::Read;
         Self {
             id: view.id,
             kind: view.kind,
@@ -247,7 +243,7 @@ impl<'a> From<&'a Listed> for ConversationJson<'a> {
             last_message: view
                 .last_message
                 .as_ref()
-                .map(|message| MessageJson::new(message, *last_message_read)),
+                .map(|message| MessageJson::new(message, is_read)),
             unread_count: view.unread_count,
             created_at: view.created_at,
             updated_at: view.updated_at,
@@ -340,6 +336,7 @@ mod tests {
         MessageView {
             message,
             is_read: true,
+            is_delivered: true,
         }
     }
 

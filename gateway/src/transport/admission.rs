@@ -72,6 +72,17 @@ fn address(text: &str) -> Option<IpAddr> {
     Some(address.ok()?.to_canonical())
 }
 
+/// What stands for a client's address where addresses are counted: for IPv6 its /64 network, all of which one customer has.
+pub fn client_network(client: IpAddr) -> IpAddr {
+    match client.to_canonical() {
+        IpAddr::V6(address) => {
+            let network = address.to_bits() >> 64 << 64;
+            IpAddr::V6(Ipv6Addr::from_bits(network))
+        }
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
 /// How soon a client may ask again at a node that is full.
 const FULL: Duration = Duration::from_secs(5);
 
@@ -206,15 +217,9 @@ impl Admission {
 }
 
 impl Addresses {
-    /// Whose allowance counts: an IPv4 address's, an IPv6 network's (one customer has all of a /64), or that of everybody else.
+    /// Whose allowance counts: a client's own, or that of everybody else.
     fn subject(&mut self, client: IpAddr, now: Instant) -> IpAddr {
-        let subject = match client {
-            IpAddr::V4(_) => client,
-            IpAddr::V6(address) => {
-                let network = address.to_bits() >> 64 << 64;
-                IpAddr::V6(Ipv6Addr::from_bits(network))
-            }
-        };
+        let subject = client_network(client);
         let Self { known, swept } = self;
         if known.len() < CAPACITY || known.contains_key(&subject) {
             return subject;

@@ -16,6 +16,7 @@ mod connections;
 mod draining;
 mod engineio;
 mod http;
+mod limits;
 mod nodes;
 mod peers;
 mod polling;

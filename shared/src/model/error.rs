@@ -1,5 +1,7 @@
 //! Why a request was refused, in the words every dialect shares.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// The codes of a refusal. Their spelling is part of the wire contracts.
@@ -54,6 +56,9 @@ pub struct Rejection {
     pub code: ErrorCode,
     /// What is wrong, for a person to read. Never contains a secret or another user's data.
     pub message: String,
+    /// After how many milliseconds it makes sense to ask again, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
 }
 
 impl Rejection {
@@ -62,6 +67,16 @@ impl Rejection {
         Self {
             code,
             message: message.into(),
+            retry_after_ms: None,
+        }
+    }
+
+    /// The user asked too often, and may ask again after this long.
+    pub fn rate_limited(retry_after: Duration) -> Self {
+        let milliseconds = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            retry_after_ms: Some(milliseconds),
+            ..Self::new(ErrorCode::RateLimited, "too many requests; slow down")
         }
     }
 
@@ -113,20 +128,24 @@ impl RequestError {
     }
 }
 
-/// Whether an error means that PostgreSQL is away or restarting rather than that the statement is wrong.
+/// Whether an error means that PostgreSQL is away, restarting or not as it should be, rather than that the statement is wrong.
 pub fn is_outage(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_)
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
-        | sqlx::Error::Protocol(_) => true,
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::Tls(_) => true,
         // Class 57P: operator intervention (shutdown, crash, starting up); 08: connection exceptions; 53: no resources;
         // 25P03: the server ended an idle transaction; 40: serialization failure or deadlock, both cured by a retry;
-        // 55P03: a lock was not had in time.
+        // 55P03: a lock was not had in time; 57014: nor the time. Not of the statement's making either: 25006, a standby that is read
+        // only; 28 and 3D000: the server does not let us in or has no such database; 58: its disk failed.
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            ["57P", "08", "53", "25P03", "40", "55P03", "57014"]
-                .iter()
-                .any(|class| code.starts_with(class))
+            [
+                "57P", "08", "53", "25P03", "25006", "28", "3D000", "40", "55P03", "57014", "58",
+            ]
+            .iter()
+            .any(|class| code.starts_with(class))
         }),
         _ => false,
     }

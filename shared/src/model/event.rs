@@ -110,9 +110,25 @@ pub enum Fact {
         /// How many are present now.
         present: u64,
     },
+    /// Somebody types, or types no more. Said by gateways, and over as soon as it is said.
+    Typing {
+        /// Who.
+        user: Arc<Profile>,
+        /// On which socket, of all that there are: what one of them says of its user does not end what another says.
+        source: Uuid,
+        /// Whether it does.
+        typing: bool,
+    },
     /// Nothing new in itself: the conversation has come at least this far. Sent where facts may not have been announced
     /// (a worker died between commit and fan-out), so that hubs which are behind catch up.
     Advanced,
+}
+
+impl Fact {
+    /// Whether it is over as soon as it is said: nobody is told of it later, so it says nothing of how far anybody has come.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Typing { .. })
+    }
 }
 
 /// What is published on a room channel: the events of one batch, in order, and kept in the room's history.

@@ -8,6 +8,17 @@ use super::account::Profile;
 use super::timestamp::Timestamp;
 use crate::id::{ConversationId, MessageId, Seq};
 
+/// How far a message has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum MessageStatus {
+    /// It is stored.
+    Sent,
+    /// It has reached a socket of another member than its sender.
+    Delivered,
+    /// Of one's own: all others have read it. Of another's: oneself has.
+    Read,
+}
+
 /// A stored message with its sender. A deleted one is a tombstone: its content is empty.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {

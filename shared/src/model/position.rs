@@ -3,6 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+use time::OffsetDateTime;
+
+use super::timestamp::Timestamp;
+
 /// A place in the order of announcements, across all conversations: a microsecond of Redis's clock, and an index within it.
 ///
 /// Unique, and later announcements have later ones. It is the id of the entry in the history, with the first event's index.
@@ -28,6 +32,15 @@ impl Position {
             index: self.index.saturating_add(events),
             ..self
         }
+    }
+}
+
+impl Position {
+    /// The moment that Redis's clock showed.
+    pub fn moment(self) -> Timestamp {
+        OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.micros) * 1_000)
+            .unwrap_or(OffsetDateTime::UNIX_EPOCH)
+            .into()
     }
 }
 

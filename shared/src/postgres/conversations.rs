@@ -16,6 +16,7 @@ use super::messages::{Standing, message, message_columns};
 use crate::id::{ConversationId, MessageId, Seq, UserId};
 use crate::model::account::Profile;
 use crate::model::conversation::{ConversationView, Participant, Subject};
+use crate::model::message::MessageStatus;
 use crate::model::timestamp::Timestamp;
 
 /// A conversation in a member's list.
@@ -23,8 +24,8 @@ use crate::model::timestamp::Timestamp;
 pub struct Listed {
     /// The conversation.
     pub view: ConversationView,
-    /// Whether its last message counts as read for the viewer, as [`MessageView::is_read`](super::messages::MessageView) does.
-    pub last_message_read: bool,
+    /// How far its last message has come for the viewer, as [`MessageView::status`](super::messages::MessageView::status) says.
+    pub last_status: MessageStatus,
 }
 
 /// The place after a listed conversation, from where the next page goes on.
@@ -51,6 +52,11 @@ impl FromStr for ListCursor {
 
     fn from_str(text: &str) -> Result<Self, MalformedCursor> {
         let (millis, id) = text.split_once('_').ok_or(MalformedCursor)?;
+        // What PostgreSQL can compare with, and nothing that only looks like it: no sign, and no year that it does not know.
+        if !(1..=13).contains(&millis.len()) || !millis.bytes().all(|digit| digit.is_ascii_digit())
+        {
+            return Err(MalformedCursor);
+        }
         let millis: i64 = millis.parse().map_err(|_| MalformedCursor)?;
         let moment = OffsetDateTime::from_unix_timestamp_nanos(i128::from(millis) * 1_000_000)
             .map_err(|_| MalformedCursor)?;
@@ -73,7 +79,8 @@ macro_rules! listed {
                     c.created_at AS c_created_at, c.updated_at AS c_updated_at,
                     s.read_count AS own_read_count, members.listed AS members,
                     members.others_read_count AS others_read_count,
-                    c.message_count - s.read_count - deleted.count AS unread, ",
+                    c.message_count - s.read_count - deleted.count AS unread,
+                    COALESCE((SELECT delivered_count FROM deliveries d WHERE d.conversation_id = c.id), 0) AS delivered_count, ",
             message_columns!(),
             " FROM ",
             $($from)+,
@@ -178,10 +185,16 @@ fn listed(row: &PgRow, viewer: UserId) -> Result<Listed, sqlx::Error> {
     let standing = Standing::new(
         row.try_get("own_read_count")?,
         row.try_get("others_read_count")?,
+        row.try_get("delivered_count")?,
     );
-    let last_message_read = last_message
-        .as_ref()
-        .is_some_and(|last| standing.has_read(last, viewer));
+    let (last_message, last_status) = match last_message {
+        Some(last) => {
+            let last = standing.view(last, viewer);
+            let status = last.status();
+            (Some(last.message), status)
+        }
+        None => (None, MessageStatus::Sent),
+    };
     let view = ConversationView {
         id: row.try_get("c_id")?,
         kind: row.try_get("c_kind")?,
@@ -194,10 +207,7 @@ fn listed(row: &PgRow, viewer: UserId) -> Result<Listed, sqlx::Error> {
         created_at: row.try_get("c_created_at")?,
         updated_at: row.try_get("c_updated_at")?,
     };
-    Ok(Listed {
-        view,
-        last_message_read,
-    })
+    Ok(Listed { view, last_status })
 }
 
 /// What has to be known of these conversations to speak of them, and how far each has come. Those that do not exist are left out.
@@ -258,18 +268,20 @@ pub async fn last_seqs(
         .await
 }
 
-/// How many messages a present member has not read. Deleted ones do not count.
+/// How many messages a present member has not read. Deleted ones do not count. In a public room nothing is unread.
 pub async fn unread(
     pool: &PgPool,
     conversation: ConversationId,
     user: UserId,
 ) -> Result<Option<i64>, sqlx::Error> {
     sqlx::query_scalar(
-        "SELECT c.message_count - s.read_count
-                - (SELECT count(*) FROM messages d
-                   WHERE d.conversation_id = $1 AND d.deleted_at IS NOT NULL AND d.ordinal > s.read_count)
-         FROM memberships s JOIN conversations c ON c.id = s.conversation_id
-         WHERE s.conversation_id = $1 AND s.user_id = $2 AND s.left_at IS NULL",
+        "SELECT CASE WHEN c.kind = 'room' THEN 0
+                ELSE c.message_count - s.read_count
+                     - (SELECT count(*) FROM messages d
+                        WHERE d.conversation_id = $1 AND d.deleted_at IS NOT NULL AND d.ordinal > s.read_count) END
+         FROM conversations c
+         LEFT JOIN memberships s ON s.conversation_id = c.id AND s.user_id = $2 AND s.left_at IS NULL
+         WHERE c.id = $1 AND c.deleted_at IS NULL AND (c.kind = 'room' OR s.user_id IS NOT NULL)",
     )
     .bind(conversation)
     .bind(user)
@@ -307,6 +319,10 @@ mod tests {
             "1_2",
             "99999999999999999999_",
             "9223372036854775807_0190163d-8694-739b-aea5-966c26f8ad91",
+            "10000000000000_0190163d-8694-739b-aea5-966c26f8ad91",
+            "-210866803200001_0190163d-8694-739b-aea5-966c26f8ad91",
+            "-1_0190163d-8694-739b-aea5-966c26f8ad91",
+            "+1_0190163d-8694-739b-aea5-966c26f8ad91",
         ] {
             assert_eq!(bad.parse::<ListCursor>(), Err(MalformedCursor), "{bad}");
         }

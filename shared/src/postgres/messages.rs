@@ -10,7 +10,7 @@ use sqlx::{PgPool, Row};
 use crate::id::{ConversationId, MessageId, UserId};
 use crate::model::account::Profile;
 use crate::model::error::{Rejection, RequestError};
-use crate::model::message::Message;
+use crate::model::message::{Message, MessageStatus};
 
 /// What [`message`] reads, of `messages m` joined with its sender `users u`. Prefixed, so that other columns may stand beside.
 macro_rules! message_columns {
@@ -30,6 +30,21 @@ pub struct MessageView {
     pub message: Message,
     /// Of the viewer's own: whether all other present members have read it. Of another's: whether the viewer has.
     pub is_read: bool,
+    /// Whether it has reached a socket of somebody else than its sender.
+    pub is_delivered: bool,
+}
+
+impl MessageView {
+    /// How far it has come.
+    pub fn status(&self) -> MessageStatus {
+        if self.is_read {
+            MessageStatus::Read
+        } else if self.is_delivered {
+            MessageStatus::Delivered
+        } else {
+            MessageStatus::Sent
+        }
+    }
 }
 
 /// Which part of a conversation's history is asked for.
@@ -72,7 +87,7 @@ pub async fn page(
     page: Page,
 ) -> Result<MessagePage, RequestError> {
     let place = standing(pool, conversation, viewer, page.slice).await?;
-    let place = place.ok_or_else(|| Rejection::not_found("conversation"))?;
+    let mut place = place.ok_or_else(|| Rejection::not_found("conversation"))?;
     let (edge, forward) = match page.slice {
         Slice::Newest => (Some(i64::MAX), false),
         Slice::Before(_) => (place.anchor, false),
@@ -85,11 +100,15 @@ pub async fn page(
     let edge = edge.ok_or_else(|| Rejection::not_found("message"))?;
     // One more than asked for tells whether there are more.
     let wanted = usize::try_from(page.limit).unwrap_or(usize::MAX);
-    let mut messages = around(pool, conversation, edge, forward, i64::from(page.limit) + 1).await?;
+    let limit = i64::from(page.limit) + 1;
+    let mut messages = around(pool, conversation, edge, forward, place.last_seq, limit).await?;
     let has_more = messages.len() > wanted;
     messages.truncate(wanted);
     if forward {
         messages.reverse();
+    }
+    if messages.iter().any(|message| message.sender.id == viewer) {
+        place.others = others(pool, conversation, viewer).await?;
     }
     let messages = messages
         .into_iter()
@@ -108,8 +127,10 @@ pub async fn find(
         "SELECT ",
         message_columns!(),
         ", COALESCE(s.read_count, c.message_count) AS read_count,
-           (SELECT min(o.read_count) FROM memberships o
-            WHERE o.conversation_id = m.conversation_id AND o.left_at IS NULL AND o.user_id <> $2) AS others_read_count
+           -- Of one's own message, somebody who has not read it says as much as the one who has read least.
+           (SELECT o.read_count FROM memberships o WHERE m.sender_id = $2 AND o.conversation_id = m.conversation_id
+              AND o.left_at IS NULL AND o.user_id <> $2 AND o.read_count < m.ordinal LIMIT 1) AS others_read_count,
+           COALESCE((SELECT delivered_count FROM deliveries d WHERE d.conversation_id = m.conversation_id), 0) AS delivered_count
          FROM messages m
          JOIN users u ON u.id = m.sender_id
          JOIN conversations c ON c.id = m.conversation_id AND c.deleted_at IS NULL
@@ -124,7 +145,9 @@ pub async fn find(
         let standing = Standing {
             own: row.try_get("read_count")?,
             others: row.try_get("others_read_count")?,
+            delivered: row.try_get("delivered_count")?,
             anchor: None,
+            last_seq: i64::MAX,
         };
         Ok(standing.view(message(&row)?, viewer))
     })
@@ -134,25 +157,31 @@ pub async fn find(
 /// How far a conversation has been read, and where a page begins.
 pub(super) struct Standing {
     /// The viewer's own read count.
-    pub(super) own: i64,
+    own: i64,
     /// The least of the other present members'; none if there are no others.
-    pub(super) others: Option<i64>,
+    others: Option<i64>,
+    /// Up to where messages have reached somebody else than their sender.
+    delivered: i64,
     /// The `seq` of the message that a page was asked for by.
     anchor: Option<i64>,
+    /// The conversation's last change: whoever was a member then may see what had been said by then.
+    last_seq: i64,
 }
 
 impl Standing {
-    /// How far the viewer and the least advanced of the others have read.
-    pub(super) fn new(own: i64, others: Option<i64>) -> Self {
+    /// How far the viewer and the least advanced of the others have read, and up to where messages have reached somebody.
+    pub(super) fn new(own: i64, others: Option<i64>, delivered: i64) -> Self {
         Self {
             own,
             others,
+            delivered,
             anchor: None,
+            last_seq: i64::MAX,
         }
     }
 
     /// Whether a message counts as read.
-    pub(super) fn has_read(&self, message: &Message, viewer: UserId) -> bool {
+    fn has_read(&self, message: &Message, viewer: UserId) -> bool {
         if message.sender.id == viewer {
             self.others.is_none_or(|least| least >= message.ordinal)
         } else {
@@ -160,9 +189,11 @@ impl Standing {
         }
     }
 
-    fn view(&self, message: Message, viewer: UserId) -> MessageView {
+    /// The message, and how far it has come for this viewer.
+    pub(super) fn view(&self, message: Message, viewer: UserId) -> MessageView {
         MessageView {
             is_read: self.has_read(&message, viewer),
+            is_delivered: message.ordinal <= self.delivered,
             message,
         }
     }
@@ -178,10 +209,9 @@ async fn standing(
         Slice::Before(message) | Slice::After(message) => Some(message),
         Slice::Newest | Slice::Numbered(_) => None,
     };
-    let row: Option<(i64, Option<i64>, Option<i64>)> = sqlx::query_as(
-        "SELECT COALESCE(s.read_count, c.message_count),
-                (SELECT min(o.read_count) FROM memberships o
-                 WHERE o.conversation_id = $1 AND o.left_at IS NULL AND o.user_id <> $2),
+    let row: Option<(i64, i64, i64, Option<i64>)> = sqlx::query_as(
+        "SELECT COALESCE(s.read_count, c.message_count), c.last_seq,
+                COALESCE((SELECT delivered_count FROM deliveries d WHERE d.conversation_id = $1), 0),
                 (SELECT m.seq FROM messages m WHERE m.id = $3 AND m.conversation_id = $1)
          FROM conversations c
          LEFT JOIN memberships s ON s.conversation_id = c.id AND s.user_id = $2 AND s.left_at IS NULL
@@ -192,11 +222,28 @@ async fn standing(
     .bind(anchor)
     .fetch_optional(pool)
     .await?;
-    Ok(row.map(|(own, others, anchor)| Standing {
+    Ok(row.map(|(own, last_seq, delivered, anchor)| Standing {
         own,
-        others,
+        others: None,
+        delivered,
         anchor,
+        last_seq,
     }))
+}
+
+/// How far the least advanced of the other present members has read; none if there are no others. Walks all memberships.
+async fn others(
+    pool: &PgPool,
+    conversation: ConversationId,
+    viewer: UserId,
+) -> Result<Option<i64>, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT min(read_count) FROM memberships WHERE conversation_id = $1 AND left_at IS NULL AND user_id <> $2",
+    )
+    .bind(conversation)
+    .bind(viewer)
+    .fetch_one(pool)
+    .await
 }
 
 /// The `seq` below which a numbered page begins: all messages before it have their ordinal up to what the pages before leave.
@@ -237,12 +284,13 @@ async fn edge_of(
     Ok(edge.unwrap_or(0))
 }
 
-/// The messages nearest to an edge, which is not among them, in the order in which they are met.
+/// The messages nearest to an edge, which is not among them, up to a change, in the order in which they are met.
 async fn around(
     pool: &PgPool,
     conversation: ConversationId,
     edge: i64,
     forward: bool,
+    last_seq: i64,
     limit: i64,
 ) -> Result<Vec<Message>, sqlx::Error> {
     let sql = if forward {
@@ -250,19 +298,20 @@ async fn around(
             "SELECT ",
             message_columns!(),
             " FROM messages m JOIN users u ON u.id = m.sender_id
-              WHERE m.conversation_id = $1 AND m.seq > $2 ORDER BY m.seq LIMIT $3"
+              WHERE m.conversation_id = $1 AND m.seq > $2 AND m.seq <= $3 ORDER BY m.seq LIMIT $4"
         )
     } else {
         concat!(
             "SELECT ",
             message_columns!(),
             " FROM messages m JOIN users u ON u.id = m.sender_id
-              WHERE m.conversation_id = $1 AND m.seq < $2 ORDER BY m.seq DESC LIMIT $3"
+              WHERE m.conversation_id = $1 AND m.seq < $2 AND m.seq <= $3 ORDER BY m.seq DESC LIMIT $4"
         )
     };
     let rows = sqlx::query(sql)
         .bind(conversation)
         .bind(edge)
+        .bind(last_seq)
         .bind(limit)
         .fetch_all(pool)
         .await?;

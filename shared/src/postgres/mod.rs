@@ -13,6 +13,7 @@ pub mod rooms;
 pub mod schema;
 pub mod seed;
 pub mod tokens;
+pub mod unread;
 pub mod users;
 
 use std::future::Future;
@@ -97,6 +98,16 @@ fn lazy_pool(config: &DatabaseConfig, options: PgConnectOptions) -> PgPool {
         .connect_lazy_with(options)
 }
 
+/// The answer, if it comes within `patience`: longer than that, and nobody is there (see [`DatabaseConfig::patience`]).
+pub async fn within<T, E: From<sqlx::Error>>(
+    patience: Duration,
+    answer: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    tokio::time::timeout(patience, answer)
+        .await
+        .unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut.into()))
+}
+
 /// Asks until there is an answer, with growing pauses. A connection whose other end is gone without a word is given up after
 /// `patience`. For what has to be known sooner or later, whatever happens to PostgreSQL meanwhile.
 pub async fn until_answered<T, F>(
@@ -124,4 +135,19 @@ where
 /// Asks PostgreSQL for a sign of life.
 pub async fn ping(pool: &PgPool) -> Result<(), sqlx::Error> {
     sqlx::query("SELECT 1").execute(pool).await.map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nobody_is_waited_for_without_end() {
+        let patience = Duration::from_millis(10);
+        let silence = std::future::pending::<Result<i64, sqlx::Error>>();
+        let outcome = within(patience, silence).await;
+        assert!(matches!(outcome, Err(sqlx::Error::PoolTimedOut)));
+        let refused = within(patience, async { Err::<i64, _>(sqlx::Error::RowNotFound) }).await;
+        assert!(matches!(refused, Err(sqlx::Error::RowNotFound)));
+    }
 }

@@ -91,7 +91,7 @@ pub async fn drop_all(pool: &PgPool) -> Result<(), sqlx::Error> {
     let mut transaction = pool.begin().await?;
     sqlx::query(LOCK_TIMEOUT).execute(&mut *transaction).await?;
     sqlx::query(
-        "DROP TABLE IF EXISTS applied_commands, messages, senders, memberships, room_slugs, revoked_tokens, conversations, users,
+        "DROP TABLE IF EXISTS deliveries, applied_commands, messages, senders, memberships, room_slugs, revoked_tokens, conversations, users,
              partitions, _sqlx_migrations",
     )
     .execute(&mut *transaction)

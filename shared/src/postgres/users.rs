@@ -11,6 +11,7 @@ use sqlx::{PgPool, Row};
 use super::conversations::MalformedCursor;
 use crate::id::UserId;
 use crate::model::account::{AccountRole, Profile};
+use crate::model::content::parse_username;
 use crate::model::timestamp::Timestamp;
 
 /// An account as its owner sees it.
@@ -209,10 +210,10 @@ pub async fn set_appears_offline(
 }
 
 /// The place after an account that was found, from where the next page goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SearchCursor {
-    /// Among those found by username, after this one.
-    Username(UserId),
+    /// Among those found by username, after this one, in lower case: whoever bore it may be called otherwise meanwhile.
+    Username(String),
     /// Among those found by address, after this one. It says who it is, not the address: that is nobody else's business.
     Email(UserId),
 }
@@ -220,7 +221,7 @@ pub enum SearchCursor {
 impl fmt::Display for SearchCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Username(user) => write!(f, "u_{user}"),
+            Self::Username(name) => write!(f, "u_{name}"),
             Self::Email(user) => write!(f, "e_{user}"),
         }
     }
@@ -230,11 +231,11 @@ impl FromStr for SearchCursor {
     type Err = MalformedCursor;
 
     fn from_str(text: &str) -> Result<Self, MalformedCursor> {
-        let (phase, user) = text.split_once('_').ok_or(MalformedCursor)?;
-        let user = user.parse().map_err(|_| MalformedCursor)?;
-        match phase {
-            "u" => Ok(Self::Username(user)),
-            "e" => Ok(Self::Email(user)),
+        match text.split_once('_').ok_or(MalformedCursor)? {
+            ("u", name) if name == name.to_lowercase() => parse_username(name)
+                .map(Self::Username)
+                .map_err(|_| MalformedCursor),
+            ("e", user) => user.parse().map(Self::Email).map_err(|_| MalformedCursor),
             _ => Err(MalformedCursor),
         }
     }
@@ -253,20 +254,20 @@ pub async fn search(
 ) -> Result<(Vec<Account>, Option<SearchCursor>), sqlx::Error> {
     let prefix = prefix.to_lowercase();
     let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
-    let (mut found, after_email) = match cursor {
-        Some(SearchCursor::Email(user)) => (Vec::new(), email(pool, user).await?),
-        Some(SearchCursor::Username(user)) => {
-            let name = profile(pool, user)
-                .await?
-                .map(|profile| profile.username.to_lowercase());
-            let after = name.unwrap_or_default();
-            (by_username(pool, &prefix, &after, limit).await?, None)
+    let last_of = |found: &[Account]| {
+        let last = found.last()?;
+        Some(SearchCursor::Username(last.username.to_lowercase()))
+    };
+    let (mut found, after_email) = match &cursor {
+        Some(SearchCursor::Email(user)) => (Vec::new(), email(pool, *user).await?),
+        Some(SearchCursor::Username(after)) => {
+            (by_username(pool, &prefix, after, limit).await?, None)
         }
         None => (by_username(pool, &prefix, "", limit).await?, None),
     };
     if found.len() > wanted {
         found.truncate(wanted);
-        let next = found.last().map(|last| SearchCursor::Username(last.id));
+        let next = last_of(&found);
         return Ok((found, next));
     }
     let looked_at = limit.saturating_add(1).saturating_mul(4);
@@ -274,7 +275,7 @@ pub async fn search(
     let candidates = by_email(pool, &prefix, &after_email, looked_at).await?;
     let mut next = match cursor {
         Some(SearchCursor::Email(_)) => cursor,
-        _ => found.last().map(|last| SearchCursor::Username(last.id)),
+        _ => last_of(&found),
     };
     let mut more = candidates.len() == usize::try_from(looked_at).unwrap_or(usize::MAX);
     for account in candidates {

@@ -3,6 +3,8 @@
 //! What belongs to a partition carries its hash tag, `{p}`, so that one script may touch it all and a Redis Cluster keeps it on
 //! one slot.
 
+use std::fmt::Display;
+
 use super::presence::Stay;
 use crate::id::{ConversationId, NodeId, Partition, UserId};
 
@@ -185,6 +187,11 @@ impl Keyspace {
     /// Sorted set: the live workers, scored by when their registration lapses (Unix milliseconds).
     pub fn workers() -> &'static str {
         "confab:workers"
+    }
+
+    /// String with a time to live, gateways: what somebody has done lately of one class of things that are limited.
+    pub fn limit(class: &str, subject: impl Display) -> String {
+        format!("confab:limit:{class}:{subject}")
     }
 
     /// The conversation that a room channel belongs to, if the name is one of ours.

@@ -82,6 +82,13 @@ pub fn room_exit() -> Script {
     Script::from_lua(include_str!("scripts/room_exit.lua"))
 }
 
+/// Asks whether somebody may do something now, and counts it if so.
+pub fn limit() -> Script {
+    Script::from_lua(LIMIT)
+}
+
+/// [`limit`]'s text, for those who hold it against a model: its clock is one line.
+pub const LIMIT: &str = include_str!("scripts/limit.lua");
 /// Renews the lease of a stay, and answers whose have lapsed.
 pub fn presence_beat() -> Script {
     Script::from_lua(include_str!("scripts/presence_beat.lua"))

@@ -2,6 +2,7 @@
 
 use confab_shared::id::{ConversationId, Seq, UserId};
 use confab_shared::model::conversation::MemberRole;
+use confab_shared::model::message::MessageStatus;
 use confab_shared::model::timestamp::Timestamp;
 use confab_shared::postgres::{conversations, memberships};
 use sqlx::PgPool;
@@ -72,7 +73,10 @@ fn a_view_shows_members_the_last_message_and_what_is_unread() {
             .await
             .unwrap()
             .unwrap();
-        assert!(found.last_message_read && found.view.last_message.unwrap().content.is_empty());
+        assert!(
+            found.last_status == MessageStatus::Read
+                && found.view.last_message.unwrap().content.is_empty()
+        );
         assert_eq!(
             conversations::unread(&db.pool, room, ben).await.unwrap(),
             Some(0)

@@ -2,7 +2,9 @@
 
 use confab_shared::id::{MessageId, UserId};
 use confab_shared::model::error::{ErrorCode, RequestError};
+use confab_shared::model::message::MessageStatus;
 use confab_shared::postgres::messages::{self, MessagePage, Page, Slice};
+use confab_shared::postgres::{conversations, unread};
 
 use crate::database::with_database;
 
@@ -169,5 +171,107 @@ fn ones_own_message_is_read_when_all_present_others_have_read_it() {
         assert!(is_read(ben).await && !is_read(ann).await);
         db.remove(room, cid, ann, None).await;
         assert!(is_read(ann).await);
+    });
+}
+
+#[test]
+#[ignore = "needs CONFAB_TEST_STATE; run by deploy/test"]
+fn a_message_is_sent_then_delivered_then_read() {
+    with_database(|db| async move {
+        let (ann, ben) = (db.user("ann").await, db.user("ben").await);
+        let room = db.group(&[ann, ben]).await;
+        let (first, second) = (
+            db.say(room, ann, "one").await,
+            db.say(room, ann, "two").await,
+        );
+        let status = async |message| {
+            let found = messages::find(&db.pool, message, ann).await.unwrap();
+            let (listed, _) = conversations::list(&db.pool, ann, None, 1).await.unwrap();
+            (found.unwrap().status(), listed[0].last_status)
+        };
+        let is = |status| (status, MessageStatus::Sent);
+        assert_eq!(status(first).await, is(MessageStatus::Sent));
+        // However often it is written, and in which order.
+        for ordinal in [1, 1] {
+            let delivered = [(room, ordinal)];
+            unread::note_delivered(&db.pool, &delivered).await.unwrap();
+        }
+        assert_eq!(status(first).await, is(MessageStatus::Delivered));
+        assert_eq!(status(second).await, is(MessageStatus::Sent));
+        db.read(room, ben, first).await;
+        assert_eq!(status(first).await, is(MessageStatus::Read));
+        for ordinal in [2, 1] {
+            let delivered = [(room, ordinal)];
+            unread::note_delivered(&db.pool, &delivered).await.unwrap();
+        }
+        let all = (MessageStatus::Delivered, MessageStatus::Delivered);
+        assert_eq!(status(second).await, all);
+    });
+}
+
+#[test]
+#[ignore = "needs CONFAB_TEST_STATE; run by deploy/test"]
+fn what_watchers_are_told_is_read_for_many_at_once() {
+    with_database(|db| async move {
+        let (ann, ben) = (db.user("ann").await, db.user("ben").await);
+        let (one, other) = (db.group(&[ann, ben]).await, db.group(&[ann, ben]).await);
+        let message = db.say(one, ann, "one").await;
+        let last = db.say(one, ann, "two").await;
+        db.say(other, ben, "three").await;
+        db.read(one, ben, message).await;
+        let pairs = [(one, ann), (one, ben), (other, ann), (other, ben)];
+        let mut counts: Vec<_> = unread::counts(&db.pool, &pairs)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|count| {
+                let place = pairs
+                    .iter()
+                    .position(|pair| *pair == (count.conversation, count.user));
+                (place.unwrap(), count.unread, count.read_count)
+            })
+            .collect();
+        counts.sort_unstable();
+        assert_eq!(counts, [(0, 0, 2), (1, 1, 1), (2, 1, 0), (3, 0, 1)]);
+
+        let found = unread::last_messages(&db.pool, &[one, other])
+            .await
+            .unwrap();
+        assert!(found.len() == 2 && found.iter().any(|message| message.id == last));
+
+        let all = unread::watchable(&db.pool, &[ann, ben], 10).await.unwrap();
+        assert_eq!(all.len(), 4);
+        let few = unread::watchable(&db.pool, &[ann, ben], 1).await.unwrap();
+        assert_eq!(few.len(), 2);
+        db.remove(one, ben, ann, None).await;
+        let still = unread::still_watchable(&db.pool, &pairs).await.unwrap();
+        assert!(still.len() == 3 && !still.iter().any(|w| (w.conversation, w.user) == (one, ben)));
+    });
+}
+
+#[test]
+#[ignore = "needs CONFAB_TEST_STATE; run by deploy/test"]
+fn a_page_ends_where_the_viewers_standing_was_looked_up() {
+    with_database(|db| async move {
+        let (ann, ben) = (db.user("ann").await, db.user("ben").await);
+        let room = db.group(&[ann, ben]).await;
+        let before = db.say(room, ann, "before").await;
+        let known = db.say(room, ann, "known").await;
+        db.say(room, ann, "said after somebody was looked up").await;
+        // As if it were said between the two looks: the conversation is where it was at the first one.
+        sqlx::query("UPDATE conversations SET last_seq = last_seq - 1 WHERE id = $1")
+            .bind(room)
+            .execute(&db.pool)
+            .await
+            .unwrap();
+        for (slice, expected) in [
+            (Slice::Newest, vec![known, before]),
+            (Slice::After(before), vec![known]),
+        ] {
+            let page = messages::page(&db.pool, room, ben, Page { slice, limit: 5 })
+                .await
+                .unwrap();
+            assert_eq!((ids(&page), page.has_more), (expected, false));
+        }
     });
 }

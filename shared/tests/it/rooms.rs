@@ -6,7 +6,7 @@ use confab_shared::id::{ConversationId, UserId};
 use confab_shared::model::content::Slug;
 use confab_shared::model::timestamp::Timestamp;
 use confab_shared::postgres::rooms::{self, Cleaned, cleanup, cleanup_as_of};
-use confab_shared::postgres::users;
+use confab_shared::postgres::{conversations, users};
 use sqlx::PgPool;
 
 use crate::database::{Db, with_database};
@@ -175,6 +175,21 @@ fn empty_rooms_that_ended_go_once_their_commands_are_forgotten() {
                 .await
                 .unwrap();
         assert_eq!(left, [spoken_in, open]);
+    });
+}
+
+#[test]
+#[ignore = "needs CONFAB_TEST_STATE; run by deploy/test"]
+fn nothing_is_unread_in_a_room_while_there_is_one() {
+    with_database(|db| async move {
+        let (ann, ben) = (db.user("ann").await, db.user("ben").await);
+        let room = db.room("den", ann).await;
+        db.say(room, ann, "hello").await;
+        let unread = conversations::unread(&db.pool, room, ben).await;
+        assert_eq!(unread.unwrap(), Some(0));
+        end(&db, room, ann).await;
+        let unread = conversations::unread(&db.pool, room, ben).await;
+        assert_eq!(unread.unwrap(), None);
     });
 }
 

@@ -209,7 +209,7 @@ fn people_are_found_by_the_beginning_of_their_name_or_address_each_once() {
                 assert!(pages < 100, "no end");
                 match next {
                     Some(next) => {
-                        assert_eq!(next.to_string().parse::<SearchCursor>(), Ok(next));
+                        assert_eq!(next.to_string().parse::<SearchCursor>(), Ok(next.clone()));
                         cursor = Some(next);
                     }
                     None => break,

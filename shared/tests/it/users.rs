@@ -2,7 +2,7 @@
 
 use confab_shared::id::UserId;
 use confab_shared::model::account::AccountRole;
-use confab_shared::postgres::users::{self, CreateUserError, NewUser};
+use confab_shared::postgres::users::{self, CreateUserError, NewUser, ProfileChange, SearchCursor};
 
 use crate::database::with_database;
 
@@ -57,6 +57,33 @@ fn an_account_is_found_as_it_was_made() {
                 .unwrap()
                 .is_none()
         );
+    });
+}
+
+#[test]
+#[ignore = "needs CONFAB_TEST_STATE; run by deploy/test"]
+fn a_search_goes_on_though_the_last_one_found_is_renamed() {
+    with_database(|db| async move {
+        let mut made = Vec::new();
+        for name in ["Jo_ann", "jo_ben", "jo_cid"] {
+            let newcomer = newcomer(&format!("{name}@x.example.com").to_lowercase(), name);
+            made.push(users::create(&db.pool, newcomer).await.unwrap());
+        }
+        let (page, next) = users::search(&db.pool, "jo", None, 1).await.unwrap();
+        assert_eq!(page[0].id, made[0].id);
+        let next: SearchCursor = next.unwrap().to_string().parse().unwrap();
+        let change = ProfileChange {
+            username: Some("Jo_zoe".to_owned()),
+            name: None,
+            avatar: None,
+        };
+        users::update(&db.pool, made[0].id, change).await.unwrap();
+        let (page, _) = users::search(&db.pool, "jo", Some(next), 2).await.unwrap();
+        let found: Vec<UserId> = page.iter().map(|account| account.id).collect();
+        assert_eq!(found, [made[1].id, made[2].id]);
+        for bad in ["u_", "u_Jo", "u_jo ann", "u_jö", "e_jo", "jo"] {
+            assert!(bad.parse::<SearchCursor>().is_err(), "{bad}");
+        }
     });
 }
 

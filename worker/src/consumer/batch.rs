@@ -6,7 +6,7 @@ use std::time::Instant;
 use confab_shared::id::{NodeId, Partition};
 use confab_shared::model::command::{CommandEnvelope, Outcome, Reply};
 use confab_shared::model::conversation::Participant;
-use confab_shared::model::error::{ErrorCode, Rejection, is_outage};
+use confab_shared::model::error::{ErrorCode, Rejection};
 use confab_shared::model::event::{Fact, RoomBatch};
 use confab_shared::model::timestamp::Timestamp;
 use confab_shared::postgres::batch::{Stored, load, load_details, store};
@@ -19,6 +19,7 @@ use sqlx::pool::PoolConnection;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::fault::Fault;
 use super::read::IngressReader;
 use super::{Context, dead_letter, failpoint};
 use crate::broadcast::{Broadcast, FanOut};
@@ -27,6 +28,8 @@ use crate::pause::Pause;
 
 /// How often a batch is decided anew because a conversation had moved, before that is taken for a fault in the batch.
 const MAX_STALE: u32 = 5;
+/// How often a batch exceeds what the database gives it, before it is taken to be too large.
+const MAX_OVERRUNS: u32 = 2;
 
 /// A command on its way through a batch.
 #[derive(Debug)]
@@ -62,7 +65,13 @@ pub(super) struct Aftermath {
 enum Failure {
     Fenced(Vec<Partition>),
     Stale,
-    Database(sqlx::Error),
+    Database(Fault, sqlx::Error),
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(Fault::of(&error), error)
+    }
 }
 
 /// Processes batches, one at a time, on connections of its own.
@@ -92,7 +101,7 @@ impl Processor {
         // A batch that the database refuses is halved until the culprit is alone. The halves stay in order.
         let mut waiting = vec![entries];
         let mut pause = Pause::default();
-        let mut stale = 0;
+        let (mut stale, mut overruns) = (0, 0);
         while let Some(mut entries) = waiting.pop() {
             entries.retain(|entry| !aftermath.lost.contains(&entry.partition));
             if entries.is_empty() {
@@ -102,12 +111,12 @@ impl Processor {
             let attempt = match timeout(patience, self.attempt(&entries, tenures)).await {
                 Ok(attempt) => attempt,
                 // The server ends a slow statement itself; a connection whose other end is gone ends never.
-                Err(_) => Err(Failure::Database(sqlx::Error::PoolTimedOut)),
+                Err(_) => Err(Failure::Database(Fault::Overrun, sqlx::Error::PoolTimedOut)),
             };
             match attempt {
                 Ok(announcements) => {
                     self.conclude(&entries, announcements, &mut aftermath).await;
-                    (pause, stale) = (Pause::default(), 0);
+                    (pause, stale, overruns) = (Pause::default(), 0, 0);
                     continue;
                 }
                 Err(Failure::Fenced(partitions)) => {
@@ -133,7 +142,7 @@ impl Processor {
                     .await;
                     continue;
                 }
-                Err(Failure::Database(error)) if is_outage(&error) => {
+                Err(Failure::Database(fault @ (Fault::Away | Fault::Overrun), error)) => {
                     self.context.metrics.postgres_errors_total.inc();
                     if pause.first() {
                         tracing::warn!(%error, "PostgreSQL does not answer; trying until it is back");
@@ -148,8 +157,17 @@ impl Processor {
                         .lost
                         .extend(entries.iter().map(|entry| entry.partition).filter(gone));
                     repeat(&mut entries);
+                    overruns += u32::from(fault == Fault::Overrun);
+                    if overruns >= MAX_OVERRUNS && entries.len() > 1 {
+                        // Perhaps it asks too much at once. A single command never does: it waits for better times.
+                        tracing::warn!(
+                            commands = entries.len(),
+                            "a batch exceeds what PostgreSQL gives it; halving it"
+                        );
+                        waiting.push(entries.split_off(entries.len() / 2));
+                    }
                 }
-                Err(Failure::Database(error)) => {
+                Err(Failure::Database(Fault::Entry, error)) => {
                     self.context.metrics.postgres_errors_total.inc();
                     self.divide(entries, &error.to_string(), &mut waiting, &mut aftermath)
                         .await;
@@ -180,20 +198,14 @@ impl Processor {
             .collect();
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => self
-                .context
-                .pool
-                .acquire()
-                .await
-                .map_err(Failure::Database)?,
+            // Whatever stands between us and a connection, no command brought it about.
+            None => (self.context.pool.acquire().await)
+                .map_err(|error| Failure::Database(Fault::Away, error))?,
         };
-        // On any error the connection is dropped, and the pool looks whether it still serves.
-        let found = load(&mut connection, &wanted(&requests))
-            .await
-            .map_err(Failure::Database)?;
-        let more = load_details(&mut connection, &details(&requests, &found))
-            .await
-            .map_err(Failure::Database)?;
+        // Kept after a batch that went well. After any error it is given up: it may lead to a server that takes no changes any more.
+        connection.close_on_drop();
+        let found = load(&mut connection, &wanted(&requests)).await?;
+        let more = load_details(&mut connection, &details(&requests, &found)).await?;
         let decided = decide(Timestamp::now(), &requests, found, more);
 
         // Even if nothing changes: a refusal decided by a former owner must not reach anybody.
@@ -210,9 +222,7 @@ impl Processor {
             }
         }
         failpoint::reach("worker::before_commit");
-        let stored = store(&mut connection, &fence, &decided.changes)
-            .await
-            .map_err(Failure::Database)?;
+        let stored = store(&mut connection, &fence, &decided.changes).await?;
         self.connection = Some(connection);
         match stored {
             Stored::Committed(ids) => {

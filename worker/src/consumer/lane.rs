@@ -1,6 +1,7 @@
 //! A lane: a task that serves some partitions, one batch at a time.
 //!
-//! A batch holds what all of them have to offer. Waiting takes nothing from the streams, so a wake-up that is lost costs time only.
+//! A batch holds what all of them have to offer that is new, or what one of them has that was handed out before. Waiting takes
+//! nothing from the streams, so a wake-up that is lost costs time only.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -109,6 +110,8 @@ pub async fn run(
 struct Lane {
     processor: Processor,
     served: BTreeMap<Partition, Served>,
+    /// The partition of which a backlog was last read.
+    claimed: Option<Partition>,
     reports: UnboundedSender<LaneReport>,
     pause: Pause,
 }
@@ -134,6 +137,7 @@ impl Lane {
         Self {
             processor,
             served: BTreeMap::new(),
+            claimed: None,
             reports,
             pause: Pause::default(),
         }
@@ -174,32 +178,40 @@ impl Lane {
             .any(|served| served.backlog || served.ready)
     }
 
+    /// Which partition's backlog is next, if any has one: they take turns.
+    fn backlogged(&self) -> Option<Partition> {
+        let backlog = || self.served.iter().filter(|(_, served)| served.backlog);
+        backlog()
+            .find(|(partition, _)| Some(**partition) > self.claimed)
+            .or_else(|| backlog().next())
+            .map(|(partition, _)| *partition)
+    }
+
     /// Reads what the partitions that may have something offer, and processes it as one batch.
+    ///
+    /// What was handed out before may have brought its worker down. It is not mixed with what other partitions offer, or that would be
+    /// handed out again with it until it is set aside as well.
     async fn turn(&mut self) {
         let limit = self.processor.context.config.worker.batch_size;
-        let busy = self
-            .served
-            .values()
-            .filter(|served| served.backlog || served.ready)
-            .count();
-        let share = (limit / busy.max(1)).max(1);
         let reader = &self.processor.reader;
-        let readings = self
-            .served
-            .iter()
-            .filter(|(_, served)| served.backlog || served.ready)
-            .map(async |(partition, served)| {
-                let reading = if served.backlog {
-                    reader.claim(*partition, share).await
-                } else {
-                    reader.read(*partition, share).await
-                };
-                (*partition, reading)
-            });
+        let backlogged = self.backlogged();
+        let (share, readings) = if let Some(partition) = backlogged {
+            self.claimed = backlogged;
+            (
+                limit,
+                vec![(partition, reader.claim(partition, limit).await)],
+            )
+        } else {
+            let ready = || self.served.iter().filter(|(_, served)| served.ready);
+            let share = (limit / ready().count().max(1)).max(1);
+            let readings = ready()
+                .map(async |(partition, _)| (*partition, reader.read(*partition, share).await));
+            (share, join_all(readings).await)
+        };
         let mut aftermath = Aftermath::default();
         let mut batch = Vec::new();
         let mut failure = None;
-        for (partition, reading) in join_all(readings).await {
+        for (partition, reading) in readings {
             match reading {
                 Ok(Reading::Entries(entries)) => {
                     self.accept(partition, entries, share, &mut batch, &mut aftermath)

@@ -6,6 +6,7 @@
 mod batch;
 mod dead_letter;
 mod failpoint;
+mod fault;
 mod lane;
 mod read;
 

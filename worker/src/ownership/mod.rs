@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use confab_shared::id::Partition;
 use confab_shared::lifecycle::Shutdown;
-use confab_shared::postgres::partitions;
+use confab_shared::postgres::{partitions, within};
 use fred::error::Error;
 use futures_util::future::join_all;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -329,9 +329,11 @@ async fn take_over(
     lost: CancellationToken,
 ) -> Option<Assignment> {
     let mut pause = Pause::default();
+    let patience = context.config.database.patience();
     loop {
+        let taking = partitions::take_over(&context.pool, partition, context.id);
         let taken = tokio::select! {
-            taken = partitions::take_over(&context.pool, partition, context.id) => taken,
+            taken = within(patience, taking) => taken,
             () = lost.cancelled() => return None,
         };
         match taken {

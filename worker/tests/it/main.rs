@@ -12,6 +12,7 @@ mod commands;
 mod database;
 mod fences;
 mod histories;
+mod lanes;
 mod lists;
 mod plans;
 mod rooms;

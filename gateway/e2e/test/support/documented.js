@@ -57,10 +57,10 @@ export function curl(command, { base = entryUrl() } = {}) {
   return plain(`${base}${call.url.pathname}${call.url.search}`, { method, headers: call.headers, body: call.body });
 }
 
-/** One HTTP request with exactly these headers, `Origin` among them if wanted. */
-export function plain(url, { method = 'GET', headers = {}, body } = {}) {
+/** One HTTP request with exactly these headers, `Origin` among them if wanted; `localAddress` is where it comes from. */
+export function plain(url, { method = 'GET', headers = {}, body, localAddress } = {}) {
   return new Promise((resolve, reject) => {
-    const call = http.request(url, { method, headers, agent: false, timeout: PATIENCE_MS }, (response) => {
+    const call = http.request(url, { method, headers, localAddress, agent: false, timeout: PATIENCE_MS }, (response) => {
       const chunks = [];
       response.on('data', (chunk) => chunks.push(chunk));
       response.on('error', reject);

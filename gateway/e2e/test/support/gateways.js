@@ -53,8 +53,13 @@ export async function runProgram(t, program, args, { env, isReady }) {
   return child;
 }
 
-/** A further gateway of the same cluster with `settings` over the defaults; its base URL. */
+/** A further gateway of the same cluster with `settings` over the defaults (`undefined` takes one away); its base URL. */
 export async function privateGateway(t, settings) {
+  return (await mortalGateway(t, settings)).url;
+}
+
+/** The same, to be killed by the test: `{url, kill()}`. */
+export async function mortalGateway(t, settings = {}) {
   for (let attempt = 1; ; attempt += 1) {
     try {
       return await startGateway(t, settings);
@@ -72,6 +77,11 @@ async function startGateway(t, settings) {
     CONFAB_ENVIRONMENT: 'development',
     CONFAB_LOG__FORMAT: 'pretty',
     CONFAB_RATE_LIMITS__MESSAGES: 'off',
+    CONFAB_RATE_LIMITS__ROOM_OPERATIONS: 'off',
+    CONFAB_RATE_LIMITS__LOGIN: 'off',
+    CONFAB_RATE_LIMITS__LOGIN_ADDRESS: 'off',
+    CONFAB_RATE_LIMITS__REGISTER: 'off',
+    THROTTLE_LIMIT: '100000',
     CONFAB_HTTP__BIND: '127.0.0.1',
     CONFAB_HTTP__INTERNAL_LISTEN: `127.0.0.1:${internal}`,
     PORT: String(port),
@@ -86,6 +96,6 @@ async function startGateway(t, settings) {
     if (/^CONFAB_(DEV_.*|TEST_.*|STATE|ENTRY|TRANSPORTS|CROWD|ECHO)$/.test(name)) delete env[name];
   }
   const isReady = async () => (await fetch(`http://127.0.0.1:${internal}/readyz`, { signal: AbortSignal.timeout(2_000) })).ok;
-  await runProgram(t, path.join(state.programs, 'confab-gateway'), [], { env, isReady });
-  return `http://127.0.0.1:${port}`;
+  const child = await runProgram(t, path.join(state.programs, 'confab-gateway'), [], { env, isReady });
+  return { url: `http://127.0.0.1:${port}`, kill: () => child.kill('SIGKILL') };
 }

@@ -20,7 +20,7 @@ export function watch(t, socket) {
   inboxes.set(socket, inbox);
   socket.onAny((event, ...args) => {
     const [payload] = args;
-    const entry = { event, payload, args, taken: false };
+    const entry = { event, payload, args, at: Date.now(), taken: false };
     inbox.entries.push(entry);
     for (const waiter of inbox.waiters) {
       if (waiter.event === event && waiter.matches(payload)) {
@@ -118,9 +118,9 @@ export function heard(socket, event, matches = () => true) {
     .map((entry) => entry.payload);
 }
 
-/** `{event, args}` of everything received so far, in order: what recovery adds to events is among the arguments. */
+/** `{event, args, at}` of everything received so far, in order, and when: what recovery adds to events is among the arguments. */
 export function received(socket) {
-  return inboxOf(socket).entries.map(({ event, args }) => ({ event, args }));
+  return inboxOf(socket).entries.map(({ event, args, at }) => ({ event, args, at }));
 }
 
 /** `[event, payload]` of everything received so far that belongs to a conversation, in order. */

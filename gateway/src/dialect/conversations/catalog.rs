@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use crate::dialect::catalog::{
     Catalog, Entry, content, count, described, error_code, list, message_id, moment, nullable,
-    object, own_temp_id, room_fields, shared, success, temp_id, text, truth, uuid, words,
+    object, own_temp_id, retry_after, room_fields, shared, success, temp_id, text, truth, uuid,
+    words,
 };
 
 fn own(name: &str) -> Value {
@@ -105,6 +106,16 @@ fn from_client() -> Vec<Entry> {
             "Everything is read.",
             of_conversation(),
         ),
+        Entry::from_client(
+            "typing",
+            "The user types. To be repeated while it does: without a word for 5 s it does no more.",
+            of_conversation(),
+        ),
+        Entry::from_client(
+            "stopTyping",
+            "The user types no more.",
+            of_conversation(),
+        ),
         Entry::bare(
             "getOnlineUsers",
             "Asks who is online of those the user shares a conversation with.",
@@ -182,6 +193,23 @@ fn messages() -> Vec<Entry> {
         )
         .recoverable(),
         Entry::to_client(
+            "userTyping",
+            "Somebody else has begun to type.",
+            object(
+                [
+                    ("userId", uuid()),
+                    ("conversationId", uuid()),
+                    ("username", text()),
+                ],
+                [],
+            ),
+        ),
+        Entry::to_client(
+            "userStoppedTyping",
+            "Somebody types no more.",
+            object([("userId", uuid()), ("conversationId", uuid())], []),
+        ),
+        Entry::to_client(
             "error",
             "An event was refused.",
             object(
@@ -190,7 +218,7 @@ fn messages() -> Vec<Entry> {
                     ("message", text()),
                     ("event", text()),
                 ],
-                [],
+                [retry_after()],
             ),
         ),
     ]
@@ -206,6 +234,18 @@ fn conversations() -> Vec<Entry> {
             own("Conversation"),
         )
         .recoverable(),
+        Entry::to_client(
+            "unreadCount",
+            "How much the user has not read in a conversation that the socket has not joined: at once when it changes, then at most once a second.",
+            object(
+                [
+                    conversation_id(),
+                    ("unreadCount", count()),
+                    ("lastMessage", nullable(own("Message"))),
+                ],
+                [],
+            ),
+        ),
         Entry::to_client(
             "participantsAdded",
             "A group has more members.",

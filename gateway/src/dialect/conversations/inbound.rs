@@ -21,6 +21,8 @@ pub(super) const EVENTS: &[&str] = &[
     "deleteMessage",
     "markAsRead",
     "markConversationAsRead",
+    "typing",
+    "stopTyping",
     "getOnlineUsers",
 ];
 
@@ -111,6 +113,13 @@ pub(super) fn intent(event: &str, args: Args<'_>) -> Result<Intent, Rejection> {
         "markConversationAsRead" => {
             let of: OfConversation = payload(args)?;
             change(&of.conversation_id, Command::MarkRead { up_to: None })
+        }
+        "typing" | "stopTyping" => {
+            let of: OfConversation = payload(args)?;
+            Ok(Intent::Type {
+                room: RoomName::Id(id("conversationId", &of.conversation_id)?),
+                typing: event == "typing",
+            })
         }
         "getOnlineUsers" => Ok(Intent::WhoIsOnline),
         _ => Err(Rejection::invalid("unknown event")),

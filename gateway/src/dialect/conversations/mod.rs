@@ -15,7 +15,8 @@ use confab_shared::model::error::Rejection;
 
 use super::catalog::Catalog;
 use super::{
-    Audience, Confirmation, ContactStatus, ContactsOnline, Dialect, Intent, Namespace, Scene, Shown,
+    Audience, Badge, Confirmation, ContactStatus, ContactsOnline, Dialect, Intent, Namespace,
+    Scene, Shown,
 };
 
 /// The `conversations` dialect.
@@ -33,6 +34,14 @@ impl Dialect for Conversations {
 
     fn inbound(&self, event: &str, args: Args<'_>) -> Result<Intent, Rejection> {
         inbound::intent(event, args)
+    }
+
+    fn shows_unread(&self) -> bool {
+        true
+    }
+
+    fn unread(&self, namespace: Namespace, badge: Badge<'_>) -> Bytes {
+        outbound::unread(namespace, badge)
     }
 
     fn shows_contacts(&self) -> bool {

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use confab_shared::id::{ConversationId, MessageId, UserId};
+use confab_shared::model::account::Profile;
 use confab_shared::model::content::TempId;
 use confab_shared::model::conversation::ConversationView;
 use confab_shared::model::error::{ErrorCode, Rejection};
@@ -11,7 +12,8 @@ use serde::Serialize;
 
 use super::shape::{self, ConversationJson, MessageJson, ParticipantJson};
 use crate::dialect::{
-    Audience, Confirmation, ContactStatus, ContactsOnline, Frames, Namespace, Scene, Shown, ack,
+    Audience, Badge, Confirmation, ContactStatus, ContactsOnline, Frames, Namespace, Scene, Shown,
+    ack,
 };
 
 #[derive(Serialize)]
@@ -83,6 +85,29 @@ struct RoomDeleted {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
+struct UserTyping<'a> {
+    user_id: UserId,
+    conversation_id: ConversationId,
+    username: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct UserStoppedTyping {
+    user_id: UserId,
+    conversation_id: ConversationId,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BadgeJson<'a> {
+    conversation_id: ConversationId,
+    unread_count: i64,
+    last_message: Option<MessageJson<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct MessageSent<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     temp_id: Option<&'a str>,
@@ -117,10 +142,13 @@ struct History<'a> {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct ErrorEvent<'a> {
     code: ErrorCode,
     message: &'a str,
     event: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u64>,
 }
 
 /// Events of a conversation for one audience.
@@ -141,6 +169,7 @@ fn write(frames: &mut Frames, conversation: ConversationId, shown: Shown<'_>, au
         | Fact::Entered { .. }
         | Fact::Exited { .. }
         | Fact::Advanced => {}
+        Fact::Typing { user, typing, .. } => write_typing(frames, conversation, user, *typing),
         Fact::RoomUpdated {
             by,
             name,
@@ -227,6 +256,33 @@ fn write(frames: &mut Frames, conversation: ConversationId, shown: Shown<'_>, au
     }
 }
 
+fn write_typing(
+    frames: &mut Frames,
+    conversation_id: ConversationId,
+    user: &Profile,
+    typing: bool,
+) {
+    let (user_id, username) = (user.id, &*user.username);
+    if typing {
+        frames.event(
+            "userTyping",
+            &UserTyping {
+                user_id,
+                conversation_id,
+                username,
+            },
+        );
+    } else {
+        frames.event(
+            "userStoppedTyping",
+            &UserStoppedTyping {
+                user_id,
+                conversation_id,
+            },
+        );
+    }
+}
+
 /// A member's read marker has two events: for a message and all before it, and for the whole conversation.
 fn write_read(
     frames: &mut Frames,
@@ -263,6 +319,23 @@ fn write_read(
 pub(super) fn joined(namespace: Namespace, view: &ConversationView, offset: Option<&str>) -> Bytes {
     let mut frames = Frames::new(namespace);
     frames.shown("conversationCreated", &ConversationJson::new(view), offset);
+    frames.finish()
+}
+
+/// How much a member has not read in a conversation that its socket has not joined.
+pub(super) fn unread(namespace: Namespace, badge: Badge<'_>) -> Bytes {
+    let mut frames = Frames::new(namespace);
+    let last_message = badge
+        .last
+        .map(|last| MessageJson::new(last, None).with_status(badge.status.into()));
+    frames.event(
+        "unreadCount",
+        &BadgeJson {
+            conversation_id: badge.conversation,
+            unread_count: badge.unread,
+            last_message,
+        },
+    );
     frames.finish()
 }
 
@@ -355,6 +428,7 @@ pub(super) fn rejected(
             code: rejection.code,
             message: &rejection.message,
             event,
+            retry_after_ms: rejection.retry_after_ms,
         },
     );
     frames.finish()

@@ -7,7 +7,7 @@ use confab_shared::model::account::Profile;
 use confab_shared::model::conversation::{
     ConversationKind, ConversationView, MemberRole, Participant,
 };
-use confab_shared::model::message::Message;
+use confab_shared::model::message::{Message, MessageStatus};
 use confab_shared::model::timestamp::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -48,8 +48,20 @@ fn words<T: Serialize>(values: &[T]) -> Object {
 pub enum Status {
     /// It is stored.
     Sent,
+    /// It has reached somebody else.
+    Delivered,
     /// Of one's own: all others have read it. Of another's: oneself has.
     Read,
+}
+
+impl From<MessageStatus> for Status {
+    fn from(status: MessageStatus) -> Self {
+        match status {
+            MessageStatus::Sent => Self::Sent,
+            MessageStatus::Delivered => Self::Delivered,
+            MessageStatus::Read => Self::Read,
+        }
+    }
 }
 
 /// Who said a message.

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use super::inbound::MAX_HISTORY;
 use crate::dialect::catalog::{
     Catalog, Entry, content, count, described, error_code, list, message_number, moment, nullable,
-    object, own_temp_id, room_fields, shared, success, temp_id, text, uuid, words,
+    object, own_temp_id, retry_after, room_fields, shared, success, temp_id, text, truth, uuid,
+    words,
 };
 
 fn own(name: &str) -> Value {
@@ -78,6 +79,19 @@ fn messages() -> Vec<Entry> {
             list(&own("Message")),
         ),
         Entry::to_client(
+            "user_typing",
+            "Somebody else types, or types no more.",
+            object(
+                [
+                    ("userId", uuid()),
+                    ("conversationId", uuid()),
+                    ("isTyping", truth()),
+                ],
+                [],
+            ),
+        )
+        .addition(),
+        Entry::to_client(
             "message_updated",
             "A message has another content.",
             own("Message"),
@@ -127,7 +141,10 @@ fn messages() -> Vec<Entry> {
         Entry::to_client(
             "error",
             "An event was refused.",
-            object([("message", text()), ("code", error_code())], []),
+            object(
+                [("message", text()), ("code", error_code())],
+                [retry_after()],
+            ),
         ),
     ]
 }

@@ -12,6 +12,7 @@
 //! | `conversation_created` | `{id, type, name, participants, lastMessage, unreadCount, createdAt}` |
 //! | `participants_added`, `participant_removed` | `{conversationId, participants}`, `{conversationId, userId, removedBy}` |
 //! | `room_updated`, `room_deleted` | `{conversationId, name, description, maxUsers, updatedBy}`, `{conversationId, deletedBy}` |
+//! | `user_typing` | `{userId, conversationId, isTyping}` |
 //! | `tempId` in `send_message` | makes a send repeatable; the sender's sockets see it in `receive_message` |
 //!
 //! A deleted message in `messages_list` has no content and a `deletedAt`. Who is present in a room is not shown.

@@ -65,6 +65,14 @@ struct RoomDeleted {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
+struct UserTyping {
+    user_id: UserId,
+    conversation_id: ConversationId,
+    is_typing: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Sent {
     message_id: MessageId,
 }
@@ -80,9 +88,12 @@ struct History<'a> {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct ErrorEvent<'a> {
     message: &'a str,
     code: ErrorCode,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u64>,
 }
 
 /// Events of a conversation for one audience.
@@ -105,6 +116,14 @@ fn write(frames: &mut Frames, scene: Scene<'_>, shown: Shown<'_>, audience: Audi
         | Fact::Entered { .. }
         | Fact::Exited { .. }
         | Fact::Advanced => {}
+        Fact::Typing { user, typing, .. } => frames.event(
+            "user_typing",
+            &UserTyping {
+                user_id: user.id,
+                conversation_id,
+                is_typing: *typing,
+            },
+        ),
         Fact::MessageStored { message, temp_id } => {
             let own = audience == Audience::Sender(message.sender.id);
             let temp_id = temp_id.as_deref().filter(|_| own);
@@ -234,6 +253,7 @@ pub(super) fn rejected(namespace: Namespace, ack_id: Option<u64>, rejection: &Re
         &ErrorEvent {
             message: &rejection.message,
             code: rejection.code,
+            retry_after_ms: rejection.retry_after_ms,
         },
     );
     frames.finish()

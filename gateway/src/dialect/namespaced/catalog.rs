@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use crate::dialect::catalog::{
     Catalog, Entry, content, described, error_code, list, message_id, moment, nullable, object,
-    own_temp_id, room_fields, room_id, shared, success, temp_id, text, truth, uuid, words,
+    own_temp_id, retry_after, room_fields, room_id, shared, success, temp_id, text, truth, uuid,
+    words,
 };
 
 fn own(name: &str) -> Value {
@@ -67,6 +68,11 @@ fn from_client() -> Vec<Entry> {
         Entry::from_client("chat:room:leave", "Leaves a room.", room_id())
             .answered(success([("roomId", room_id())], [])),
         Entry::from_client(
+            "status:typing",
+            "The user types, or types no more. To be repeated while it does: without a word for 5 s it does no more.",
+            object([("roomId", room_id()), ("isTyping", truth())], []),
+        ),
+        Entry::from_client(
             "status:update",
             "Has the user seen as online, or as offline whatever they do, until it is said otherwise.",
             object([("isOnline", truth())], []),
@@ -100,7 +106,7 @@ fn about_the_socket() -> Vec<Entry> {
                     ("code", error_code()),
                     ("event", text()),
                 ],
-                [],
+                [retry_after()],
             ),
         ),
     ]
@@ -161,6 +167,18 @@ fn rooms() -> Vec<Entry> {
             own("ChatRoom"),
         )
         .recoverable(),
+        Entry::to_client(
+            "status:typing",
+            "Somebody else types, or types no more.",
+            object(
+                [
+                    ("userId", uuid()),
+                    ("roomId", room_id()),
+                    ("isTyping", truth()),
+                ],
+                [],
+            ),
+        ),
         Entry::to_client(
             "chat:room:joined",
             "The socket is in a room; `participants` are those present, or a group's members.",

@@ -18,6 +18,7 @@ pub(super) const EVENTS: &[&str] = &[
     "chat:room:create",
     "chat:room:join",
     "chat:room:leave",
+    "status:typing",
     "status:update",
 ];
 
@@ -38,6 +39,13 @@ struct Message {
 struct CreateRoom {
     name: String,
     participants: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Typing {
+    room_id: String,
+    is_typing: bool,
 }
 
 #[derive(Deserialize)]
@@ -78,6 +86,13 @@ pub(super) fn intent(event: &str, args: Args<'_>) -> Result<Intent, Rejection> {
             guest_name: None,
         }),
         "chat:room:leave" => Ok(Intent::Exit(room(args)?)),
+        "status:typing" => {
+            let typing: Typing = payload(args)?;
+            Ok(Intent::Type {
+                room: RoomName::parse(&typing.room_id)?,
+                typing: typing.is_typing,
+            })
+        }
         "status:update" => {
             let StatusUpdate { is_online } = payload(args)?;
             Ok(Intent::Appear { online: is_online })

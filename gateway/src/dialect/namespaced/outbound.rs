@@ -72,6 +72,14 @@ struct RoomDeleted<'a> {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TypingStatus<'a> {
+    user_id: UserId,
+    room_id: &'a str,
+    is_typing: bool,
+}
+
+#[derive(Serialize)]
 struct Notification<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
@@ -105,10 +113,13 @@ struct History<'a> {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct ErrorEvent<'a> {
     message: &'a str,
     code: ErrorCode,
     event: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u64>,
 }
 
 /// Events of a conversation for one audience.
@@ -130,6 +141,14 @@ fn write(frames: &mut Frames, room_id: &str, shown: Shown<'_>, audience: Audienc
         | Fact::Entered { .. }
         | Fact::Exited { .. }
         | Fact::Advanced => {}
+        Fact::Typing { user, typing, .. } => frames.event(
+            "status:typing",
+            &TypingStatus {
+                user_id: user.id,
+                room_id,
+                is_typing: *typing,
+            },
+        ),
         Fact::MessageStored { message, temp_id } => {
             let own = audience == Audience::Sender(message.sender.id);
             let temp_id = temp_id.as_deref().filter(|_| own);
@@ -335,6 +354,7 @@ pub(super) fn rejected(
             message: &rejection.message,
             code: rejection.code,
             event,
+            retry_after_ms: rejection.retry_after_ms,
         },
     );
     frames.finish()

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::dialect::catalog::{
     Catalog, Entry, Field, content, count, described, error_code, list, message_id, moment,
-    nullable, object, own_temp_id, room_fields, room_id, shared, success, temp_id, text, uuid,
-    words,
+    nullable, object, own_temp_id, retry_after, room_fields, room_id, shared, success, temp_id,
+    text, truth, uuid, words,
 };
 
 fn own(name: &str) -> Value {
@@ -137,7 +137,7 @@ fn messages() -> Vec<Entry> {
                     ("message", text()),
                     ("event", text()),
                 ],
-                [],
+                [retry_after()],
             ),
         ),
     ]
@@ -146,6 +146,21 @@ fn messages() -> Vec<Entry> {
 fn conversations() -> Vec<Entry> {
     let [name, description, max_users, updated_by] = room_fields();
     vec![
+        Entry::to_client(
+            "chat.typing",
+            "Somebody else types, or types no more.",
+            object(
+                [
+                    ("roomId", room_id()),
+                    ("userId", uuid()),
+                    ("username", text()),
+                    ("isTyping", truth()),
+                    ("timestamp", moment()),
+                ],
+                [],
+            ),
+        )
+        .addition(),
         Entry::to_client(
             "chat.conversationCreated",
             "The user is a member of a conversation now.",

@@ -12,6 +12,7 @@
 //! | `chat.conversationCreated` | `{roomId, kind, name, participants, createdAt}` |
 //! | `chat.participantsAdded`, `chat.participantRemoved` | `{roomId, participants, timestamp}`, `{roomId, userId, removedBy, timestamp}` |
 //! | `chat.roomUpdated`, `chat.roomDeleted` | `{roomId, name, description, maxUsers, updatedBy, timestamp}`, `{roomId, deletedBy, timestamp}` |
+//! | `chat.typing` | `{roomId, userId, username, isTyping, timestamp}` |
 //! | `tempId` in `chat.sendMessage` | makes a send repeatable; the sender's sockets see it in `message` |
 
 mod catalog;
@@ -25,7 +26,7 @@ use confab_shared::model::conversation::ConversationView;
 use confab_shared::model::error::Rejection;
 
 use super::catalog::Catalog;
-use super::{Audience, Confirmation, Dialect, Intent, Namespace, Scene, Shown};
+use super::{Audience, Confirmation, Dialect, Intent, Namespace, Scene, Shown, Tier};
 
 /// The `rooms` dialect.
 #[derive(Debug)]
@@ -42,6 +43,10 @@ impl Dialect for Rooms {
 
     fn inbound(&self, event: &str, args: Args<'_>) -> Result<Intent, Rejection> {
         inbound::intent(event, args)
+    }
+
+    fn tier(&self) -> Tier {
+        Tier::Strict
     }
 
     fn outbound(&self, scene: Scene<'_>, events: &[Shown<'_>], audience: Audience) -> Bytes {

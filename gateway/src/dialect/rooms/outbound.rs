@@ -74,16 +74,29 @@ struct RoomDeleted<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
+struct TypingStatus<'a> {
+    room_id: &'a str,
+    user_id: UserId,
+    username: &'a str,
+    is_typing: bool,
+    timestamp: Timestamp,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct History<'a> {
     room_id: &'a str,
     messages: Vec<MessageJson<'a>>,
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct ErrorEvent<'a> {
     code: ErrorCode,
     message: &'a str,
     event: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u64>,
 }
 
 /// Events of a conversation for one audience.
@@ -110,6 +123,16 @@ fn write(frames: &mut Frames, room_id: &str, shown: Shown<'_>, audience: Audienc
             let status = StatusJson::new(StatusKind::Leave, room_id, user, *present, timestamp);
             frames.shown("userStatus", &status, offset);
         }
+        Fact::Typing { user, typing, .. } => {
+            let status = TypingStatus {
+                room_id,
+                user_id: user.id,
+                username: &user.username,
+                is_typing: *typing,
+                timestamp,
+            };
+            frames.event("chat.typing", &status);
+        }
         Fact::MessageStored { message, temp_id } => {
             let own = audience == Audience::Sender(message.sender.id);
             let temp_id = temp_id.as_deref().filter(|_| own);
@@ -131,20 +154,15 @@ fn write(frames: &mut Frames, room_id: &str, shown: Shown<'_>, audience: Audienc
             },
             offset,
         ),
-        Fact::MessagesRead {
-            user,
-            message,
-            read_count: _,
-        } => frames.shown(
-            "chat.messagesRead",
-            &MessagesRead {
+        Fact::MessagesRead { user, message, .. } => {
+            let read = MessagesRead {
                 room_id,
                 user_id: *user,
                 message_id: *message,
                 timestamp,
-            },
-            offset,
-        ),
+            };
+            frames.shown("chat.messagesRead", &read, offset);
+        }
         Fact::MembersAdded { members } => frames.shown(
             "chat.participantsAdded",
             &ParticipantsAdded {
@@ -253,6 +271,7 @@ pub(super) fn rejected(
             code: rejection.code,
             message: &rejection.message,
             event,
+            retry_after_ms: rejection.retry_after_ms,
         },
     );
     frames.finish()

@@ -12,6 +12,7 @@ use confab_shared::model::error::{ErrorCode, Rejection};
 use confab_shared::model::event::{Event, Fact};
 use confab_shared::model::message::Message;
 use confab_shared::model::timestamp::Timestamp;
+use uuid::Uuid;
 
 use crate::dialect::{Called, Confirmation, Dialect, Namespace, RoomName, Scene};
 
@@ -41,7 +42,7 @@ fn profile(n: u8, name: &str) -> Profile {
     }
 }
 
-fn participant(n: u8, name: &str, role: MemberRole) -> Participant {
+pub(super) fn participant(n: u8, name: &str, role: MemberRole) -> Participant {
     Participant {
         // Carol is there.
         is_online: n == 3,
@@ -99,35 +100,6 @@ pub(in crate::dialect) fn group_view() -> ConversationView {
         last_seq: Seq(7),
         created_at: at(0),
         updated_at: at(1),
-    }
-}
-
-/// The conversation of two people.
-fn direct_view() -> ConversationView {
-    ConversationView {
-        kind: ConversationKind::Direct,
-        name: None,
-        participants: vec![
-            participant(1, "Alice", MemberRole::Member),
-            participant(2, "Bob", MemberRole::Member),
-        ],
-        ..group_view()
-    }
-}
-
-/// A group that nobody gave a name.
-fn nameless_view() -> ConversationView {
-    ConversationView {
-        name: None,
-        participants: vec![
-            participant(1, "Alice", MemberRole::Owner),
-            participant(2, "Bob", MemberRole::Admin),
-            participant(3, "Carol", MemberRole::Member),
-            participant(4, "Dave", MemberRole::Member),
-        ],
-        last_message: None,
-        unread_count: 0,
-        ..group_view()
     }
 }
 
@@ -221,6 +193,11 @@ pub(in crate::dialect) fn facts() -> Vec<(&'static str, Fact)> {
         description: description.map(Into::into),
         max_users,
     };
+    let typing = |typing| Fact::Typing {
+        user: carol.clone(),
+        source: Uuid::nil(),
+        typing,
+    };
     vec![
         ("created", Fact::ConversationCreated { by }),
         (
@@ -268,10 +245,12 @@ pub(in crate::dialect) fn facts() -> Vec<(&'static str, Fact)> {
         (
             "exited",
             Fact::Exited {
-                user: carol,
+                user: carol.clone(),
                 present: 1,
             },
         ),
+        ("typing", typing(true)),
+        ("typing no more", typing(false)),
         ("advanced", Fact::Advanced),
     ]
 }
@@ -288,7 +267,8 @@ pub(in crate::dialect) fn is_silent(dialect: &dyn Dialect, fact: &Fact) -> bool 
         | Fact::MembersAdded { .. }
         | Fact::MemberRemoved { .. }
         | Fact::RoomUpdated { .. }
-        | Fact::RoomDeleted { .. } => false,
+        | Fact::RoomDeleted { .. }
+        | Fact::Typing { .. } => false,
     }
 }
 
@@ -389,15 +369,6 @@ impl Confirmed {
             ("logged out, no ack", None, Confirmation::LoggedOut),
         ]
     }
-}
-
-/// Conversations that a user may find itself in.
-pub(in crate::dialect) fn views() -> [(&'static str, ConversationView); 3] {
-    [
-        ("joined", group_view()),
-        ("joined by two", direct_view()),
-        ("joined by many", nameless_view()),
-    ]
 }
 
 /// A refusal.

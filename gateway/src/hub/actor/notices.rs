@@ -10,7 +10,7 @@ use confab_shared::model::position::Position;
 
 use super::{Actor, slot};
 use crate::dialect::{Called, Shown};
-use crate::hub::input::{Following, HubRequest};
+use crate::hub::input::{Following, HubRequest, Watched};
 use crate::hub::room::{Joining, show_to};
 
 impl Actor {
@@ -40,7 +40,7 @@ impl Actor {
     /// step: an offset says either that nothing of it was shown, by naming the notice, or how far the room was.
     pub(super) fn followed(&mut self, following: Following) {
         let conversation = following.view.id;
-        let slot = slot(&mut self.rooms, &self.requests, conversation, self.max_held);
+        let slot = slot(&mut self.rooms, &self.requests, conversation, self.limits);
         if !slot.room.is_open() {
             slot.followings.push(following);
             return;
@@ -81,7 +81,7 @@ impl Actor {
         let _ = done.send(is_level);
     }
 
-    fn show_joined(&self, user: UserId, seq: Seq, view: &ConversationView) {
+    fn show_joined(&mut self, user: UserId, seq: Seq, view: &ConversationView) {
         let stamp = self.order.stamp();
         self.users
             .show_unless_outdated(user, view.id, view.last_seq, |socket| {
@@ -89,6 +89,17 @@ impl Actor {
                 let frames = dialect.joined(namespace, view, stamp.as_deref());
                 socket.push_notice(view.id, seq, frames);
             });
+        let watched = Watched {
+            conversation: view.id,
+            as_of: view.last_seq,
+            owed: false,
+        };
+        for socket in self.users.sockets(user) {
+            // Those that are not yet find it among their conversations.
+            if socket.is_watching() {
+                self.watch(&socket, vec![watched], None);
+            }
+        }
     }
 
     /// The room shows a removal in its order, to the removed user's sockets as well. Only where no room has shown it, or will, is it

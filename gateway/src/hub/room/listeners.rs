@@ -3,6 +3,7 @@
 //! Owns the sockets, in groups for whom everything looks the same, so that it is encoded once for each. It knows nothing of order,
 //! gaps or memberships: what it is given is shown.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use crate::hub::socket::SocketRef;
 #[derive(Debug, Default)]
 pub(super) struct Listeners {
     groups: Vec<Group>,
+    keys: HashSet<u64>,
 }
 
 /// Sockets for whom an event looks the same.
@@ -34,12 +36,17 @@ impl Listeners {
         self.groups.is_empty()
     }
 
-    /// Whether this socket listens.
-    pub(super) fn contains(&self, socket: &SocketRef) -> bool {
+    /// Whether the socket of this key listens.
+    pub(super) fn contains(&self, socket: u64) -> bool {
+        self.keys.contains(&socket)
+    }
+
+    /// Whether somebody else than this user listens.
+    pub(super) fn has_others(&self, user: UserId) -> bool {
         self.groups
             .iter()
             .flat_map(|group| &group.sockets)
-            .any(|other| other.key() == socket.key())
+            .any(|socket| socket.user() != user)
     }
 
     /// One more socket listens, which calls the room thus. It must not listen yet.
@@ -61,21 +68,58 @@ impl Listeners {
                 self.groups.push_mut(group)
             }
         };
+        self.keys.insert(socket.key());
         group.sockets.push(socket);
     }
 
     /// Those that are not to be kept listen no more.
     pub(super) fn retain(&mut self, keep: impl Fn(&SocketRef) -> bool) {
+        let keys = &mut self.keys;
         self.groups.retain_mut(|group| {
-            group.sockets.retain(&keep);
+            group.sockets.retain(|socket| {
+                let kept = keep(socket);
+                if !kept {
+                    keys.remove(&socket.key());
+                }
+                kept
+            });
             !group.sockets.is_empty()
         });
+    }
+
+    /// Shows something that is over at once to everybody but one user, who did it.
+    pub(super) fn show_to_others(
+        &mut self,
+        subject: &Arc<Subject>,
+        shown: Shown<'_>,
+        user: UserId,
+    ) {
+        let events = std::slice::from_ref(&shown);
+        for group in &self.groups {
+            let scene = Scene {
+                namespace: group.namespace,
+                subject,
+                called: group.called,
+            };
+            let frames = group.dialect.outbound(scene, events, Audience::Others);
+            if frames.is_empty() {
+                continue;
+            }
+            for socket in group.sockets.iter().filter(|socket| socket.user() != user) {
+                if socket.holds_back() && socket.hold(subject, group.called, events) {
+                    continue;
+                }
+                // A session that is ending is left with the next event that lasts.
+                socket.push(frames.clone());
+            }
+        }
     }
 
     /// Encodes events once per group (and once more per sender, who alone sees its own `tempId`) and queues them. A socket whose
     /// session is ending listens no more.
     pub(super) fn show(&mut self, subject: &Arc<Subject>, events: &[Shown<'_>]) {
         let senders: Vec<UserId> = events.iter().filter_map(sender_with_temp_id).collect();
+        let keys = &mut self.keys;
         for Group {
             dialect,
             namespace,
@@ -96,18 +140,23 @@ impl Listeners {
                     return true;
                 }
                 let user = socket.user();
-                if !senders.contains(&user) {
-                    return shared.is_empty() || socket.push(shared.clone());
-                }
-                let frames = match own.iter().find(|(owner, _)| *owner == user) {
-                    Some((_, frames)) => frames.clone(),
-                    None => {
-                        let frames = encode(Audience::Sender(user));
-                        own.push((user, frames.clone()));
-                        frames
-                    }
+                let stays = if senders.contains(&user) {
+                    let frames = match own.iter().find(|(owner, _)| *owner == user) {
+                        Some((_, frames)) => frames.clone(),
+                        None => {
+                            let frames = encode(Audience::Sender(user));
+                            own.push((user, frames.clone()));
+                            frames
+                        }
+                    };
+                    socket.push(frames)
+                } else {
+                    shared.is_empty() || socket.push(shared.clone())
                 };
-                socket.push(frames)
+                if !stays {
+                    keys.remove(&socket.key());
+                }
+                stays
             });
         }
         self.groups.retain(|group| !group.sockets.is_empty());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use confab_shared::id::UserId;
-use confab_shared::model::conversation::Subject;
+use confab_shared::model::conversation::{ConversationKind, Subject};
 use confab_shared::model::event::{Event, Fact};
 use confab_shared::model::position::Position;
 
@@ -14,8 +14,28 @@ use crate::hub::order::Order;
 use crate::hub::users::Users;
 
 impl Room {
-    /// Shows events in order to everybody who listens. A removed member's sockets see their removal and nothing after it.
+    /// Shows events in order to everybody who listens. A removed member's sockets see their removal and nothing after it. That somebody
+    /// types no more is shown just before what ends it.
     pub(super) fn show(&mut self, events: &[Placed], stage: &mut Stage<'_>) {
+        let mut rest = events;
+        while let Some(turn) = rest
+            .iter()
+            .position(|(_, event)| self.typists.concern(event))
+        {
+            let (before, after) = rest.split_at(turn);
+            self.show_lasting(before, stage);
+            let (_, event) = &after[0];
+            self.hear_typing(event, stage.now);
+            rest = if event.fact.is_passing() {
+                &after[1..]
+            } else {
+                after
+            };
+        }
+        self.show_lasting(rest, stage);
+    }
+
+    fn show_lasting(&mut self, events: &[Placed], stage: &mut Stage<'_>) {
         let mut rest = events;
         while !rest.is_empty() {
             let removal = rest
@@ -37,9 +57,22 @@ impl Room {
                 .collect();
             self.listeners.show(&self.subject, &shown);
             for shown in &shown {
+                self.watchers.hear(shown.event, stage.now);
+                self.note_delivery(shown.event);
                 self.note(*shown, stage.users);
             }
             rest = later;
+        }
+    }
+
+    /// A message that somebody else than its sender listens to has reached them.
+    fn note_delivery(&mut self, event: &Event) {
+        if let Fact::MessageStored { message, .. } = &event.fact
+            && message.ordinal > self.delivered
+            && self.subject.kind != ConversationKind::Room
+            && self.listeners.has_others(message.sender.id)
+        {
+            self.delivered = message.ordinal;
         }
     }
 
@@ -47,6 +80,10 @@ impl Room {
     fn stamp(&self, at: Option<Position>, event: &Event, order: &mut Order) -> Option<Box<str>> {
         if let Some(position) = at {
             order.advance(position);
+        }
+        if self.listeners.is_empty() && !matches!(event.fact, Fact::MemberRemoved { .. }) {
+            // Nobody is shown it: it is heard for those who watch.
+            return None;
         }
         // Held back or read: where it was announced says nothing about what was shown.
         if at.is_none() || self.diverged {
@@ -82,6 +119,7 @@ impl Room {
             | Fact::MessageEdited { .. }
             | Fact::MessageDeleted { .. }
             | Fact::MessagesRead { .. }
+            | Fact::Typing { .. }
             | Fact::Advanced => {}
         }
     }
@@ -89,12 +127,13 @@ impl Room {
     /// A member was removed: those of its sockets that had not joined learn it too, and all of them are out.
     fn expel(&mut self, user: UserId, shown: Shown<'_>, users: &Users) {
         for socket in users.sockets(user) {
-            if !self.listeners.contains(&socket) {
+            if !self.listeners.contains(socket.key()) {
                 show_to(&socket, &self.subject, Called::ById, shown);
             }
         }
         if let Some(seq) = shown.event.seq {
             users.first_sight(user, self.conversation, seq);
+            self.watchers.remove_user(user, seq);
         }
         self.listeners.retain(|socket| socket.user() != user);
     }

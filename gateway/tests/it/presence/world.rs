@@ -106,7 +106,7 @@ impl World {
             .await
             .unwrap();
         let ingress = Ingress::start(&config.ingress, id, keyspace, &redis, &metrics, &stop);
-        let (hub, requests) = Hub::start(&config.hub, false, &stop);
+        let (hub, requests) = Hub::start(&config.hub, false, &metrics, &stop);
         let patience = Duration::from_secs(5);
         let database = self.pool.clone();
         let parts = backplane::Parts {

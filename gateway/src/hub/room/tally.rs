@@ -1,0 +1,389 @@
+//! How much members have not read who have not joined the room, and when they are told.
+//!
+//! Pure. A count is read once, as PostgreSQL has it at a known change, and goes on from there with the room's events, so that no
+//! message costs a query. What an event alone does not tell (how much is left after a reading half way) makes a count unknown, and
+//! it is read again. Each member is told at once, then once in a while, and always of the last state. Must never know sockets.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use confab_shared::id::{MessageId, Seq, UserId};
+use confab_shared::model::event::{Event, Fact};
+use confab_shared::model::message::{Message, MessageStatus};
+
+use crate::hub::input::{Counted, Newest};
+
+/// How many changes are remembered while counts are being read. A reading that takes longer than these is done again.
+const MOST_LOGGED: usize = 1_024;
+
+/// The members who are told, and what.
+#[derive(Debug)]
+pub(super) struct Tally {
+    /// Nothing is known of most: nothing has happened since they are looked after.
+    counts: HashMap<UserId, Option<Box<Count>>>,
+    /// The newest message.
+    last: Newest,
+    /// What happened since the first reading that is under way.
+    log: VecDeque<(Seq, Step)>,
+    /// Up to where the log has lost something.
+    lost: Seq,
+    readings: Vec<u64>,
+    /// When somebody is to be told, at the earliest.
+    due: Option<Instant>,
+    interval: Duration,
+}
+
+/// What is known of one member.
+#[derive(Debug, Default)]
+struct Count {
+    known: Option<Known>,
+    /// There is something to tell.
+    owed: bool,
+    /// It is being read.
+    reading: bool,
+    told: Option<Told>,
+    told_at: Option<Instant>,
+}
+
+/// How much a member has not read.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    unread: i64,
+    /// Everything up to this ordinal is read.
+    read_count: i64,
+    /// The change up to which this was read from PostgreSQL, if the room has not come so far yet.
+    seq: Seq,
+}
+
+/// What a member was told: the count, and the last message with its last change.
+type Told = (i64, MessageStatus, Option<(MessageId, Seq)>);
+
+/// What a change does to counts.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    /// Somebody said something.
+    Stored { by: UserId, ordinal: i64 },
+    /// A message of this ordinal was taken back.
+    Deleted { ordinal: i64 },
+    /// Somebody has read up to this ordinal; `all`: there was no more.
+    Read {
+        user: UserId,
+        read_count: i64,
+        all: bool,
+    },
+    /// Something that has to be looked up.
+    Unclear,
+}
+
+/// What one member is to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Due {
+    /// Who.
+    pub(super) user: UserId,
+    /// How many messages it has not read.
+    pub(super) unread: i64,
+    /// How far the last message has come, for it.
+    pub(super) status: MessageStatus,
+}
+
+/// Counts that have to be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// Whose.
+    pub users: Vec<UserId>,
+    /// Whether the last message has to be, too.
+    pub last: bool,
+}
+
+impl Tally {
+    /// Nobody is told anything. One member is told once in `interval` at the most.
+    pub(super) fn new(interval: Duration) -> Self {
+        Self {
+            counts: HashMap::new(),
+            last: Newest::Unknown,
+            log: VecDeque::new(),
+            lost: Seq(0),
+            readings: Vec::new(),
+            due: None,
+            interval,
+        }
+    }
+
+    /// The newest message, as far as it is known.
+    pub(super) fn last(&self) -> Option<&Message> {
+        self.last.message()
+    }
+
+    /// When somebody may be to be told next.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// One more member, or one more of its sockets. `owed`: something has happened of which it may not know.
+    pub(super) fn begin(&mut self, user: UserId, owed: bool, now: Instant) {
+        let count = self.counts.entry(user).or_default();
+        if let Some(count) = count {
+            // The new one may have missed what the others were told.
+            count.told = None;
+        }
+        if owed {
+            let count = count.get_or_insert_default();
+            owe(count, self.interval, now, &mut self.due);
+        }
+    }
+
+    /// That member no more.
+    pub(super) fn end(&mut self, user: UserId) {
+        self.counts.remove(&user);
+        if self.counts.is_empty() {
+            // Nobody follows what happens from here on.
+            *self = Self::new(self.interval);
+        }
+    }
+
+    /// Takes a change into account that is being shown.
+    pub(super) fn hear(&mut self, event: &Event, now: Instant) {
+        let Some(seq) = event.seq else { return };
+        if self.counts.is_empty() {
+            return;
+        }
+        match &event.fact {
+            Fact::MessageStored { message, .. } => {
+                if self
+                    .last()
+                    .is_none_or(|last| last.ordinal < message.ordinal)
+                {
+                    self.last = Newest::Is(Box::new(message.clone()));
+                }
+                let (by, ordinal) = (message.sender.id, message.ordinal);
+                self.step(seq, Step::Stored { by, ordinal });
+                self.owe_all(now);
+            }
+            Fact::MessageEdited { message } => {
+                let is_last = self.change_last(message.id, seq, |last| *last = message.clone());
+                if is_last {
+                    self.owe_all(now);
+                }
+            }
+            Fact::MessageDeleted { message, .. } => {
+                let is_last = self.change_last(*message, seq, |last| {
+                    last.deleted_at = Some(event.at);
+                    last.content = "".into();
+                    last.change_seq = seq;
+                });
+                let step = match self.last() {
+                    Some(last) if is_last => Step::Deleted {
+                        ordinal: last.ordinal,
+                    },
+                    _ => Step::Unclear,
+                };
+                self.step(seq, step);
+                self.owe_all(now);
+            }
+            Fact::MessagesRead {
+                user, read_count, ..
+            } => {
+                let (user, read_count) = (*user, *read_count);
+                // The last message may be a later one than those that there were then: that errs on the safe side.
+                let all = self.last().is_some_and(|last| last.ordinal <= read_count);
+                let step = Step::Read {
+                    user,
+                    read_count,
+                    all,
+                };
+                self.step(seq, step);
+                if let Some(count) = self.counts.get_mut(&user) {
+                    let count = count.get_or_insert_default();
+                    owe(count, self.interval, now, &mut self.due);
+                }
+            }
+            Fact::MembersAdded { members } => {
+                // Somebody who had been out without this having been heard, and counts from another place now.
+                let is_back = |user| self.counts.contains_key(&user);
+                if members.iter().any(|member| is_back(member.profile.id)) {
+                    self.step(seq, Step::Unclear);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Changes the last message, if it is this one and not known as it is then already. Where the last one is not known, it may be.
+    fn change_last(
+        &mut self,
+        message: MessageId,
+        seq: Seq,
+        change: impl FnOnce(&mut Message),
+    ) -> bool {
+        match &mut self.last {
+            Newest::Unknown => true,
+            Newest::Is(last) if last.id == message && last.change_seq < seq => {
+                change(last);
+                true
+            }
+            Newest::Is(_) | Newest::Nothing => false,
+        }
+    }
+
+    fn step(&mut self, seq: Seq, step: Step) {
+        for (user, count) in &mut self.counts {
+            if let Some(count) = count {
+                apply(&mut count.known, *user, seq, step);
+            }
+        }
+        if self.readings.is_empty() {
+            return;
+        }
+        if self.log.len() >= MOST_LOGGED
+            && let Some((lost, _)) = self.log.pop_front()
+        {
+            self.lost = lost;
+        }
+        self.log.push_back((seq, step));
+    }
+
+    fn owe_all(&mut self, now: Instant) {
+        for count in self.counts.values_mut() {
+            let count = count.get_or_insert_default();
+            owe(count, self.interval, now, &mut self.due);
+        }
+    }
+
+    /// Who is to be told now, and what has to be read before others are. `ticket` names that reading.
+    pub(super) fn settle(&mut self, now: Instant, ticket: u64) -> (Vec<Due>, Option<Reading>) {
+        if self.due.is_none_or(|due| due > now) {
+            return (Vec::new(), None);
+        }
+        self.due = None;
+        let is_known = !matches!(self.last, Newest::Unknown);
+        let last = self.last.message();
+        let (mut told, mut unknown) = (Vec::new(), Vec::new());
+        for (user, count) in &mut self.counts {
+            let Some(count) = count.as_mut().filter(|count| count.owed && !count.reading) else {
+                continue;
+            };
+            let due = count.told_at.map_or(now, |at| at + self.interval);
+            if due > now {
+                sooner(&mut self.due, due);
+                continue;
+            }
+            let Some(known) = count.known.filter(|_| is_known) else {
+                count.reading = true;
+                unknown.push(*user);
+                continue;
+            };
+            let status = last.map_or(MessageStatus::Sent, |last| status(last, *user, known));
+            let state = (
+                known.unread,
+                status,
+                last.map(|last| (last.id, last.change_seq)),
+            );
+            count.owed = false;
+            if count.told.replace(state) != Some(state) {
+                count.told_at = Some(now);
+                told.push(Due {
+                    user: *user,
+                    unread: known.unread,
+                    status,
+                });
+            }
+        }
+        let reading = (!unknown.is_empty()).then_some(Reading {
+            users: unknown,
+            last: !is_known,
+        });
+        if reading.is_some() {
+            self.readings.push(ticket);
+        }
+        (told, reading)
+    }
+
+    /// Counts were read. One that is missing is that of somebody who is no member any more: the room is about to show that.
+    pub(super) fn counted(&mut self, counted: Counted, now: Instant) {
+        let Some(index) = self
+            .readings
+            .iter()
+            .position(|ticket| *ticket == counted.ticket)
+        else {
+            // Asked by a room of this name that was let go meanwhile, or for members who are gone.
+            return;
+        };
+        let place = |last: &Message| (last.ordinal, last.change_seq);
+        match (self.last(), &counted.last) {
+            (_, Newest::Unknown) | (Some(_), Newest::Nothing) => {}
+            (Some(last), Newest::Is(read)) if place(read) <= place(last) => {}
+            _ => self.last = counted.last,
+        }
+        for user in counted.users {
+            let Some(Some(count)) = self.counts.get_mut(&user) else {
+                continue;
+            };
+            count.reading = false;
+            let Some(read) = counted.counts.get(&user) else {
+                count.owed = false;
+                continue;
+            };
+            count.known = (read.seq >= self.lost).then_some(Known {
+                unread: read.unread,
+                read_count: read.read_count,
+                seq: read.seq,
+            });
+            for (seq, step) in &self.log {
+                apply(&mut count.known, user, *seq, *step);
+            }
+            if count.owed {
+                owe(count, self.interval, now, &mut self.due);
+            }
+        }
+        self.readings.swap_remove(index);
+        if self.readings.is_empty() {
+            self.log.clear();
+            self.lost = Seq(0);
+        }
+    }
+}
+
+/// There is something to tell a member.
+fn owe(count: &mut Count, interval: Duration, now: Instant, due: &mut Option<Instant>) {
+    count.owed = true;
+    let at = count.told_at.map_or(now, |told| now.max(told + interval));
+    sooner(due, at);
+}
+
+fn sooner(due: &mut Option<Instant>, at: Instant) {
+    *due = Some(due.map_or(at, |due| due.min(at)));
+}
+
+/// What a change makes of a count, unless that was read after it.
+fn apply(count: &mut Option<Known>, user: UserId, seq: Seq, step: Step) {
+    let Some(known) = count.as_mut().filter(|known| known.seq < seq) else {
+        return;
+    };
+    match step {
+        // Who speaks has read everything.
+        Step::Stored { by, ordinal } if by == user => {
+            (known.unread, known.read_count) = (0, ordinal);
+        }
+        Step::Stored { .. } => known.unread += 1,
+        Step::Deleted { ordinal } if ordinal > known.read_count => known.unread -= 1,
+        Step::Deleted { .. } => {}
+        Step::Read { user: reader, .. } if reader != user => {}
+        Step::Read {
+            read_count,
+            all: true,
+            ..
+        } => (known.unread, known.read_count) = (0, read_count),
+        Step::Read { all: false, .. } | Step::Unclear => *count = None,
+    }
+}
+
+/// How far the last message has come, for a member who is just told of it.
+fn status(last: &Message, user: UserId, known: Known) -> MessageStatus {
+    if last.sender.id == user {
+        MessageStatus::Sent
+    } else if last.ordinal <= known.read_count {
+        MessageStatus::Read
+    } else {
+        MessageStatus::Delivered
+    }
+}

@@ -1,0 +1,257 @@
+//! The task that asks Redis, in batches, and goes on in order.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use confab_shared::redis::keyspace::Keyspace;
+use confab_shared::redis::scripts;
+use fred::clients::Client;
+use fred::error::{Error, ErrorKind};
+use fred::interfaces::ClientLike;
+use fred::types::scripts::Script;
+use fred::types::{ClusterHash, CustomCommand, Value};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesOrdered;
+use tokio::sync::mpsc;
+
+use super::blocks::Blocks;
+use super::counters::Counters;
+use super::{Class, Figures, Question, Rate, Refusal, Standing, Verdict};
+
+/// How long Redis may take for a batch. Longer, and all of it is let through.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// After how long a Redis that did not answer is asked again.
+const PAUSE: Duration = Duration::from_secs(1);
+/// The most questions of a batch.
+const BATCH: usize = 256;
+/// How many batches may be under way. While they are, what comes gathers.
+const FLIGHTS: usize = 8;
+
+/// How many figures the script is told.
+const FIGURES: usize = 6;
+
+/// Something that waits: for an answer, or only for what came before it.
+pub(super) struct Item {
+    pub(super) question: Option<Question>,
+    /// What happens then. Must not block.
+    pub(super) then: Box<dyn FnOnce(Verdict) + Send>,
+}
+
+/// What the script answers, in its words: a verdict, how many are left, the times, the number of blocks.
+type Answered = (u64, u64, u64, u64, u64);
+
+/// Asks Redis.
+struct Asker {
+    redis: Client,
+    script: Script,
+    /// What the script is told of each class, behind the key.
+    figures: [[Value; FIGURES]; Class::ALL.len()],
+}
+
+/// A batch that has come back. An answer that is missing was not asked for, or did not come.
+struct Landed {
+    items: Vec<Item>,
+    answers: Vec<Option<Answered>>,
+    /// Why there are none at all.
+    failed: Option<Error>,
+    was_asked: bool,
+}
+
+/// See the module.
+pub(super) struct Task {
+    asker: Arc<Asker>,
+    rates: [Option<Rate>; Class::ALL.len()],
+    blocks: Arc<Blocks>,
+    counters: Arc<Counters>,
+    /// Redis did not answer, and is asked again at this time.
+    away: Option<Instant>,
+}
+
+impl Task {
+    pub(super) fn new(
+        figures: &Figures,
+        redis: Client,
+        blocks: Arc<Blocks>,
+        counters: Arc<Counters>,
+    ) -> Self {
+        let text = |number: u128| Value::from(number.to_string());
+        let told = figures.rates.map(|rate| {
+            let (most, interval) = rate.map_or((0, 0), |rate| {
+                (u128::from(rate.most), rate.interval.as_micros())
+            });
+            [
+                text(most),
+                text(interval),
+                text(1),
+                text(figures.block.as_micros()),
+                text(figures.longest_block.as_micros()),
+                text(figures.forget.as_micros()),
+            ]
+        });
+        Self {
+            asker: Arc::new(Asker {
+                redis,
+                script: scripts::limit(),
+                figures: told,
+            }),
+            rates: figures.rates,
+            blocks,
+            counters,
+            away: None,
+        }
+    }
+
+    /// Ends when nobody can ask any more. Inputs: what is to pass, batches that come back.
+    pub(super) async fn run(mut self, mut waiting: mpsc::Receiver<Item>) {
+        let mut flights = FuturesOrdered::new();
+        let mut is_open = true;
+        while is_open || !flights.is_empty() {
+            let mut items = Vec::new();
+            tokio::select! {
+                biased;
+                Some(landed) = flights.next() => self.land(landed),
+                count = waiting.recv_many(&mut items, BATCH), if is_open && flights.len() < FLIGHTS => {
+                    is_open = count > 0;
+                    let asks = items.iter().any(|item| item.question.is_some()) && self.asks();
+                    flights.push_back(fly(self.asker.clone(), items, asks));
+                }
+            }
+        }
+    }
+
+    /// Whether Redis is to be asked, or is away. When it has been for a while one batch is sent to find out, and others are not until that
+    /// one knows.
+    fn asks(&mut self) -> bool {
+        let now = Instant::now();
+        match self.away {
+            Some(until) if now < until => false,
+            Some(_) => {
+                self.away = Some(now + PATIENCE + PAUSE);
+                true
+            }
+            None => true,
+        }
+    }
+
+    fn land(&mut self, landed: Landed) {
+        match landed.failed {
+            Some(error) => {
+                if self.away.is_none() {
+                    self.counters.metrics.redis_errors.inc();
+                    tracing::warn!(%error, "rate limits cannot be asked for; all are let through until they can");
+                }
+                self.away = Some(Instant::now() + PAUSE);
+            }
+            None if landed.was_asked && self.away.take().is_some() => {
+                tracing::info!("rate limits hold again");
+            }
+            None => {}
+        }
+        let mut answers = landed.answers.into_iter();
+        for item in landed.items {
+            let verdict = match &item.question {
+                Some(question) => self.verdict(question, answers.next().flatten()),
+                None => Ok(None),
+            };
+            (item.then)(verdict);
+        }
+    }
+
+    fn verdict(&self, question: &Question, answered: Option<Answered>) -> Verdict {
+        let counters = self.counters.of(question.class);
+        let rate = self.rates[question.class as usize];
+        let (Some((verdict, left, reset, wait, strikes)), Some(rate)) = (answered, rate) else {
+            counters.failed_open.inc();
+            return Ok(None);
+        };
+        let standing = Standing {
+            most: rate.most,
+            remaining: u32::try_from(left).unwrap_or(rate.most),
+            reset: Duration::from_millis(reset),
+        };
+        if verdict == 0 {
+            counters.allowed.inc();
+            return Ok(Some(standing));
+        }
+        counters.limited.inc();
+        let retry_after = Duration::from_millis(wait);
+        let now = Instant::now();
+        self.blocks.note(question, standing, retry_after, now);
+        if verdict == 2 {
+            counters.blocks.inc();
+            let (class, seconds) = (question.class.as_str(), retry_after.as_secs_f64());
+            tracing::info!(class, subject = %question.subject, seconds, strikes, "somebody is blocked for a while");
+        }
+        Err(Refusal::Limited {
+            standing,
+            retry_after,
+        })
+    }
+}
+
+async fn fly(asker: Arc<Asker>, items: Vec<Item>, asks: bool) -> Landed {
+    let answers = if asks {
+        let questions = items.iter().filter_map(|item| item.question.as_ref());
+        let questions: Vec<&Question> = questions.collect();
+        tokio::time::timeout(PATIENCE, asker.ask(&questions))
+            .await
+            .unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "no answer in time")))
+    } else {
+        Ok(Vec::new())
+    };
+    let (answers, failed) = match answers {
+        Ok(answers) => (answers, None),
+        Err(error) => (Vec::new(), Some(error)),
+    };
+    Landed {
+        items,
+        answers,
+        failed,
+        was_asked: asks,
+    }
+}
+
+impl Asker {
+    /// The answers to some questions, in their order. An error is all of theirs.
+    async fn ask(&self, questions: &[&Question]) -> Result<Vec<Option<Answered>>, Error> {
+        let mut answers = self.evaluate(questions).await?;
+        let unknown: Vec<usize> = (0..answers.len())
+            .filter(|place| matches!(&answers[*place], Err(error) if is_unknown(error)))
+            .collect();
+        if !unknown.is_empty() {
+            // Redis is another than it was, and has not seen the script yet.
+            self.script.load(&self.redis).await?;
+            let again: Vec<&Question> = unknown.iter().map(|place| questions[*place]).collect();
+            for (place, answer) in unknown.into_iter().zip(self.evaluate(&again).await?) {
+                answers[place] = answer;
+            }
+        }
+        if answers.iter().all(Result::is_err)
+            && let Some(Err(error)) = answers.pop()
+        {
+            return Err(error);
+        }
+        Ok(answers.into_iter().map(Result::ok).collect())
+    }
+
+    async fn evaluate(
+        &self,
+        questions: &[&Question],
+    ) -> Result<Vec<Result<Answered, Error>>, Error> {
+        let pipeline = self.redis.pipeline();
+        for Question { class, subject } in questions {
+            let key = Keyspace::limit(class.as_str(), subject);
+            let mut arguments = Vec::with_capacity(FIGURES + 3);
+            arguments.extend([self.script.sha1().clone().into(), 1.into(), key.into()]);
+            arguments.extend_from_slice(&self.figures[*class as usize]);
+            // The client library's own EVALSHA goes into no pipeline. What it has to know of ours is where the key stands.
+            let evaluate = CustomCommand::new_static("EVALSHA", ClusterHash::Offset(2), false);
+            let () = pipeline.custom(evaluate, arguments).await?;
+        }
+        Ok(pipeline.try_all().await)
+    }
+}
+
+fn is_unknown(error: &Error) -> bool {
+    error.details().starts_with("NOSCRIPT")
+}

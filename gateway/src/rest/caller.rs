@@ -1,0 +1,136 @@
+//! Who asks, and that it is counted how often.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::header::{AUTHORIZATION, HeaderMap};
+use axum::http::request::Parts;
+use confab_shared::auth::Claims;
+use confab_shared::id::UserId;
+use confab_shared::postgres::tokens;
+use confab_shared::postgres::users::Account;
+
+use super::Rest;
+use super::describe::{Draft, Part};
+use super::error::ApiError;
+use super::throttle::{Tally, address};
+use crate::limits::{Class, Subject};
+
+/// Who asks: the account behind a token that is still good, as PostgreSQL has it now.
+pub(super) struct Caller {
+    pub(super) account: Account,
+    pub(super) token: Claims,
+    tally: Tally,
+}
+
+impl Caller {
+    /// Whose account it is.
+    pub(super) fn id(&self) -> UserId {
+        self.account.id
+    }
+
+    /// Counts what the request is for, unless the caller has done too much of it. That it is one more request is counted already.
+    pub(super) async fn count(&self, rest: &Rest, class: Class) -> Result<(), ApiError> {
+        let subject = Subject::User(self.id());
+        self.tally.count(&rest.node.limits, class, subject).await
+    }
+
+    async fn with_token(parts: &Parts, rest: &Rest) -> Result<Option<(Account, Claims)>, ApiError> {
+        let Some(token) = bearer(&parts.headers) else {
+            return Ok(None);
+        };
+        let token = match rest.node.tokens.verify(token) {
+            Ok(token) => token,
+            Err(refused) => {
+                tracing::debug!(%refused, "a token was refused");
+                return Ok(None);
+            }
+        };
+        let account = tokens::bearer(rest.database(), &token).await?;
+        Ok(account.map(|account| (account, token)))
+    }
+}
+
+impl FromRequestParts<Arc<Rest>> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, rest: &Arc<Rest>) -> Result<Self, ApiError> {
+        let (limits, tally) = (&rest.node.limits, Tally::of(parts));
+        // Not by a token alone that is not good any more: whoever has one could use up what its user may do.
+        if let Some((account, token)) = Self::with_token(parts, rest).await? {
+            let subject = Subject::User(account.id);
+            tally.count(limits, Class::Rest, subject).await?;
+            return Ok(Self {
+                account,
+                token,
+                tally,
+            });
+        }
+        let subject = Subject::Address(address(parts, rest));
+        tally.count(limits, Class::Rest, subject).await?;
+        Err(ApiError::unauthorized())
+    }
+}
+
+impl Part for Caller {
+    fn describe(draft: &mut Draft) {
+        draft.token(true);
+        draft.limited();
+    }
+}
+
+/// Somebody who may read what guests may: with a token, or without one where there are guests. A token that is no good is refused
+/// here, too: whoever sends one believes to be known.
+pub(super) struct Reader;
+
+impl FromRequestParts<Arc<Rest>> for Reader {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, rest: &Arc<Rest>) -> Result<Self, ApiError> {
+        if !rest.node.config.auth.guests || parts.headers.contains_key(AUTHORIZATION) {
+            Caller::from_request_parts(parts, rest).await?;
+            return Ok(Self);
+        }
+        let subject = Subject::Address(address(parts, rest));
+        let tally = Tally::of(parts);
+        tally.count(&rest.node.limits, Class::Rest, subject).await?;
+        Ok(Self)
+    }
+}
+
+impl Part for Reader {
+    fn describe(draft: &mut Draft) {
+        draft.token(false);
+        draft.limited();
+    }
+}
+
+/// The token of an `Authorization: Bearer` header (RFC 6750, 2.1). The scheme's letter case does not matter.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then_some(token.trim_start())
+        .filter(|token| !token.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn headers(name: axum::http::HeaderName, value: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(name, HeaderValue::from_static(value))])
+    }
+
+    #[test]
+    fn a_token_stands_behind_its_scheme() {
+        let token = |value| bearer(&headers(AUTHORIZATION, value)).map(str::to_owned);
+        assert_eq!(token("Bearer a.b.c").as_deref(), Some("a.b.c"));
+        assert_eq!(token("bEARER  a.b.c").as_deref(), Some("a.b.c"));
+        for bad in ["a.b.c", "Bearer", "Bearer ", "Basic a.b.c"] {
+            assert_eq!(token(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! What asks: two nodes' limits over one Redis.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use confab_gateway::config::{DEFAULTS, GatewayConfig};
+use confab_gateway::limits::{
+    Class, Limits, Line, Question, RateLimitsConfig, Refusal, Subject, Verdict,
+};
+use confab_gateway::metrics::Metrics;
+use confab_shared::config::load;
+use confab_shared::id::UserId;
+use confab_shared::redis::{self, RedisConfig, Retries};
+use fred::interfaces::{ClientLike, LuaInterface, ServerInterface};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::registry::Redis;
+
+fn settings(change: impl FnOnce(&mut RateLimitsConfig)) -> RateLimitsConfig {
+    let mut config = load::<GatewayConfig>(DEFAULTS).unwrap().config.rate_limits;
+    change(&mut config);
+    config
+}
+
+/// A node's limits.
+struct Node {
+    limits: Limits,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+}
+
+impl Node {
+    async fn start(redis: &Redis, config: &RateLimitsConfig) -> Self {
+        let redis = RedisConfig {
+            url: redis.url.clone(),
+            command_timeout_ms: 5_000,
+            connect_timeout_ms: 1_000,
+        };
+        let redis = redis::connect(&redis, Retries::None).await.unwrap();
+        let (metrics, stop) = (Arc::new(Metrics::new().unwrap()), CancellationToken::new());
+        let figures = config.figures().unwrap();
+        Self {
+            limits: Limits::start(&figures, redis, &metrics, &stop),
+            metrics,
+            stop,
+        }
+    }
+
+    fn counted(&self, outcome: &str) -> u64 {
+        let labels = ["messages", outcome];
+        let decisions = &self.metrics.rate_limits.decisions;
+        decisions.with_label_values(&labels).get()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn somebody() -> Subject {
+    Subject::User(UserId::generate())
+}
+
+fn waits(verdict: &Verdict) -> Option<Duration> {
+    match verdict {
+        Ok(_) => None,
+        Err(Refusal::Limited { retry_after, .. }) => Some(*retry_after),
+        Err(Refusal::Overloaded) => panic!("overloaded"),
+    }
+}
+
+/// Some tasks on two nodes at once want more than one user may. How many came through.
+async fn rush(nodes: [&Node; 2], subject: &Subject) -> usize {
+    let tasks = (0..4).map(|task| {
+        let (limits, subject) = (nodes[task % 2].limits.clone(), subject.clone());
+        tokio::spawn(async move {
+            let mut allowed = 0;
+            for _ in 0..50 {
+                let verdict = limits.ask(Class::Messages, subject.clone()).await;
+                allowed += usize::from(verdict.is_ok());
+            }
+            allowed
+        })
+    });
+    let mut allowed = 0;
+    for task in tasks.collect::<Vec<_>>() {
+        allowed += task.await.unwrap();
+    }
+    allowed
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn exactly_the_limit_comes_through_from_several_nodes_at_once() {
+    let (server, client) = Redis::start().await;
+    let config = settings(|c| c.messages = "77/1h".into());
+    let (one, other) = (
+        Node::start(&server, &config).await,
+        Node::start(&server, &config).await,
+    );
+    let (ann, ben) = (somebody(), somebody());
+    let rushes = tokio::join!(rush([&one, &other], &ann), rush([&one, &other], &ben));
+    assert_eq!(rushes, (77, 77));
+    assert_eq!(one.counted("allowed") + other.counted("allowed"), 2 * 77);
+    assert_eq!(one.counted("limited") + other.counted("limited"), 2 * 123);
+    // What it is in one class is nothing in another.
+    let verdict = one.limits.ask(Class::RoomsMessages, ann.clone()).await;
+    assert_eq!(verdict.unwrap().unwrap().remaining, 29);
+
+    client.flushall::<()>(false).await.unwrap();
+    // For so long a node believes what it knows.
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    assert_eq!(rush([&one, &other], &ann).await, 77, "limits begin anew");
+    // A Redis that does not even know the script is told.
+    client.script_flush(false).await.unwrap();
+    assert_eq!(rush([&one, &other], &somebody()).await, 77);
+    assert_eq!(one.counted("failed_open") + other.counted("failed_open"), 0);
+}
+
+#[tokio::test]
+async fn penalties_double_and_are_forgotten() {
+    let (server, _client) = Redis::start().await;
+    let config = settings(|c| {
+        c.messages = "1000/1s".into();
+        c.block_seconds = 1;
+        c.longest_block_seconds = 2;
+        c.forget_seconds = 2;
+    });
+    let node = Node::start(&server, &config).await;
+    let ann = somebody();
+    // More than come back while they are asked for.
+    let violate = async || loop {
+        let asked = (0..2_000).map(|_| node.limits.ask(Class::Messages, ann.clone()));
+        let verdicts = futures_util::future::join_all(asked).await;
+        if let Some(wait) = verdicts.iter().find_map(waits) {
+            break wait;
+        }
+    };
+    let about = |wait: Duration, seconds: u64| {
+        let expected = Duration::from_secs(seconds);
+        assert!(
+            wait <= expected && wait > expected / 2,
+            "{wait:?} of {expected:?}"
+        );
+    };
+    for seconds in [1, 2, 2] {
+        about(violate().await, seconds);
+        tokio::time::sleep(Duration::from_secs(seconds) + Duration::from_millis(20)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
+    about(violate().await, 1);
+    assert_eq!(
+        node.metrics
+            .rate_limits
+            .blocks
+            .with_label_values(&["messages"])
+            .get(),
+        4
+    );
+}
+
+#[tokio::test]
+async fn while_redis_is_away_all_come_through_and_none_waits_for_long() {
+    let (server, client) = Redis::start().await;
+    let node = Node::start(&server, &settings(|c| c.messages = "1/1h".into())).await;
+    let ann = somebody();
+    assert!(node.limits.ask(Class::Messages, ann.clone()).await.is_ok());
+    assert!(node.limits.ask(Class::Messages, ann.clone()).await.is_err());
+    client.quit().await.unwrap();
+    drop(server);
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    let begun = Instant::now();
+    for _ in 0..500 {
+        assert_eq!(
+            node.limits.ask(Class::Messages, ann.clone()).await,
+            Ok(None)
+        );
+    }
+    assert!(
+        begun.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert_eq!(node.counted("failed_open"), 500);
+    assert_eq!(node.metrics.redis_errors.get(), 1, "an outage is one");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_overtakes_in_a_line() {
+    let (server, _client) = Redis::start().await;
+    let node = Node::start(&server, &settings(|c| c.messages = "100000/1h".into())).await;
+    let (done, mut order) = mpsc::unbounded_channel();
+    let (line, ann) = (Line::default(), somebody());
+    for number in 0..5_000_u32 {
+        // Every third is not limited, and waits for those before it all the same.
+        let question = (number % 3 != 0).then(|| Question {
+            class: Class::Messages,
+            subject: ann.clone(),
+        });
+        let done = done.clone();
+        node.limits.pass(&line, question, move |verdict| {
+            assert!(verdict.is_ok());
+            done.send(number).unwrap();
+        });
+        if number % 500 == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    for number in 0..5_000 {
+        assert_eq!(order.recv().await, Some(number));
+    }
+}
+
+#[tokio::test]
+async fn what_is_off_is_done_at_once() {
+    let (server, client) = Redis::start().await;
+    let node = Node::start(&server, &settings(|c| c.messages = "off".into())).await;
+    let (done, mut told) = mpsc::unbounded_channel();
+    for number in 0..1_000 {
+        let question = Some(Question {
+            class: Class::Messages,
+            subject: somebody(),
+        });
+        let done = done.clone();
+        node.limits
+            .pass(&Line::default(), question, move |verdict| {
+                assert_eq!(verdict, Ok(None));
+                done.send(number).unwrap();
+            });
+        assert_eq!(told.try_recv(), Ok(number));
+    }
+    assert_eq!(
+        node.limits.ask(Class::RoomsMessages, somebody()).await,
+        Ok(None)
+    );
+    assert_eq!(client.dbsize::<u64>().await.unwrap(), 0);
+}

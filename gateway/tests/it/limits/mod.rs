@@ -1,0 +1,5 @@
+//! Rate limits: the script, what asks it, and the programs.
+
+mod counting;
+mod programs;
+mod script;
