@@ -22,12 +22,15 @@ async function collect(link, count) {
   return all;
 }
 
-/** A polling session in which /chat was joined. */
+/** A polling session in which /chat was joined, and which has been told who is online. */
 async function joined(t, first) {
   const { ann } = await cast();
   const link = await poller(t, first);
   await link.send(`40/chat,${JSON.stringify({ token: ann.token })}`);
-  assert.match((await collect(link, 1))[0], /^40\/chat,\{/);
+  // Who is online is told once to whoever comes. What is written down here begins after it.
+  const all = [];
+  while (!all.some((packet) => packet.startsWith('42/chat,["onlineUsers",'))) all.push(...(await link.read()).split('\x1e'));
+  assert.match(all[0], /^40\/chat,\{/);
   return link;
 }
 
