@@ -339,8 +339,12 @@ impl UserSocket {
     /// The user wants to be seen as online, or as offline whatever they do.
     pub(super) async fn appear(&self, online: bool) -> Result<(), RequestError> {
         let account = users::set_appears_offline(&self.node.database, self.user(), !online).await?;
-        account.ok_or_else(|| Rejection::new(ErrorCode::Unauthorized, "Unauthorized"))?;
-        Ok(self.node.presence.appears(self.user()).await?)
+        let unauthorized = || Rejection::new(ErrorCode::Unauthorized, "Unauthorized");
+        let (_, is_changed) = account.ok_or_else(unauthorized)?;
+        if is_changed {
+            self.node.presence.appears(self.user()).await;
+        }
+        Ok(())
     }
 
     /// A conversation, with those who are present in it if it is public.

@@ -44,6 +44,10 @@ use pending::Pending;
 use task::{Command, Task};
 use viewer::Viewer;
 
+/// How often it is tried to announce how somebody wants to be seen, while Redis does not answer.
+const WISH_ATTEMPTS: u32 = 60;
+/// How long it is waited between two of those.
+const WISH_PAUSE: Duration = Duration::from_secs(1);
 /// How many changes of the stay may wait.
 const RENEWALS: usize = 8;
 /// How many wishes may wait. Those who have more wait with them.
@@ -276,8 +280,24 @@ impl Presence {
         self.viewer.ask(user).await
     }
 
-    /// A user wants to be seen otherwise than before, and PostgreSQL knows: its contacts are told.
-    pub async fn appears(&self, user: UserId) -> Result<(), fred::error::Error> {
+    /// A user wants to be seen otherwise than before, and PostgreSQL knows: its contacts are told, now or as soon as Redis answers.
+    pub async fn appears(&self, user: UserId) {
+        if let Err(error) = self.announce_wish(user).await {
+            tracing::debug!(%error, "how a user wants to be seen is not announced; trying again");
+            let presence = self.clone();
+            tokio::spawn(async move {
+                for _ in 0..WISH_ATTEMPTS {
+                    tokio::time::sleep(WISH_PAUSE).await;
+                    if presence.announce_wish(user).await.is_ok() {
+                        return;
+                    }
+                }
+                tracing::warn!("how a user wants to be seen was not announced");
+            });
+        }
+    }
+
+    async fn announce_wish(&self, user: UserId) -> Result<(), fred::error::Error> {
         if self.online.appear(user).await? {
             self.announcer.owe([user]);
         }

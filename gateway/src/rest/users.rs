@@ -80,8 +80,10 @@ pub(super) async fn set_online_status(
     JsonBody(OnlineStatus { is_online }): JsonBody<OnlineStatus>,
 ) -> Result<Shown<UserJson<'static>>, ApiError> {
     let account = users::set_appears_offline(rest.database(), caller.id(), !is_online).await?;
-    let account = account.ok_or_else(ApiError::unauthorized)?;
-    rest.node.presence.appears(caller.id()).await?;
+    let (account, is_changed) = account.ok_or_else(ApiError::unauthorized)?;
+    if is_changed {
+        rest.node.presence.appears(caller.id()).await;
+    }
     // What was asked for, though nobody sees it before there is a connection.
     Ok(Shown::of(&UserJson::seen(&account, is_online)))
 }

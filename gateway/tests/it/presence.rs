@@ -189,7 +189,9 @@ fn who_wants_to_be_seen_as_offline_is_and_nobody_notices_their_comings_and_going
         one.disconnect(&again);
         sees(&mut watcher, &[]).await;
         let frames = watcher.frames;
-        world.appear(&one, ben, true).await;
+        for online in [false, true] {
+            world.appear(&one, ben, online).await;
+        }
         rest(1).await;
         watcher.read();
         assert_eq!(watcher.frames, frames);

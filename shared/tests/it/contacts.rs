@@ -89,19 +89,16 @@ fn who_hides_was_last_seen_then_and_is_not_seen_to_go() {
             .unwrap();
         note_last_seen(&db.pool, &[(ann, first)]).await.unwrap();
         assert_eq!(at(ann).await, (false, second), "never back in time");
-        let hidden = users::set_appears_offline(&db.pool, ben, true)
-            .await
-            .unwrap()
-            .unwrap();
+        let hide = |hides| users::set_appears_offline(&db.pool, ben, hides);
+        let (hidden, is_changed) = hide(true).await.unwrap().unwrap();
+        assert!(is_changed);
         assert!(hidden.last_seen_at < first, "now");
         note_last_seen(&db.pool, &[(ben, second)]).await.unwrap();
-        users::set_appears_offline(&db.pool, ben, true)
-            .await
-            .unwrap();
+        let (_, is_changed) = hide(true).await.unwrap().unwrap();
+        assert!(!is_changed);
         assert_eq!(at(ben).await, (true, hidden.last_seen_at));
-        users::set_appears_offline(&db.pool, ben, false)
-            .await
-            .unwrap();
+        let (_, is_changed) = hide(false).await.unwrap().unwrap();
+        assert!(is_changed);
         assert_eq!(at(ben).await, (false, hidden.last_seen_at));
         assert!(appearances(&db.pool, &[]).await.unwrap().is_empty());
     });

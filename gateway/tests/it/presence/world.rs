@@ -194,10 +194,10 @@ impl World {
 
     /// A user wants to be seen otherwise, and says so at some node.
     pub(super) async fn appear(&self, gateway: &Gateway, user: UserId, online: bool) {
-        users::set_appears_offline(&self.pool, user, !online)
-            .await
-            .unwrap();
-        gateway.presence.appears(user).await.unwrap();
+        let changed = users::set_appears_offline(&self.pool, user, !online).await;
+        if matches!(changed, Ok(Some((_, true)))) {
+            gateway.presence.appears(user).await;
+        }
     }
 
     /// Of whom something is still to be said.
