@@ -73,6 +73,12 @@ fn main() {
     }
 }
 
+/// A port that nobody has; not even this process, once it is known.
+fn free_port() -> u16 {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    taken.local_addr().unwrap().port()
+}
+
 /// A Redis that keeps nothing.
 struct Redis(Child);
 
@@ -86,8 +92,7 @@ impl Drop for Redis {
 async fn measure(pool: &PgPool, url: String, count: usize) {
     partitions::prepare(pool, 16).await.unwrap();
     let users = people(pool, count).await;
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = port.local_addr().unwrap().port();
+    let port = free_port();
     let server = Command::new("redis-server")
         .args([
             "--bind",

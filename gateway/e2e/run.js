@@ -23,7 +23,7 @@ const ONCE = new Set([
 /** What clients of one source do, and what passes between them: over every transport, but through one door. The others go through all. */
 const ONE_DOOR = /^(source-.*|badges.*|cross-dialect|presence|revocation|typing.*)$/;
 /** They break the cluster under everybody: each alone, for every kind of transport, but through one door. */
-const ALONE = new Set(['draining', 'recovery-faults', 'rooms-faults']);
+const ALONE = new Set(['badges-faults', 'draining', 'recovery-faults', 'rooms-faults']);
 /** Alone, and with clients of every kind in it. */
 const CROWD = new Set(['crowd', 'presence-faults']);
 

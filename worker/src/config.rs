@@ -58,6 +58,7 @@ pub struct WorkerConfig {
     pub drain_seconds: u64,
     pub history_window_seconds: u64,
     pub max_deliveries: u64,
+    pub max_members: u32,
     pub applied_retention_seconds: u64,
 }
 
@@ -93,6 +94,7 @@ impl Config {
                 worker.history_window_seconds,
             ),
             ("worker.max_deliveries", worker.max_deliveries),
+            ("worker.max_members", u64::from(worker.max_members)),
         ];
         for (key, value) in positive {
             if value == 0 {

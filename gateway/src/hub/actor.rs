@@ -28,8 +28,10 @@ use watching::{Office, Watch};
 
 /// How often it is looked whether something is due that nobody asks for.
 const PULSE: Duration = Duration::from_millis(100);
-/// How often it is passed on how far conversations have reached somebody.
-const DELIVERIES: Duration = Duration::from_secs(1);
+/// After how many pulses it is passed on how far conversations have reached somebody.
+const DELIVERIES: u64 = 10;
+/// After how many pulses idle rooms are looked for.
+const IDLE: u64 = 50;
 
 /// The rooms.
 pub(super) struct Actor {
@@ -83,21 +85,26 @@ impl Actor {
         }
     }
 
-    /// Serves until every sender is gone. Inputs: the mailbox; and before it, so that they are not forgotten while there is much to do, a
-    /// pulse for what is due, and slower ones for what was delivered and for idle rooms.
+    /// Serves until every sender is gone. Inputs: the mailbox; and before it, so that what is due is not forgotten while there is much to
+    /// do, a pulse.
     pub(super) async fn run(mut self, mut mailbox: mpsc::Receiver<HubInput>) {
-        let [mut pulse, mut deliveries, mut tick] = [PULSE, DELIVERIES, Duration::from_secs(5)]
-            .map(|period| {
-                let mut ticks = tokio::time::interval(period);
-                ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-                ticks
-            });
+        let mut pulse = tokio::time::interval(PULSE);
+        pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut pulses = 0_u64;
         loop {
             tokio::select! {
                 biased;
-                _ = pulse.tick() => self.pulse(Instant::now()),
-                _ = deliveries.tick() => self.pass_on_deliveries(),
-                _ = tick.tick() => self.let_idle_go(Instant::now()),
+                _ = pulse.tick() => {
+                    let now = Instant::now();
+                    pulses += 1;
+                    self.pulse(now);
+                    if pulses.is_multiple_of(DELIVERIES) {
+                        self.pass_on_deliveries();
+                    }
+                    if pulses.is_multiple_of(IDLE) {
+                        self.let_idle_go(now);
+                    }
+                }
                 input = mailbox.recv() => match input {
                     Some(input) => {
                         self.handle(input);

@@ -2,6 +2,7 @@
 //!
 //! A state machine without I/O: events and answers go in, frames go to sockets' queues, wishes come out.
 
+mod count;
 mod joining;
 mod listeners;
 mod show;

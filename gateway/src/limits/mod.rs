@@ -1,14 +1,13 @@
 //! Rate limits: how often users may do what, counted across all nodes.
 //!
-//! GCRA in Redis, one key per class and subject, one script per question, Redis' own clock; who wants more than he may is blocked, and for
-//! longer each time. Owns those keys, the classes and their figures; must never know what a request means or in which words it is
-//! refused.
+//! GCRA in Redis, one key per class and subject, Redis' own clock; who wants more than he may is blocked, and for longer each time. Owns
+//! those keys, the classes and their figures; must never know what a request means or in which words it is refused.
 //!
-//! A question is asked of Redis before a command is appended, and on its own: the counter of a user is on one slot, the stream of
-//! a conversation's partition on another, so on a Redis Cluster no script could have both; and what is refused must not be appended.
-//! What that costs is one round trip, shared by everything that waits for one: a task takes questions in the order in which they
-//! come, asks them in batches, several under way at a time, and goes on with each in that order. So nothing that a [`Line`]
-//! brings overtakes what it brought before.
+//! It is asked before a command is appended, and not by the script that appends: a user's counter has nothing to do with the
+//! partition of the conversation (on a Redis Cluster no script could have both), and what is refused must not be appended. What that costs is
+//! one round trip, shared by all who wait for one: a task takes questions in the order in which they come, asks them in batches,
+//! one script call each, several under way at a time, and goes on with each question in that order. So nothing that a [`Line`] brings
+//! overtakes what it brought before.
 //!
 //! Guarantees: exactly as many as a limit says come through, however many sockets and nodes they come from, while Redis keeps its memory.
 //! While it is away, or says nothing for a second, all are let through (what would store their messages is away as well) and it is counted

@@ -7,9 +7,8 @@ use confab_shared::redis::keyspace::Keyspace;
 use confab_shared::redis::scripts;
 use fred::clients::Client;
 use fred::error::{Error, ErrorKind};
-use fred::interfaces::ClientLike;
+use fred::types::Value;
 use fred::types::scripts::Script;
-use fred::types::{ClusterHash, CustomCommand, Value};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 use tokio::sync::mpsc;
@@ -27,9 +26,6 @@ const BATCH: usize = 256;
 /// How many batches may be under way. While they are, what comes gathers.
 const FLIGHTS: usize = 8;
 
-/// How many figures the script is told.
-const FIGURES: usize = 6;
-
 /// Something that waits: for an answer, or only for what came before it.
 pub(super) struct Item {
     pub(super) question: Option<Question>,
@@ -37,15 +33,37 @@ pub(super) struct Item {
     pub(super) then: Box<dyn FnOnce(Verdict) + Send>,
 }
 
-/// What the script answers, in its words: a verdict, how many are left, the times, the number of blocks.
-type Answered = (u64, u64, u64, u64, u64);
+/// What the script answers.
+struct Answered {
+    verdict: u64,
+    left: u64,
+    reset: u64,
+    wait: u64,
+    strikes: u64,
+}
+
+impl Answered {
+    fn read(text: &str) -> Option<Self> {
+        let mut numbers = text.split(' ').map(str::parse);
+        let mut next = || numbers.next()?.ok();
+        Some(Self {
+            verdict: next()?,
+            left: next()?,
+            reset: next()?,
+            wait: next()?,
+            strikes: next()?,
+        })
+    }
+}
 
 /// Asks Redis.
 struct Asker {
     redis: Client,
     script: Script,
-    /// What the script is told of each class, behind the key.
-    figures: [[Value; FIGURES]; Class::ALL.len()],
+    /// What the script is told of blocks,
+    blocks: [Value; 3],
+    /// and what of each class.
+    classes: [[Value; 3]; Class::ALL.len()],
 }
 
 /// A batch that has come back. An answer that is missing was not asked for, or did not come.
@@ -75,24 +93,19 @@ impl Task {
         counters: Arc<Counters>,
     ) -> Self {
         let text = |number: u128| Value::from(number.to_string());
-        let told = figures.rates.map(|rate| {
+        let classes = figures.rates.map(|rate| {
             let (most, interval) = rate.map_or((0, 0), |rate| {
                 (u128::from(rate.most), rate.interval.as_micros())
             });
-            [
-                text(most),
-                text(interval),
-                text(1),
-                text(figures.block.as_micros()),
-                text(figures.longest_block.as_micros()),
-                text(figures.forget.as_micros()),
-            ]
+            [text(most), text(interval), text(1)]
         });
+        let times = [figures.block, figures.longest_block, figures.forget];
         Self {
             asker: Arc::new(Asker {
                 redis,
                 script: scripts::limit(),
-                figures: told,
+                blocks: times.map(|time| text(time.as_micros())),
+                classes,
             }),
             rates: figures.rates,
             blocks,
@@ -160,26 +173,27 @@ impl Task {
     fn verdict(&self, question: &Question, answered: Option<Answered>) -> Verdict {
         let counters = self.counters.of(question.class);
         let rate = self.rates[question.class as usize];
-        let (Some((verdict, left, reset, wait, strikes)), Some(rate)) = (answered, rate) else {
+        let (Some(answered), Some(rate)) = (answered, rate) else {
             counters.failed_open.inc();
             return Ok(None);
         };
         let standing = Standing {
             most: rate.most,
-            remaining: u32::try_from(left).unwrap_or(rate.most),
-            reset: Duration::from_millis(reset),
+            remaining: u32::try_from(answered.left).unwrap_or(rate.most),
+            reset: Duration::from_millis(answered.reset),
         };
-        if verdict == 0 {
+        if answered.verdict == 0 {
             counters.allowed.inc();
             return Ok(Some(standing));
         }
         counters.limited.inc();
-        let retry_after = Duration::from_millis(wait);
+        let retry_after = Duration::from_millis(answered.wait);
         let now = Instant::now();
         self.blocks.note(question, standing, retry_after, now);
-        if verdict == 2 {
+        if answered.verdict == 2 {
             counters.blocks.inc();
-            let (class, seconds) = (question.class.as_str(), retry_after.as_secs_f64());
+            let (class, strikes) = (question.class.as_str(), answered.strikes);
+            let seconds = retry_after.as_secs_f64();
             tracing::info!(class, subject = %question.subject, seconds, strikes, "somebody is blocked for a while");
         }
         Err(Refusal::Limited {
@@ -212,46 +226,22 @@ async fn fly(asker: Arc<Asker>, items: Vec<Item>, asks: bool) -> Landed {
 }
 
 impl Asker {
-    /// The answers to some questions, in their order. An error is all of theirs.
+    /// The answers to some questions, in their order.
     async fn ask(&self, questions: &[&Question]) -> Result<Vec<Option<Answered>>, Error> {
-        let mut answers = self.evaluate(questions).await?;
-        let unknown: Vec<usize> = (0..answers.len())
-            .filter(|place| matches!(&answers[*place], Err(error) if is_unknown(error)))
-            .collect();
-        if !unknown.is_empty() {
-            // Redis is another than it was, and has not seen the script yet.
-            self.script.load(&self.redis).await?;
-            let again: Vec<&Question> = unknown.iter().map(|place| questions[*place]).collect();
-            for (place, answer) in unknown.into_iter().zip(self.evaluate(&again).await?) {
-                answers[place] = answer;
-            }
-        }
-        if answers.iter().all(Result::is_err)
-            && let Some(Err(error)) = answers.pop()
-        {
-            return Err(error);
-        }
-        Ok(answers.into_iter().map(Result::ok).collect())
-    }
-
-    async fn evaluate(
-        &self,
-        questions: &[&Question],
-    ) -> Result<Vec<Result<Answered, Error>>, Error> {
-        let pipeline = self.redis.pipeline();
+        let mut keys = Vec::with_capacity(questions.len());
+        let mut arguments = Vec::with_capacity(self.blocks.len() + 3 * questions.len());
+        arguments.extend_from_slice(&self.blocks);
         for Question { class, subject } in questions {
-            let key = Keyspace::limit(class.as_str(), subject);
-            let mut arguments = Vec::with_capacity(FIGURES + 3);
-            arguments.extend([self.script.sha1().clone().into(), 1.into(), key.into()]);
-            arguments.extend_from_slice(&self.figures[*class as usize]);
-            // The client library's own EVALSHA goes into no pipeline. What it has to know of ours is where the key stands.
-            let evaluate = CustomCommand::new_static("EVALSHA", ClusterHash::Offset(2), false);
-            let () = pipeline.custom(evaluate, arguments).await?;
+            keys.push(Keyspace::limit(class.as_str(), subject));
+            arguments.extend_from_slice(&self.classes[*class as usize]);
         }
-        Ok(pipeline.try_all().await)
+        let answers: Vec<String> = self
+            .script
+            .evalsha_with_reload(&self.redis, keys, arguments)
+            .await?;
+        Ok(answers
+            .iter()
+            .map(|answer| Answered::read(answer))
+            .collect())
     }
-}
-
-fn is_unknown(error: &Error) -> bool {
-    error.details().starts_with("NOSCRIPT")
 }

@@ -181,3 +181,63 @@ fn distinct<'a>(user: UserId, contacts: impl Iterator<Item = &'a UserId>) -> Vec
     contacts.dedup();
     contacts
 }
+
+#[cfg(test)]
+mod tests {
+    use confab_shared::id::NodeId;
+
+    use super::*;
+
+    #[test]
+    fn what_was_announced_since_corrects_what_was_found() {
+        let [ann, ben, cat, dan] = std::array::from_fn(|_| UserId::generate());
+        let circles = vec![Circle {
+            asked: vec![ann],
+            members: vec![ann, ben, cat, dan],
+        }];
+        let find = || {
+            let mut look = Look::default();
+            for user in [ann, ben, dan] {
+                look.note(user, 20, vec![NodeId::generate()]);
+            }
+            look.note(cat, 20, Vec::new());
+            let appearances = [ann, ben, cat, dan].map(|id| Appearance {
+                id,
+                appears_offline: id == dan,
+                last_seen_at: Timestamp::from_micros(3_000_000),
+            });
+            Found::new(circles.clone(), look, appearances.to_vec())
+        };
+        let found = find().sorted();
+        assert_eq!(
+            found.online(ann),
+            [ben],
+            "neither herself nor who is hidden"
+        );
+        let mut absent = [
+            (cat, Timestamp::from_micros(3_000_000)),
+            (dan, Timestamp::from_micros(3_000_000)),
+        ];
+        absent.sort_unstable();
+        assert_eq!(found.absent(ann), absent);
+        let mut found = find();
+        for (user, position, is_online) in [(ben, 19, false), (cat, 21, true), (dan, 19, true)] {
+            found.correct(user, position, is_online);
+        }
+        let found = found.sorted();
+        let mut both = [ben, cat];
+        both.sort_unstable();
+        assert_eq!(found.online(ann), both);
+        assert!(found.online(ben).is_empty(), "nobody asked for him");
+    }
+
+    #[test]
+    fn a_memory_is_settled_a_while_after_it_began() {
+        let settling = Duration::from_secs(3);
+        assert_eq!(
+            settled_at("1700000000000000:name:run", settling),
+            1_700_000_003_000_000
+        );
+        assert_eq!(settled_at("no memory", settling), 3_000_000);
+    }
+}

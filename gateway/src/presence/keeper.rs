@@ -119,6 +119,7 @@ impl State {
     async fn flush(&mut self) -> Result<(), fred::error::Error> {
         // In this order: whoever is among the sockets is among those who have come.
         self.waiting.append(&mut self.keeper.arrivals.take());
+        self.waiting.retain(|socket| socket.strong_count() > 0);
         let now = Instant::now();
         for user in self.keeper.touched.take(usize::MAX) {
             let is_connected = self.keeper.hub.users().is_connected(user);

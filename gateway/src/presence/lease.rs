@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use confab_shared::redis::presence::{Online, Stay};
+use fred::clients::Client;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -16,10 +17,12 @@ use super::announcer::Announcer;
 use super::contacts::settled_at;
 use super::keeper::Renewal;
 use super::task::Command;
+use crate::backplane::memory_name;
 use crate::metrics::Metrics;
 
 /// A node's lease on what it notes of those who are present.
 pub(super) struct Lease {
+    pub(super) redis: Client,
     pub(super) online: Online,
     pub(super) stay: Stay,
     /// How long it is good for without being renewed.
@@ -58,12 +61,16 @@ pub(super) async fn run(
                         begins = false;
                         lapsed = lease.reap(beat.lapsed, &lapsed);
                     }
-                    Ok(Ok(_)) => {
-                        tracing::warn!("taken for gone; noting anew who is present here");
-                        lease.begin_anew(0).await;
-                        begins = true;
-                        beats.reset_immediately();
-                    }
+                    Ok(Ok(_)) => match memory_name(&lease.redis).await {
+                        Ok(name) => {
+                            tracing::warn!("taken for gone; noting anew who is present here");
+                            lease.begin_anew(&name).await;
+                            known = Some(name.as_str().into());
+                            begins = true;
+                            beats.reset_immediately();
+                        }
+                        Err(error) => tracing::warn!(%error, "lease on who is present not renewed"),
+                    },
                     Ok(Err(error)) => tracing::warn!(%error, "lease on who is present not renewed"),
                     Err(_) => tracing::warn!("lease on who is present not renewed in time"),
                 }
@@ -71,8 +78,10 @@ pub(super) async fn run(
             Ok(()) = memory.changed() => {
                 let name = memory.borrow_and_update().clone();
                 let former = std::mem::replace(&mut known, name.clone());
-                if let Some(name) = name.filter(|_| former.is_some()) {
-                    lease.begin_anew(settled_at(&name, lease.settling)).await;
+                if let (Some(name), Some(former)) = (name, former)
+                    && name != former
+                {
+                    lease.begin_anew(&name).await;
                     begins = true;
                     beats.reset_immediately();
                 }
@@ -88,8 +97,9 @@ pub(super) async fn run(
 }
 
 impl Lease {
-    /// Begins another stay, and has everybody noted by it.
-    async fn begin_anew(&mut self, quiet_until: u64) {
+    /// Begins another stay, and has everybody noted by it. While Redis's memory is young, that is no news to anybody.
+    async fn begin_anew(&mut self, memory: &str) {
+        let quiet_until = settled_at(memory, self.settling);
         let former = self.stay;
         self.stay = former.next();
         let stay = self.stay;

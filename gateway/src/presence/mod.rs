@@ -207,6 +207,7 @@ impl Presence {
         spawn_vital("who is connected", stop, running);
 
         let lease = Lease {
+            redis: parts.redis.clone(),
             online: online.clone(),
             stay,
             term: timing.term,

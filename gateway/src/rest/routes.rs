@@ -10,6 +10,9 @@ use super::{auth, chats, conversations, docs, health, messages, rooms, system, u
 /// Why a part of a history is not found.
 const NO_PLACE: &str = "`before` or `after` names no message of this conversation.";
 
+/// Why somebody cannot be added.
+const CROWDED: &str = "A group would have more members than it may.";
+
 /// All routes.
 pub(super) fn all(has_guests: bool) -> Api {
     let api = Api::new(has_guests);
@@ -102,7 +105,8 @@ fn conversation_routes(api: Api) -> Api {
         .post(
             "/conversations",
             about("Begin a conversation")
-                .refuses(NotFound, "One of the participants does not exist."),
+                .refuses(NotFound, "One of the participants does not exist.")
+                .refuses(Conflict, CROWDED),
             conversations::create,
         )
         .get(
@@ -127,7 +131,9 @@ fn chat_routes(api: Api) -> Api {
     )
     .post(
         "/chats/conversations",
-        about("Begin a conversation").refuses(NotFound, "One of the participants does not exist."),
+        about("Begin a conversation")
+            .refuses(NotFound, "One of the participants does not exist.")
+            .refuses(Conflict, CROWDED),
         chats::create,
     )
     .get(
@@ -155,7 +161,8 @@ fn chat_routes(api: Api) -> Api {
         about("Add members")
             .refuses(Forbidden, NOT_A_MODERATOR)
             .refuses(Forbidden, FIXED)
-            .refuses(Conflict, NO_MEMBERS),
+            .refuses(Conflict, NO_MEMBERS)
+            .refuses(Conflict, CROWDED),
         chats::add_participants,
     )
     .delete(

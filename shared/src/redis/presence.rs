@@ -108,6 +108,15 @@ impl Look {
         self.at.get(&UserSlot::of(user)).copied().unwrap_or(0)
     }
 
+    /// A user was found to be connected to these nodes then; to none: not to be connected.
+    pub fn note(&mut self, user: UserId, at: u64, nodes: Vec<NodeId>) {
+        let first = self.at.entry(UserSlot::of(user)).or_insert(at);
+        *first = at.min(*first);
+        if !nodes.is_empty() {
+            self.nodes.insert(user, nodes);
+        }
+    }
+
     /// The earliest moment at which any of them was looked at.
     pub fn earliest(&self) -> u64 {
         self.at.values().copied().min().unwrap_or(u64::MAX)
@@ -286,8 +295,10 @@ impl Online {
             let position = position.parse().map_err(|_| unexpected())?;
             let read = users.iter().zip(read.chunks_exact(2));
             Ok::<_, Error>(
-                read.filter_map(|(user, read)| Owed::parse(*user, position, &read[0], &read[1]))
-                    .collect::<Vec<_>>(),
+                read.filter_map(|(user, read)| {
+                    Owed::read(*user, position, read[0] == "1", &read[1])
+                })
+                .collect::<Vec<_>>(),
             )
         });
         Ok(try_join_all(calls).await?.into_iter().flatten().collect())
@@ -355,21 +366,17 @@ impl Online {
             let answer: Vec<Option<String>> = script
                 .evalsha_with_reload(&self.redis, Keyspace::online(slot), arguments)
                 .await?;
-            Ok::<_, Error>((slot, users, answer))
+            Ok::<_, Error>((users, answer))
         });
         let mut look = Look::default();
-        for (slot, users, answer) in try_join_all(calls).await? {
+        for (users, answer) in try_join_all(calls).await? {
             let (at, stays) = answer.split_first().ok_or_else(unexpected)?;
             let at: u64 = at
                 .as_deref()
                 .and_then(|at| at.parse().ok())
                 .ok_or_else(unexpected)?;
-            let first = look.at.entry(slot).or_insert(at);
-            *first = at.min(*first);
             for (user, stays) in users.into_iter().zip(stays) {
-                if let Some(stays) = stays {
-                    look.nodes.insert(user, nodes(stays));
-                }
+                look.note(user, at, stays.as_deref().map(nodes).unwrap_or_default());
             }
         }
         Ok(look)
@@ -387,11 +394,12 @@ impl Online {
 }
 
 impl Owed {
-    fn parse(user: UserId, position: u64, connected: &str, entry: &str) -> Option<Self> {
+    /// What an entry says that was read at `position`. None if there is none.
+    pub fn read(user: UserId, position: u64, is_connected: bool, entry: &str) -> Option<Self> {
         let since = entry.strip_suffix('v').unwrap_or(entry);
         Some(Self {
             user,
-            is_connected: connected == "1",
+            is_connected,
             position,
             since: since.parse().ok()?,
             by_will: entry.ends_with('v'),

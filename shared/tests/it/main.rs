@@ -7,6 +7,7 @@
 )]
 
 mod changes;
+mod contacts;
 mod conversations;
 mod database;
 mod messages;

@@ -23,7 +23,7 @@ use super::fault::Fault;
 use super::read::IngressReader;
 use super::{Context, dead_letter, failpoint};
 use crate::broadcast::{Broadcast, FanOut};
-use crate::handler::{Announcements, Request, decide, details, wanted};
+use crate::handler::{Announcements, Bounds, Request, decide, details, wanted};
 use crate::pause::Pause;
 
 /// How often a batch is decided anew because a conversation had moved, before that is taken for a fault in the batch.
@@ -204,9 +204,12 @@ impl Processor {
         };
         // Kept after a batch that went well. After any error it is given up: it may lead to a server that takes no changes any more.
         connection.close_on_drop();
+        let bounds = Bounds {
+            max_members: i64::from(self.context.config.worker.max_members),
+        };
         let found = load(&mut connection, &wanted(&requests)).await?;
-        let more = load_details(&mut connection, &details(&requests, &found)).await?;
-        let decided = decide(Timestamp::now(), &requests, found, more);
+        let more = load_details(&mut connection, &details(bounds, &requests, &found)).await?;
+        let decided = decide(Timestamp::now(), bounds, &requests, found, more);
 
         // Even if nothing changes: a refusal decided by a former owner must not reach anybody.
         let mut fence: Vec<(Partition, i64)> = Vec::new();

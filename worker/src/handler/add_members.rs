@@ -43,6 +43,7 @@ pub(super) fn apply(
     if profiles.is_empty() {
         return Ok(Answer::Outcome(Outcome::Done));
     }
+    scope.has_room_for(profiles.len())?;
     let seq = scope.conversation.advance();
     let read_count = scope.conversation.message_count;
     let role = MemberRole::Member;

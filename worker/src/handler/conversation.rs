@@ -3,16 +3,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use confab_shared::id::{ConversationId, MessageId, Seq, UserId};
+use confab_shared::id::{ConversationId, Seq, UserId};
 use confab_shared::model::account::Profile;
 use confab_shared::model::conversation::{ConversationKind, MemberRole};
-use confab_shared::model::event::{Event, Fact, RoomBatch, UserNotice};
-use confab_shared::model::message::Message;
+use confab_shared::model::event::{Event, Fact, UserNotice};
 use confab_shared::model::timestamp::Timestamp;
 use confab_shared::postgres::batch::{
-    ChangedConversation, ChangedInfo, ChangedMember, Changes, MemberRow, NewConversation,
-    NewMessage,
+    ChangedConversation, ChangedInfo, ChangedMember, Changes, MAX_RELISTED, MemberRow,
+    NewConversation,
 };
+
+use super::draft::{Draft, RoomDraft};
 
 /// A membership, present or past.
 #[derive(Debug)]
@@ -59,17 +60,6 @@ impl Member {
     }
 }
 
-/// An event whose message may not have its number yet.
-#[derive(Debug)]
-enum Draft {
-    Event(Event),
-    Sent {
-        index: usize,
-        sender: Arc<Profile>,
-        temp_id: Option<Arc<str>>,
-    },
-}
-
 /// What a conversation is beside its messages and members.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Info {
@@ -101,6 +91,8 @@ pub(super) struct Conversation {
     pub(super) last_seq: Seq,
     pub(super) message_count: i64,
     pub(super) members: HashMap<UserId, Member>,
+    /// How many present members it has, known where the batch adds some; elsewhere, how many more than before it.
+    pub(super) size: i64,
     /// The ordinals of messages that this batch deleted.
     pub(super) deleted: Vec<i64>,
     /// Whether anything but reading happened.
@@ -132,6 +124,7 @@ impl Conversation {
             last_seq,
             message_count,
             members: HashMap::new(),
+            size: 0,
             deleted: Vec::new(),
             active: false,
             loaded_seq: last_seq,
@@ -216,8 +209,26 @@ impl Conversation {
 
     /// Makes a user a member, as if never one before.
     pub(super) fn join(&mut self, row: MemberRow) {
+        self.size += i64::from(self.member(row.user_id).is_none());
         self.members
             .insert(row.user_id, Member { row, dirty: true });
+    }
+
+    /// Ends a present member's membership, and says as what it was there.
+    pub(super) fn part(
+        &mut self,
+        user: UserId,
+        by: UserId,
+        seq: Seq,
+        at: Timestamp,
+    ) -> Option<MemberRole> {
+        let member = self.member_mut(user)?;
+        let role = member.role;
+        member.left_at = Some(at);
+        member.removed_by = Some(by);
+        member.change_seq = seq;
+        self.size -= 1;
+        Some(role)
     }
 
     pub(super) fn announce(&mut self, seq: Option<Seq>, at: Timestamp, fact: Fact) {
@@ -236,8 +247,11 @@ impl Conversation {
             loaded_seq,
             info_change,
             active,
+            size,
             ..
         } = self;
+        let joined = |member: &Member| member.row.joined_seq > loaded_seq;
+        let crowded = size > MAX_RELISTED && self.members.values().any(joined);
         let ended = life == Life::Ended;
         if loaded_seq == Seq(0) {
             let Info {
@@ -256,6 +270,7 @@ impl Conversation {
                 message_count,
                 info_change,
                 ended,
+                crowded,
             });
         } else if last_seq > loaded_seq {
             let previous_seq = loaded_seq;
@@ -273,6 +288,7 @@ impl Conversation {
                 last_seq,
                 message_count,
                 active,
+                crowded,
                 info,
             });
         }
@@ -280,6 +296,7 @@ impl Conversation {
         changes.members.extend(dirty.map(|member| ChangedMember {
             row: member.row,
             active,
+            crowded,
         }));
         let mut events = self.events;
         if self.catch_up {
@@ -308,51 +325,6 @@ impl Conversation {
             sender,
             temp_id,
         });
-    }
-}
-
-/// A room's events, to be finished once new messages have their numbers.
-#[derive(Debug)]
-pub(super) struct RoomDraft {
-    conversation: ConversationId,
-    events: Vec<Draft>,
-}
-
-impl RoomDraft {
-    pub(super) fn finish(self, changes: &Changes, ids: &[MessageId]) -> RoomBatch {
-        let finish = |draft| match draft {
-            Draft::Event(event) => event,
-            Draft::Sent {
-                index,
-                sender,
-                temp_id,
-            } => {
-                let new: &NewMessage = &changes.sent[index];
-                let message = Message {
-                    id: ids[index],
-                    conversation: new.conversation,
-                    seq: new.seq,
-                    change_seq: new.seq,
-                    ordinal: new.ordinal,
-                    sender,
-                    message_type: Arc::clone(&new.message_type),
-                    content: Arc::clone(&new.content),
-                    reply_to: new.reply_to,
-                    created_at: changes.at,
-                    edited_at: None,
-                    deleted_at: None,
-                };
-                Event {
-                    seq: Some(new.seq),
-                    at: changes.at,
-                    fact: Fact::MessageStored { message, temp_id },
-                }
-            }
-        };
-        RoomBatch {
-            conversation: self.conversation,
-            events: self.events.into_iter().map(finish).collect(),
-        }
     }
 }
 

@@ -11,6 +11,7 @@ use confab_shared::model::error::{ErrorCode, Rejection};
 use confab_shared::model::event::{Fact, UserNotice};
 
 use super::conversation::{Conversation, Info, joining};
+use super::scope::within_bounds;
 use super::state::BatchState;
 use super::{Answer, Request};
 
@@ -28,9 +29,9 @@ pub(super) fn apply(
         .copied()
         .filter(|user| seen.insert(*user))
         .collect();
-    if others.len() >= MAX_PARTICIPANTS {
+    if others.len() > MAX_PARTICIPANTS {
         return Err(Rejection::invalid(format!(
-            "a conversation is made with at most {MAX_PARTICIPANTS} participants"
+            "a conversation is made with at most {MAX_PARTICIPANTS} others"
         )));
     }
     match kind {
@@ -46,7 +47,7 @@ pub(super) fn apply(
                 ));
             }
         }
-        ConversationKind::Group => {}
+        ConversationKind::Group => within_bounds(state.bounds, 1, others.len())?,
         ConversationKind::Room => return Err(Rejection::invalid("type must be direct or group")),
     }
     if state.account_role(actor) == Some(AccountRole::Guest) {

@@ -27,13 +27,9 @@ pub(super) fn depart(scope: Scope<'_>, user: UserId, by: UserId) -> Answer {
         ..
     } = scope;
     let seq = conversation.advance();
-    let mut owned = false;
-    if let Some(member) = conversation.member_mut(user) {
-        owned = member.role == MemberRole::Owner;
-        member.left_at = Some(at);
-        member.removed_by = Some(by);
-        member.change_seq = seq;
-    }
+    let owned = conversation
+        .part(user, by, seq, at)
+        .is_some_and(|role| role == MemberRole::Owner);
     if owned
         && let Some(heir) = heir(conversation)
         && let Some(member) = conversation.member_mut(heir)

@@ -12,6 +12,7 @@ mod create_conversation;
 mod create_room;
 mod delete_message;
 mod delete_room;
+mod draft;
 mod edit_message;
 mod leave;
 mod mark_read;
@@ -31,9 +32,16 @@ use confab_shared::model::event::{RoomBatch, UserNotice};
 use confab_shared::model::timestamp::Timestamp;
 use confab_shared::postgres::batch::{Changes, Found, FoundDetails};
 
-use conversation::RoomDraft;
+use draft::RoomDraft;
 use state::BatchState;
 pub use wanted::{details, wanted};
+
+/// How large things may become.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// The most members of a group.
+    pub max_members: i64,
+}
 
 /// A command and whether it has been handed out before.
 #[derive(Debug, Clone, Copy)]
@@ -128,11 +136,12 @@ impl Decided {
 /// Decides a batch, command by command, in order.
 pub fn decide(
     at: Timestamp,
+    bounds: Bounds,
     requests: &[Request<'_>],
     found: Found,
     details: FoundDetails,
 ) -> Decided {
-    let mut state = BatchState::new(at, requests.len(), found, details);
+    let mut state = BatchState::new(at, bounds, requests.len(), found, details);
     let answers = requests
         .iter()
         .map(|request| decide_one(&mut state, request))

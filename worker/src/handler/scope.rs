@@ -11,12 +11,14 @@ use confab_shared::model::event::UserNotice;
 use confab_shared::model::timestamp::Timestamp;
 use confab_shared::postgres::batch::NewMessage;
 
+use super::Bounds;
 use super::conversation::Conversation;
 use super::state::{Account, StoredMessage};
 
 /// What a handler works on: the conversation, in which the actor may take part, and the rest of the batch.
 pub(super) struct Scope<'a> {
     pub(super) at: Timestamp,
+    pub(super) bounds: Bounds,
     pub(super) id: ConversationId,
     pub(super) conversation: &'a mut Conversation,
     pub(super) messages: &'a mut HashMap<MessageId, StoredMessage>,
@@ -70,6 +72,11 @@ impl Scope<'_> {
         }
     }
 
+    /// Refuses so many more members than a group may have.
+    pub(super) fn has_room_for(&self, more: usize) -> Result<(), Rejection> {
+        within_bounds(self.bounds, self.conversation.size, more)
+    }
+
     /// Refuses what is for rooms alone, and for whoever may do this to them. To the others of a conversation it is no room.
     pub(super) fn in_own_room(&self, user: UserId, deed: &str) -> Result<(), Rejection> {
         if self.conversation.kind != ConversationKind::Room {
@@ -82,6 +89,22 @@ impl Scope<'_> {
         }
         Ok(())
     }
+}
+
+/// Refuses so many more members than a group may have that has `size`.
+pub(super) fn within_bounds(
+    Bounds { max_members }: Bounds,
+    size: i64,
+    more: usize,
+) -> Result<(), Rejection> {
+    let more = i64::try_from(more).unwrap_or(i64::MAX);
+    if size.saturating_add(more) > max_members {
+        return Err(Rejection::new(
+            ErrorCode::Conflict,
+            format!("a group has at most {max_members} members"),
+        ));
+    }
+    Ok(())
 }
 
 /// A message of a conversation.

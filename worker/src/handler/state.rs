@@ -14,9 +14,10 @@ use confab_shared::postgres::batch::{
     AppliedCommand, ChangedMessage, Changes, Found, FoundDetails, MessageRow, NewMessage, PairRow,
 };
 
-use super::conversation::{Conversation, Info, Life, Member, RoomDraft};
+use super::conversation::{Conversation, Info, Life, Member};
+use super::draft::RoomDraft;
 use super::scope::{Scope, invitable};
-use super::{Answer, Request};
+use super::{Answer, Bounds, Request};
 
 /// A user, as far as a batch needs to know.
 #[derive(Debug, Clone)]
@@ -38,6 +39,7 @@ pub(super) struct StoredMessage {
 #[derive(Debug)]
 pub(super) struct BatchState {
     pub(super) at: Timestamp,
+    pub(super) bounds: Bounds,
     pub(super) conversations: HashMap<ConversationId, Conversation>,
     pub(super) accounts: HashMap<UserId, Account>,
     pub(super) messages: HashMap<MessageId, StoredMessage>,
@@ -52,9 +54,16 @@ pub(super) struct BatchState {
 }
 
 impl BatchState {
-    pub(super) fn new(at: Timestamp, size: usize, found: Found, details: FoundDetails) -> Self {
+    pub(super) fn new(
+        at: Timestamp,
+        bounds: Bounds,
+        size: usize,
+        found: Found,
+        details: FoundDetails,
+    ) -> Self {
         let mut state = Self {
             at,
+            bounds,
             conversations: HashMap::new(),
             accounts: HashMap::new(),
             messages: HashMap::with_capacity(found.messages.len()),
@@ -111,6 +120,11 @@ impl BatchState {
                     description: row.description,
                     max_users: row.max_users,
                 });
+            }
+        }
+        for (id, size) in details.sizes {
+            if let Some(conversation) = state.conversations.get_mut(&id) {
+                conversation.size = size;
             }
         }
         for (conversation, marker, count) in details.deleted {
@@ -179,6 +193,7 @@ impl BatchState {
         }
         Ok(Scope {
             at: self.at,
+            bounds: self.bounds,
             id,
             conversation,
             accounts: &self.accounts,

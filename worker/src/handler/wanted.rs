@@ -5,9 +5,9 @@ use std::collections::{HashMap, HashSet};
 use confab_shared::id::MessageId;
 use confab_shared::model::command::Command;
 use confab_shared::model::conversation::MemberRole;
-use confab_shared::postgres::batch::{Details, Found, Wanted};
+use confab_shared::postgres::batch::{Details, Found, MAX_RELISTED, Wanted};
 
-use super::Request;
+use super::{Bounds, Request};
 
 /// What to look up first.
 pub fn wanted(requests: &[Request<'_>]) -> Wanted {
@@ -56,10 +56,11 @@ pub fn wanted(requests: &[Request<'_>]) -> Wanted {
 }
 
 /// What to look up then, if anything.
-pub fn details(requests: &[Request<'_>], found: &Found) -> Details {
+pub fn details(bounds: Bounds, requests: &[Request<'_>], found: &Found) -> Details {
     let mut rosters = HashSet::new();
     let mut markers = HashSet::new();
     let mut rooms = HashSet::new();
+    let mut sizes = HashSet::new();
     // Most batches are sends alone: these maps are made for the others only.
     let mut pairs = None;
     let mut ordinals = None;
@@ -78,8 +79,11 @@ pub fn details(requests: &[Request<'_>], found: &Found) -> Details {
             | Command::SendMessage { .. }
             | Command::EditMessage { .. }
             | Command::DeleteMessage { .. }
-            | Command::CreateRoom { .. }
-            | Command::AddMembers { .. } => continue,
+            | Command::CreateRoom { .. } => continue,
+            Command::AddMembers { .. } => {
+                sizes.insert(request.conversation());
+                continue;
+            }
             Command::UpdateRoom { .. } | Command::DeleteRoom => {
                 rooms.insert(request.conversation());
                 continue;
@@ -118,5 +122,7 @@ pub fn details(requests: &[Request<'_>], found: &Found) -> Details {
         rosters: rosters.into_iter().collect(),
         markers: markers.into_iter().collect(),
         rooms: rooms.into_iter().collect(),
+        sizes: sizes.into_iter().collect(),
+        largest: bounds.max_members.max(MAX_RELISTED + 1),
     }
 }

@@ -8,24 +8,29 @@ use confab_shared::postgres::{rooms, tokens};
 
 use crate::consumer::Context;
 
-/// Forgets and removes what nobody will ask for again. A failure costs nothing but room until the next time.
+/// Forgets and removes what nobody will ask for again. A failure costs nothing but room until the next time, and spares none of the
+/// rest.
 pub(super) async fn prune(context: Context) {
     let now = Timestamp::now();
     let retention = Duration::from_secs(context.config.worker.applied_retention_seconds);
-    let pruned = async {
-        let commands = prune_applied(&context.pool, now.minus(retention)).await?;
-        let tokens = tokens::prune(&context.pool).await?;
-        let cleaned = rooms::cleanup(&context.pool).await?;
-        Ok::<_, sqlx::Error>((commands, tokens, cleaned))
-    };
-    match pruned.await {
-        Ok((commands, tokens, cleaned)) => {
-            let (guests, rooms) = (cleaned.removed_sessions, cleaned.removed_rooms);
-            tracing::debug!(commands, tokens, guests, rooms, "cleaned up");
-        }
+    let commands = prune_applied(&context.pool, now.minus(retention)).await;
+    let tokens = tokens::prune(&context.pool).await;
+    let cleaned = rooms::cleanup(&context.pool).await;
+    note(&context, "commands", commands);
+    note(&context, "tokens", tokens);
+    note(
+        &context,
+        "guests and rooms",
+        cleaned.map(|cleaned| cleaned.removed_sessions + cleaned.removed_rooms),
+    );
+}
+
+fn note(context: &Context, what: &'static str, removed: Result<u64, sqlx::Error>) {
+    match removed {
+        Ok(count) => tracing::debug!(what, count, "cleaned up"),
         Err(error) => {
             context.metrics.postgres_errors_total.inc();
-            tracing::warn!(%error, "cannot clean up; trying again in an hour");
+            tracing::warn!(%error, what, "cannot clean up; trying again in an hour");
         }
     }
 }

@@ -162,6 +162,20 @@ fn memory_of_old_commands_is_pruned() {
         let day_ago =
             Timestamp::from(Timestamp::now().to_datetime() - std::time::Duration::from_hours(24));
         assert_eq!(prune_applied(&db.pool, day_ago).await.unwrap(), 1);
+        // More than one step looks at, the old among the new.
+        sqlx::query(
+            "INSERT INTO applied_commands SELECT $1, gen_random_uuid(), repeat('x', 500), now() - n % 2 * interval '2 days'
+             FROM generate_series(1, 5000) n",
+        )
+        .bind(room)
+        .execute(&db.pool)
+        .await
+        .unwrap();
+        assert_eq!(prune_applied(&db.pool, day_ago).await.unwrap(), 2_500);
+        sqlx::query("DELETE FROM applied_commands WHERE outcome LIKE 'x%'")
+            .execute(&db.pool)
+            .await
+            .unwrap();
         assert_eq!(
             db.count(
                 "SELECT count(*) FROM applied_commands WHERE conversation_id = $1",

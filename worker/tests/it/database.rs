@@ -10,11 +10,13 @@ use confab_shared::model::timestamp::Timestamp;
 use confab_shared::postgres::batch::{Stored, load, load_details, store};
 use confab_shared::postgres::{self, partitions};
 use confab_shared::testing::on_fresh_database;
-use confab_worker::handler::{Announcements, Decided, Request, decide, details, wanted};
+use confab_worker::handler::{Announcements, Bounds, Decided, Request, decide, details, wanted};
 use sqlx::PgPool;
 
 /// The partition of every test's conversations, as far as the fence is concerned.
 pub(crate) const PARTITION: Partition = Partition(3);
+
+const BOUNDS: Bounds = Bounds { max_members: 1_000 };
 
 /// Runs a test on a database that is made for it and dropped after it, whether it passed or not.
 pub(crate) fn with_database<F: Future<Output = ()> + Send + 'static>(
@@ -71,10 +73,10 @@ impl Db {
             .collect();
         let mut connection = self.pool.acquire().await.unwrap();
         let found = load(&mut connection, &wanted(&requests)).await.unwrap();
-        let more = load_details(&mut connection, &details(&requests, &found))
+        let more = load_details(&mut connection, &details(BOUNDS, &requests, &found))
             .await
             .unwrap();
-        decide(at, &requests, found, more)
+        decide(at, BOUNDS, &requests, found, more)
     }
 
     /// Stores a decided batch under an epoch.

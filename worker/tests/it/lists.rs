@@ -203,18 +203,30 @@ fn large_groups_are_listed_in_their_place() {
                 .unwrap();
         let begin = Timestamp::now().minus(Duration::from_hours(20));
         let after = |seconds| Timestamp::from(begin.to_datetime() + Duration::from_secs(seconds));
-        let [large, small, quiet] = [(); 3].map(|()| ConversationId::generate());
+        let [large, small, quiet, sudden] = [(); 4].map(|()| ConversationId::generate());
         let add = |some: &[UserId]| Command::AddMembers {
             users: some.to_vec(),
         };
         let batch = [
             envelope(large, ann, group(&crowd[..200])),
-            envelope(large, ann, add(&crowd[200..])),
             envelope(small, ann, group(&[ben])),
             envelope(quiet, ann, group(&[ben])),
         ];
         db.run_at(begin, epoch, &batch).await;
         promise_holds(&db).await;
+        let count = "SELECT count(*) FROM memberships WHERE conversation_id = $1 AND listed_at = 'infinity'";
+        assert_eq!(db.count(count, large).await, 0);
+        // At once: later there might be too many members to be written to.
+        let growing = [
+            envelope(large, ann, add(&crowd[200..])),
+            envelope(sudden, ann, group(&crowd[..200])),
+            envelope(sudden, ann, add(&crowd[200..])),
+        ];
+        db.run_at(after(1), epoch, &growing).await;
+        promise_holds(&db).await;
+        for thread in [large, sudden] {
+            assert_eq!(db.count(count, thread).await, 301);
+        }
         for (seconds, thread, latest) in [
             (350, large, large),
             (400, small, small),
@@ -231,7 +243,6 @@ fn large_groups_are_listed_in_their_place() {
                 assert_eq!(all[0], latest);
             }
         }
-        let count = "SELECT count(*) FROM memberships WHERE conversation_id = $1 AND listed_at = 'infinity'";
         assert_eq!(
             (db.count(count, large).await, db.count(count, small).await),
             (301, 0)

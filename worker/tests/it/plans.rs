@@ -11,7 +11,7 @@ use crate::database::{envelope, group, say, with_database};
 #[ignore = "needs CONFAB_TEST_STATE; run by deploy/test"]
 fn a_batch_reads_no_table_and_no_index_from_end_to_end() {
     with_database(|db| async move {
-        let [ann, ben] = db.users().await;
+        let [ann, ben, cid] = db.users().await;
         let (room, epoch) = (ConversationId::generate(), db.take_over().await);
         let first = [
             envelope(room, ann, group(&[ben])),
@@ -28,6 +28,7 @@ fn a_batch_reads_no_table_and_no_index_from_end_to_end() {
             envelope(room, ben, say("two")),
             envelope(room, ann, Command::MarkRead { up_to: None }),
             envelope(room, ann, Command::DeleteMessage { message }),
+            envelope(room, ann, Command::AddMembers { users: vec![cid] }),
         ];
         db.run(epoch, &second).await;
 

@@ -1,4 +1,7 @@
 //! The `conversations` dialect: source 003's events (and 001's, which names none).
+//!
+//! `onlineUsers` and `userStatusChanged` are about the people with whom the user shares a group or a direct conversation. The list comes when the
+//! socket does, when it is asked for, and again after something may have been lost: it replaces whatever was known. Nobody is told of himself.
 
 mod catalog;
 mod inbound;

@@ -13,6 +13,9 @@
 //! | `chat:room:updated`, `chat:room:deleted` | `{roomId, name, description, maxUsers, updatedBy, timestamp}`, `{roomId, deletedBy, timestamp}` |
 //! | `tempId` in `chat:message` | makes a send repeatable; the sender's sockets see it in `chat:message` |
 //!
+//! When a socket comes, each contact of its user who is online is told of by a `status:online`; after a loss, those who are not by a
+//! `status:offline` as well. Contacts are the people of one's groups and direct conversations; nobody is told of himself.
+//!
 //! Who comes and goes in a room is not shown: every socket of this dialect is in the lobby, and a lobby of thousands would drown
 //! in it. The dialect `rooms` shows it. `chat:room:left` has a `null` behind its string, see `Frames::text_event`.
 

@@ -11,6 +11,7 @@ use confab_shared::id::{MessageId, Seq, UserId};
 use confab_shared::model::event::{Event, Fact};
 use confab_shared::model::message::{Message, MessageStatus};
 
+use super::count::{Known, Step, apply, status};
 use crate::hub::input::{Counted, Newest};
 
 /// How many changes are remembered while counts are being read. A reading that takes longer than these is done again.
@@ -27,7 +28,10 @@ pub(super) struct Tally {
     log: VecDeque<(Seq, Step)>,
     /// Up to where the log has lost something.
     lost: Seq,
+    /// The readings that are under way.
     readings: Vec<u64>,
+    /// Up to this reading, none tells what the last message is: it was perhaps changed meanwhile.
+    unsure: u64,
     /// When somebody is to be told, at the earliest.
     due: Option<Instant>,
     interval: Duration,
@@ -45,35 +49,8 @@ struct Count {
     told_at: Option<Instant>,
 }
 
-/// How much a member has not read.
-#[derive(Debug, Clone, Copy)]
-struct Known {
-    unread: i64,
-    /// Everything up to this ordinal is read.
-    read_count: i64,
-    /// The change up to which this was read from PostgreSQL, if the room has not come so far yet.
-    seq: Seq,
-}
-
 /// What a member was told: the count, and the last message with its last change.
 type Told = (i64, MessageStatus, Option<(MessageId, Seq)>);
-
-/// What a change does to counts.
-#[derive(Debug, Clone, Copy)]
-enum Step {
-    /// Somebody said something.
-    Stored { by: UserId, ordinal: i64 },
-    /// A message of this ordinal was taken back.
-    Deleted { ordinal: i64 },
-    /// Somebody has read up to this ordinal; `all`: there was no more.
-    Read {
-        user: UserId,
-        read_count: i64,
-        all: bool,
-    },
-    /// Something that has to be looked up.
-    Unclear,
-}
 
 /// What one member is to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +81,7 @@ impl Tally {
             log: VecDeque::new(),
             lost: Seq(0),
             readings: Vec::new(),
+            unsure: 0,
             due: None,
             interval,
         }
@@ -171,11 +149,9 @@ impl Tally {
                     last.content = "".into();
                     last.change_seq = seq;
                 });
-                let step = match self.last() {
-                    Some(last) if is_last => Step::Deleted {
-                        ordinal: last.ordinal,
-                    },
-                    _ => Step::Unclear,
+                let step = match self.last().filter(|_| is_last) {
+                    Some(&Message { ordinal, .. }) => Step::Deleted { ordinal },
+                    None => Step::Unclear,
                 };
                 self.step(seq, step);
                 self.owe_all(now);
@@ -192,16 +168,19 @@ impl Tally {
                     all,
                 };
                 self.step(seq, step);
-                if let Some(count) = self.counts.get_mut(&user) {
-                    let count = count.get_or_insert_default();
-                    owe(count, self.interval, now, &mut self.due);
-                }
+                self.owe_one(user, now);
             }
             Fact::MembersAdded { members } => {
                 // Somebody who had been out without this having been heard, and counts from another place now.
-                let is_back = |user| self.counts.contains_key(&user);
-                if members.iter().any(|member| is_back(member.profile.id)) {
+                let users = members.iter().map(|member| member.profile.id);
+                let back: Vec<UserId> = users
+                    .filter(|user| self.counts.contains_key(user))
+                    .collect();
+                if !back.is_empty() {
                     self.step(seq, Step::Unclear);
+                }
+                for user in back {
+                    self.owe_one(user, now);
                 }
             }
             _ => {}
@@ -216,7 +195,10 @@ impl Tally {
         change: impl FnOnce(&mut Message),
     ) -> bool {
         match &mut self.last {
-            Newest::Unknown => true,
+            Newest::Unknown => {
+                self.unsure = self.readings.iter().copied().max().unwrap_or(self.unsure);
+                true
+            }
             Newest::Is(last) if last.id == message && last.change_seq < seq => {
                 change(last);
                 true
@@ -244,6 +226,13 @@ impl Tally {
 
     fn owe_all(&mut self, now: Instant) {
         for count in self.counts.values_mut() {
+            let count = count.get_or_insert_default();
+            owe(count, self.interval, now, &mut self.due);
+        }
+    }
+
+    fn owe_one(&mut self, user: UserId, now: Instant) {
+        if let Some(count) = self.counts.get_mut(&user) {
             let count = count.get_or_insert_default();
             owe(count, self.interval, now, &mut self.due);
         }
@@ -298,7 +287,8 @@ impl Tally {
         (told, reading)
     }
 
-    /// Counts were read. One that is missing is that of somebody who is no member any more: the room is about to show that.
+    /// Counts were read. One that is missing is that of somebody who is no member any more: the room is about to show that, or, if the
+    /// user is back by then, that.
     pub(super) fn counted(&mut self, counted: Counted, now: Instant) {
         let Some(index) = self
             .readings
@@ -311,6 +301,7 @@ impl Tally {
         let place = |last: &Message| (last.ordinal, last.change_seq);
         match (self.last(), &counted.last) {
             (_, Newest::Unknown) | (Some(_), Newest::Nothing) => {}
+            (None, _) if counted.ticket <= self.unsure => {}
             (Some(last), Newest::Is(read)) if place(read) <= place(last) => {}
             _ => self.last = counted.last,
         }
@@ -320,7 +311,9 @@ impl Tally {
             };
             count.reading = false;
             let Some(read) = counted.counts.get(&user) else {
-                count.owed = false;
+                // Not again at once.
+                count.told_at = Some(now);
+                owe(count, self.interval, now, &mut self.due);
                 continue;
             };
             count.known = (read.seq >= self.lost).then_some(Known {
@@ -352,38 +345,4 @@ fn owe(count: &mut Count, interval: Duration, now: Instant, due: &mut Option<Ins
 
 fn sooner(due: &mut Option<Instant>, at: Instant) {
     *due = Some(due.map_or(at, |due| due.min(at)));
-}
-
-/// What a change makes of a count, unless that was read after it.
-fn apply(count: &mut Option<Known>, user: UserId, seq: Seq, step: Step) {
-    let Some(known) = count.as_mut().filter(|known| known.seq < seq) else {
-        return;
-    };
-    match step {
-        // Who speaks has read everything.
-        Step::Stored { by, ordinal } if by == user => {
-            (known.unread, known.read_count) = (0, ordinal);
-        }
-        Step::Stored { .. } => known.unread += 1,
-        Step::Deleted { ordinal } if ordinal > known.read_count => known.unread -= 1,
-        Step::Deleted { .. } => {}
-        Step::Read { user: reader, .. } if reader != user => {}
-        Step::Read {
-            read_count,
-            all: true,
-            ..
-        } => (known.unread, known.read_count) = (0, read_count),
-        Step::Read { all: false, .. } | Step::Unclear => *count = None,
-    }
-}
-
-/// How far the last message has come, for a member who is just told of it.
-fn status(last: &Message, user: UserId, known: Known) -> MessageStatus {
-    if last.sender.id == user {
-        MessageStatus::Sent
-    } else if last.ordinal <= known.read_count {
-        MessageStatus::Read
-    } else {
-        MessageStatus::Delivered
-    }
 }

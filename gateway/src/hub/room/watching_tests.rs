@@ -226,7 +226,7 @@ fn known(badge: &Value) -> Known {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(1024))]
     #[test]
     fn what_watchers_are_told_is_so(
         steps in prop::collection::vec((0_u8..16, 0_usize..6, 0_u64..700), 1..120),

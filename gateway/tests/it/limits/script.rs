@@ -5,7 +5,7 @@
 
 use confab_shared::redis::scripts::LIMIT;
 use fred::clients::Client;
-use fred::interfaces::{KeysInterface, LuaInterface};
+use fred::interfaces::{HashesInterface, KeysInterface, LuaInterface};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use uuid::Uuid;
@@ -103,23 +103,32 @@ impl Model {
 fn script() -> String {
     assert_eq!(LIMIT.matches(CLOCK).count(), 1);
     assert_eq!(LIMIT.matches("TIME").count(), 1, "no other clock");
-    LIMIT.replace(CLOCK, "local time = { ARGV[7], ARGV[8] }")
+    LIMIT.replace(CLOCK, "local time = { ARGV[#ARGV - 1], ARGV[#ARGV] }")
 }
 
 async fn ask(redis: &Client, key: &str, figures: &Figures, wanted: u64, now: u64) -> Answer {
     let arguments = [
-        figures.most,
-        figures.interval,
-        wanted,
         figures.block,
         figures.longest,
         figures.memory,
+        figures.most,
+        figures.interval,
+        wanted,
         now / SECOND,
         now % SECOND,
     ];
     let arguments: Vec<String> = arguments.iter().map(u64::to_string).collect();
-    let (verdict, left, reset, wait, strikes): (u64, u64, u64, u64, u64) =
-        redis.eval(script(), key, arguments).await.unwrap();
+    let answers: Vec<String> = redis.eval(script(), key, arguments).await.unwrap();
+    let [answer] = &answers[..] else {
+        panic!("{answers:?}")
+    };
+    let numbers: Vec<u64> = answer
+        .split(' ')
+        .map(|number| number.parse().unwrap())
+        .collect();
+    let [verdict, left, reset, wait, strikes] = numbers[..] else {
+        panic!("{answer}")
+    };
     assert!(reset * 1_000 <= figures.most * figures.interval + 1_000);
     let kept: i64 = redis.pttl(key).await.unwrap();
     assert!(kept != -1 || verdict == 1, "nothing is kept for ever");
@@ -272,4 +281,11 @@ async fn a_clock_that_is_set_back_blocks_nobody_for_longer() {
         .await
         .unwrap();
     assert_eq!(ask(&redis, "limit", &figures, 1, BEGIN).await.verdict, 0);
+    redis.del::<(), _>("limit").await.unwrap();
+    redis
+        .hset::<(), _, _>("limit", ("another", "type"))
+        .await
+        .unwrap();
+    assert_eq!(ask(&redis, "limit", &figures, 1, BEGIN).await.left, 1);
+    assert_eq!(ask(&redis, "limit", &figures, 1, BEGIN).await.left, 0);
 }

@@ -42,6 +42,10 @@ pub struct Details {
     pub markers: Vec<(ConversationId, i64)>,
     /// Rooms that are changed, of which it must be known what they are now.
     pub rooms: Vec<ConversationId>,
+    /// Conversations that members are added to, of which it must be known how many they have.
+    pub sizes: Vec<ConversationId>,
+    /// Up to where that is counted.
+    pub largest: i64,
 }
 
 /// What there is of it.
@@ -53,6 +57,8 @@ pub struct FoundDetails {
     pub deleted: Vec<(ConversationId, i64, i64)>,
     /// What each of the rooms is.
     pub rooms: Vec<RoomRow>,
+    /// How many present members each of the conversations has, or the number up to which they are counted.
+    pub sizes: Vec<(ConversationId, i64)>,
 }
 
 /// What a room is beside its messages.
@@ -313,6 +319,23 @@ pub async fn load_details(
             "SELECT id, name, description, max_users FROM conversations WHERE id = ANY($1) AND kind = 'room'",
         )
         .bind(&wanted.rooms)
+        .fetch_all(&mut *connection)
+        .await?;
+    }
+    if !wanted.sizes.is_empty() {
+        // In words by which PostgreSQL does not recognise the condition of `memberships_listed`: see `store`.
+        found.sizes = sqlx::query_as(
+            "SELECT w.conversation, present.members
+             FROM unnest($1::uuid[]) AS w (conversation)
+             CROSS JOIN LATERAL (
+                 SELECT count(*) AS members FROM (
+                     SELECT 1 FROM memberships m
+                     WHERE m.conversation_id = w.conversation AND COALESCE(m.left_at, 'infinity') = 'infinity' LIMIT $2
+                 ) AS counted
+             ) AS present",
+        )
+        .bind(&wanted.sizes)
+        .bind(wanted.largest)
         .fetch_all(&mut *connection)
         .await?;
     }

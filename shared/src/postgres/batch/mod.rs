@@ -17,4 +17,4 @@ pub use rows::{
     AppliedCommand, ChangedConversation, ChangedInfo, ChangedMember, ChangedMessage, Changes,
     NewConversation, NewMessage,
 };
-pub use store::{Stored, store};
+pub use store::{MAX_RELISTED, Stored, store};

@@ -51,6 +51,8 @@ pub struct NewConversation {
     pub info_change: Option<(Seq, UserId)>,
     /// Whether that change ended it.
     pub ended: bool,
+    /// See [`ChangedConversation::crowded`].
+    pub crowded: bool,
 }
 
 /// A conversation that changes.
@@ -66,6 +68,8 @@ pub struct ChangedConversation {
     pub message_count: i64,
     /// Whether it counts as active: reading alone does not move a conversation up its members' lists.
     pub active: bool,
+    /// Whether members who join take it beyond [`MAX_RELISTED`](super::MAX_RELISTED).
+    pub crowded: bool,
     /// What the batch makes of a room beside its messages.
     pub info: Option<ChangedInfo>,
 }
@@ -94,6 +98,8 @@ pub struct ChangedMember {
     pub row: MemberRow,
     /// Whether its conversation counts as active: see [`ChangedConversation::active`].
     pub active: bool,
+    /// Whether its conversation is crowded: see [`ChangedConversation::crowded`].
+    pub crowded: bool,
 }
 
 /// A message that is stored.

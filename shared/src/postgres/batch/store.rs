@@ -19,6 +19,10 @@ pub enum Stored {
     Stale,
 }
 
+/// The most present members of a conversation to whose rows its activity is written; the statement's own number. Who takes it beyond says
+/// so: that is noted at once, while its former members are few enough to be written to.
+pub const MAX_RELISTED: i64 = 256;
+
 /// That a membership `m` has not ended, in words by which PostgreSQL does not recognise the condition of the index `memberships_listed`: planning
 /// while the tables are still empty it would take that index to find a conversation's members, and walk all of it.
 macro_rules! is_present {
@@ -28,11 +32,13 @@ macro_rules! is_present {
 }
 
 /// Where a conversation `c` that was active moves in its members' lists: to the present, or for good to where all are always looked at, if
-/// it has too many members to be written to.
+/// it has too many members to be written to. `v`: what is known of it.
 macro_rules! listed_at {
-    () => {
+    ($known:literal) => {
         concat!(
-            "CASE WHEN (SELECT count(*) FROM (SELECT 1 FROM memberships p WHERE p.conversation_id = c.id AND ",
+            "CASE WHEN ",
+            $known,
+            ".crowded OR (SELECT count(*) FROM (SELECT 1 FROM memberships p WHERE p.conversation_id = c.id AND ",
             is_present!("p"),
             " LIMIT 257) AS present)
                    > 256
@@ -57,38 +63,38 @@ WITH fence AS (
     JOIN partitions p ON p.id = f.id AND p.epoch = f.epoch
     FOR SHARE OF p
 ), unmoved AS (
-    SELECT c.id, c.listed_at, v.active
-    FROM unnest($4::uuid[], $5::bigint[], $8::boolean[]) AS v (id, previous_seq, active)
+    SELECT c.id, c.listed_at, v.active, v.crowded
+    FROM unnest($4::uuid[], $5::bigint[], $8::boolean[], $58::boolean[]) AS v (id, previous_seq, active, crowded)
     CROSS JOIN LATERAL (SELECT id, listed_at FROM conversations WHERE id = v.id AND last_seq = v.previous_seq FOR NO KEY UPDATE) AS c
 ), go AS (
     SELECT $3::timestamptz AS at
     WHERE (SELECT count(*) FROM fence) = cardinality($1) AND (SELECT count(*) FROM unmoved) = cardinality($4)
 ), raised AS MATERIALIZED (
     SELECT c.id, ",
-    listed_at!(),
+    listed_at!("c"),
     " AS listed_at
     FROM go, unmoved c
-    WHERE c.active AND go.at > c.listed_at + ",
+    WHERE c.active AND (c.crowded AND c.listed_at < 'infinity' OR go.at > c.listed_at + ",
     listing_distance!(),
-    "
+    ")
 ), created AS (
     INSERT INTO conversations (id, kind, name, description, max_users, created_by, last_seq, message_count, created_at, updated_at,
         listed_at, changed_at, info_seq, info_by, info_at, deleted_at)
     SELECT n.id, n.kind, n.name, n.description, n.max_users, n.created_by, n.last_seq, n.message_count, go.at, go.at,
-        go.at, go.at, COALESCE(n.info_seq, 0), n.info_by, CASE WHEN n.info_seq IS NOT NULL THEN go.at END, CASE WHEN n.ended THEN go.at END
+        CASE WHEN n.crowded THEN 'infinity' ELSE go.at END, go.at, COALESCE(n.info_seq, 0), n.info_by, CASE WHEN n.info_seq IS NOT NULL THEN go.at END, CASE WHEN n.ended THEN go.at END
     FROM go, unnest($9::uuid[], $10::text[], $11::text[], $12::uuid[], $13::bigint[], $14::bigint[], $44::text[], $45::integer[],
-        $46::bigint[], $47::uuid[], $48::boolean[])
-        AS n (id, kind, name, created_by, last_seq, message_count, description, max_users, info_seq, info_by, ended)
+        $46::bigint[], $47::uuid[], $48::boolean[], $57::boolean[])
+        AS n (id, kind, name, created_by, last_seq, message_count, description, max_users, info_seq, info_by, ended, crowded)
 ), changed AS (
     UPDATE conversations c
     SET last_seq = v.last_seq,
         message_count = v.message_count,
         -- Never back, whoever's clock is behind.
         updated_at = CASE WHEN v.active THEN GREATEST(c.updated_at, go.at) ELSE c.updated_at END,
-        listed_at = CASE WHEN v.active AND go.at > c.listed_at + ",
+        listed_at = CASE WHEN v.active AND (v.crowded OR go.at > c.listed_at + ",
     listing_distance!(),
-    " THEN ",
-    listed_at!(),
+    ") THEN ",
+    listed_at!("v"),
     " ELSE c.listed_at END,
         changed_at = go.at,
         name = CASE WHEN v.info_seq IS NULL THEN c.name ELSE v.name END,
@@ -99,25 +105,25 @@ WITH fence AS (
         info_at = CASE WHEN v.info_seq IS NULL THEN c.info_at ELSE go.at END,
         deleted_at = CASE WHEN v.ended THEN go.at ELSE c.deleted_at END
     FROM go, unnest($4::uuid[], $6::bigint[], $7::bigint[], $8::boolean[], $49::bigint[], $50::uuid[], $51::text[], $52::text[],
-        $53::integer[], $54::boolean[])
-        AS v (id, last_seq, message_count, active, info_seq, info_by, name, description, max_users, ended)
+        $53::integer[], $54::boolean[], $58::boolean[])
+        AS v (id, last_seq, message_count, active, info_seq, info_by, name, description, max_users, ended, crowded)
     WHERE c.id = v.id
 ), members AS (
     INSERT INTO memberships AS m (conversation_id, user_id, role, read_count, read_seq, read_message_id, read_at, change_seq,
         joined_seq, joined_at, left_at, removed_by, listed_at)
     SELECT n.conversation, n.user_id, n.role, n.read_count, n.read_seq, n.read_message_id, n.read_at, n.change_seq, n.joined_seq,
         n.joined_at, n.left_at, n.removed_by,
-        CASE WHEN c.id IS NULL THEN go.at
-             WHEN n.active AND go.at > c.listed_at + ",
+        CASE WHEN c.id IS NULL THEN CASE WHEN n.crowded THEN 'infinity' ELSE go.at END
+             WHEN n.active AND (n.crowded OR go.at > c.listed_at + ",
     listing_distance!(),
-    " THEN ",
-    listed_at!(),
+    ") THEN ",
+    listed_at!("n"),
     "
              ELSE c.listed_at END
     FROM go CROSS JOIN unnest($15::uuid[], $16::uuid[], $17::text[], $18::bigint[], $19::bigint[], $20::bigint[], $21::timestamptz[],
-        $22::bigint[], $23::bigint[], $24::timestamptz[], $25::timestamptz[], $26::uuid[], $56::boolean[])
+        $22::bigint[], $23::bigint[], $24::timestamptz[], $25::timestamptz[], $26::uuid[], $56::boolean[], $59::boolean[])
         AS n (conversation, user_id, role, read_count, read_seq, read_message_id, read_at, change_seq, joined_seq, joined_at, left_at,
-              removed_by, active)
+              removed_by, active, crowded)
     LEFT JOIN conversations c ON c.id = n.conversation
     ON CONFLICT (conversation_id, user_id) DO UPDATE
     SET role = excluded.role, read_count = excluded.read_count, read_seq = excluded.read_seq,
@@ -243,6 +249,9 @@ pub async fn store(
         }))
         .bind(guests)
         .bind(column(members, |member| member.active))
+        .bind(column(created, |row| row.crowded))
+        .bind(column(changed, |row| row.crowded))
+        .bind(column(members, |member| member.crowded))
         .fetch_one(connection)
         .await;
     let (held, done, ids) = match result {
@@ -253,19 +262,25 @@ pub async fn store(
         }
         Err(error) => return Err(error),
     };
-    if done {
-        return Ok(Stored::Committed(ids));
-    }
+    Ok(if done {
+        Stored::Committed(ids)
+    } else {
+        obstacle(fence, &held)
+    })
+}
+
+/// Why nothing happened, given which partitions of the fence are `held` under their epochs.
+fn obstacle(fence: &[(Partition, i64)], held: &[i16]) -> Stored {
     let lost: Vec<Partition> = fence
         .iter()
         .map(|(partition, _)| *partition)
         .filter(|partition| !held.contains(&row_id(*partition)))
         .collect();
-    Ok(if lost.is_empty() {
+    if lost.is_empty() {
         Stored::Stale
     } else {
         Stored::Fenced(lost)
-    })
+    }
 }
 
 fn info(row: &ChangedConversation) -> Option<&ChangedInfo> {

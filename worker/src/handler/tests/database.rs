@@ -13,7 +13,10 @@ use confab_shared::postgres::batch::{
 };
 use uuid::Uuid;
 
-use crate::handler::{Announcements, Request, decide, details, wanted};
+use crate::handler::{Announcements, Bounds, Request, decide, details, wanted};
+
+/// More than a creation may name, so that there is something beside.
+pub(super) const BOUNDS: Bounds = Bounds { max_members: 300 };
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ConversationRow {
@@ -82,8 +85,8 @@ impl Database {
             })
             .collect();
         let found = self.load(&wanted(&requests));
-        let more = self.load_details(&details(&requests, &found));
-        let decided = decide(Timestamp::now(), &requests, found, more);
+        let more = self.load_details(&details(BOUNDS, &requests, &found));
+        let decided = decide(Timestamp::now(), BOUNDS, &requests, found, more);
         let ids = self.store(&decided.changes);
         decided.announce(&ids)
     }
@@ -186,7 +189,13 @@ impl Database {
                 max_users,
             })
         });
+        let sizes = wanted.sizes.iter().map(|id| {
+            let present = |row: &&MemberRow| row.left_at.is_none() && row.conversation == *id;
+            let size = i64::try_from(self.members.values().filter(present).count()).unwrap();
+            (*id, size.min(wanted.largest))
+        });
         FoundDetails {
+            sizes: sizes.collect(),
             rooms: rooms.collect(),
             members: self.members.values().filter(present).cloned().collect(),
             deleted: deleted.collect(),

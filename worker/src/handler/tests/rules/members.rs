@@ -8,7 +8,7 @@ use confab_shared::model::event::UserNotice;
 
 use super::{ALICE, BOB, CAROL, NOBODY, World, add, direct, edit, group, remove, say, seqs, users};
 use crate::handler::Announcements;
-use crate::handler::tests::database::{Database, envelope, user};
+use crate::handler::tests::database::{BOUNDS, Database, envelope, user};
 
 #[test]
 fn a_conversation_is_announced_to_everybody_in_it() {
@@ -207,4 +207,40 @@ fn ownership_is_passed_to_the_longest_standing() {
     assert_eq!(world.role(ALICE), Some(MemberRole::Owner));
     world.one(ALICE, Command::Leave).unwrap();
     assert_eq!(world.refused(ALICE, say("anybody?")), ErrorCode::NotFound);
+}
+
+#[test]
+fn a_group_has_so_many_members_and_no_more() {
+    let mut world = World {
+        database: Database::with_users(400),
+        group: ConversationId::generate(),
+    };
+    let numbers = |range: std::ops::Range<u128>| range.collect::<Vec<u128>>();
+    // As many as a request may name beside whoever makes it.
+    assert_eq!(
+        world.refused(ALICE, group(&numbers(1..258))),
+        ErrorCode::ValidationFailed
+    );
+    world.one(ALICE, group(&numbers(1..257))).unwrap();
+    let most = u128::try_from(BOUNDS.max_members).unwrap();
+    assert_eq!(
+        world.refused(ALICE, add(&numbers(257..most + 1))),
+        ErrorCode::Conflict
+    );
+    world.one(ALICE, add(&numbers(257..most))).unwrap();
+    assert_eq!(world.refused(ALICE, add(&[most])), ErrorCode::Conflict);
+    // Who is there already takes no room, and who leaves makes some, within a batch as well.
+    world.one(ALICE, add(&[BOB, 299])).unwrap();
+    let announced = world.batch(vec![
+        (ALICE, remove(BOB)),
+        (CAROL, Command::Leave),
+        (ALICE, add(&[BOB, most])),
+        (ALICE, add(&[CAROL])),
+    ]);
+    let codes: Vec<Option<ErrorCode>> = announced
+        .outcomes
+        .iter()
+        .map(|outcome| outcome.as_ref().err().map(|refusal| refusal.code))
+        .collect();
+    assert_eq!(codes, [None, None, None, Some(ErrorCode::Conflict)]);
 }
