@@ -5,15 +5,15 @@ import test from 'node:test';
 import { gatewayUrl, state } from './support/cluster.js';
 import { people } from './support/people.js';
 import { quiet } from './support/socket.js';
-import { ask, poller, raw, refusal } from './support/wire.js';
+import { ask, isPresence, poller, raw, refusal } from './support/wire.js';
 
 const cast = people('ann');
 const ORIGIN = 'http://localhost:5173';
 const UNKNOWN = { code: 1, message: 'Session ID unknown' };
 const json = ({ status, text }) => ({ status, body: JSON.parse(text) });
 
-/** Packets of a payload but those about presence, which no test here is about. */
-const packets = (payload) => payload.split('\x1e').filter((packet) => !/^42[^[]*\["(onlineUsers|userStatusChanged)"/.test(packet));
+/** Packets of a payload but those about presence. */
+const packets = (payload) => payload.split('\x1e').filter((packet) => !isPresence(packet));
 
 /** Reads until `count` packets came. */
 async function collect(link, count) {

@@ -47,7 +47,9 @@ test('a limit over 100 is cut, and garbage is refused, on every list', limit, as
   for (const path of ['/conversations', '/chats/conversations', '/api/rooms', '/api/rooms/public/users']) {
     assert.ok(Array.isArray(ok(await as(ann, 'GET', `${path}?limit=100000&other=ignored`), 200)), path);
     for (const bad of ['0', '-1', 'x', '1.5', '', '%20']) failed(await as(ann, 'GET', `${path}?limit=${bad}`), 400, 'VALIDATION_FAILED');
-    failed(await as(ann, 'GET', `${path}?cursor=x`), 400, 'VALIDATION_FAILED');
+    for (const bad of ['x', '-210866803200001_01900000-0000-7000-8000-000000000002', '99999999999999_01900000-0000-7000-8000-000000000002']) {
+      failed(await as(ann, 'GET', `${path}?cursor=${bad}`), 400, 'VALIDATION_FAILED');
+    }
   }
 });
 

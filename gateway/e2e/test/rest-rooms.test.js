@@ -21,6 +21,9 @@ test('a room is made, shown, changed and ended', limit, async () => {
   for (const reference of [made.id, made.slug]) {
     for (const gateway of [0, 1]) assert.deepEqual(ok(await request('GET', `/api/rooms/${reference}`, { gateway }), 200), made);
   }
+  for (const messageIds of [undefined, []]) {
+    assert.deepEqual(ok(await as(ben, 'PUT', '/messages/mark-as-read', { conversationId: made.id, messageIds }), 200), { unreadCount: 0 });
+  }
   const changed = ok(await as(ann, 'PUT', `/api/rooms/${made.slug}`, { name: 'Coffee', description: null, maxUsers: null }), 200);
   assert.deepEqual([changed.name, changed.slug, changed.description, changed.maxUsers], ['Coffee', made.slug, null, null]);
   assert.deepEqual(ok(await as(ann, 'PUT', `/api/rooms/${made.id}`, {}), 200), changed);

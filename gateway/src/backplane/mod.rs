@@ -4,6 +4,7 @@
 //! read, Redis lost its memory) everything this node shows is compared with PostgreSQL; a slow sweep does so in any case.
 
 mod counting;
+mod messages;
 mod passing;
 mod reader;
 mod repair;
@@ -17,20 +18,17 @@ use std::time::Duration;
 
 use confab_shared::id::{ConversationId, NodeId, UserId};
 use confab_shared::lifecycle::spawn_vital;
-use confab_shared::model::event::{Event, UserNotice, UserSignal};
-use confab_shared::model::position::Position;
+use confab_shared::model::event::{Event, UserSignal};
 use confab_shared::model::timestamp::Timestamp;
 use confab_shared::postgres::until_answered;
 use confab_shared::redis::keyspace::Keyspace;
 use confab_shared::redis::{self, RedisConfig};
 use fred::clients::Client;
 use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
-use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use tokio::sync::watch as watched;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use crate::config::HubConfig;
 use crate::hub::socket::SocketRef;
@@ -38,68 +36,12 @@ use crate::hub::{Hub, HubRequest};
 use crate::ingress::Ingress;
 use crate::metrics::Metrics;
 use counting::CountRequest;
+pub use messages::{GatewayMessage, NoticeItem, StatusChange, Statuses};
 use subscriptions::SubscriptionRequest;
 pub use watch::memory_name;
 use watching::WatchRequest;
 
-/// What whoever shows notices is given to do.
-#[derive(Debug)]
-pub enum NoticeItem {
-    /// Show this user this; the position is where it was announced, if it was.
-    Show(UserId, Option<Position>, UserNotice),
-    /// Something that was said to this user once.
-    Signal(UserId, UserSignal),
-    /// Find out which tokens of those who are connected are no longer good.
-    CheckTokens,
-    /// Say when everything before this is done.
-    Flush(oneshot::Sender<()>),
-}
-
-/// What one gateway says to another, on that node's channel.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum GatewayMessage {
-    /// The client of this socket, by its private id, has come back to `node`: end what is left of it, and say so.
-    Fence {
-        /// The socket's private id.
-        pid: String,
-        /// Where its client is now.
-        node: NodeId,
-        /// Which of that node's askings this is.
-        ticket: Uuid,
-    },
-    /// That socket has ended.
-    Fenced {
-        /// Which asking is answered.
-        ticket: Uuid,
-    },
-}
-
-/// That the contacts of a user are to see it otherwise: said to each node that has some of them.
-///
-/// It may come twice, late, or not at all: a later position is the truth, and what was lost is made up for by showing everything anew.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StatusChange {
-    /// Whose.
-    pub user: UserId,
-    /// What it is.
-    pub is_online: bool,
-    /// Since when.
-    pub at: Timestamp,
-    /// When it was found to be so, in microseconds of Redis's clock.
-    pub position: u64,
-    /// Who is to be told.
-    pub to: Vec<UserId>,
-}
-
-/// What one gateway says to another of the users that concern it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Statuses {
-    /// The changes.
-    pub statuses: Vec<StatusChange>,
-}
-
-/// How many of those may wait to be shown.
+/// How many statuses may wait to be shown.
 const STATUSES: usize = 1_024;
 /// How many notices may wait to be shown.
 const NOTICES: usize = 4_096;

@@ -14,8 +14,8 @@ export function soon(promise, what, ms = PATIENCE_MS) {
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
-/** Who is online is told whenever it is known; no test here is about that. */
-const PRESENCE = /^42[^[]*\["(onlineUsers|userStatusChanged)"/;
+/** Who is online is told whenever it is known; no test that reads packets by hand is about that. */
+export const isPresence = (packet) => /^42[^[]*\["(onlineUsers|userStatusChanged|status:online|status:offline)"/.test(packet);
 
 /** A WebSocket with the frames it received: `next()` hands them out in order, `over` settles when it is closed. */
 export function raw(t, query = 'EIO=4&transport=websocket', gateway = 0) {
@@ -24,7 +24,7 @@ export function raw(t, query = 'EIO=4&transport=websocket', gateway = 0) {
   const waiting = [];
   socket.on('message', (data, isBinary) => {
     const frame = isBinary ? data : data.toString();
-    if (PRESENCE.test(frame)) return;
+    if (!isBinary && isPresence(frame)) return;
     const waiter = waiting.shift();
     if (waiter) waiter(frame);
     else frames.push(frame);

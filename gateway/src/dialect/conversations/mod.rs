@@ -3,6 +3,7 @@
 //! `onlineUsers` and `userStatusChanged` are about the people with whom the user shares a group or a direct conversation. The list comes when the
 //! socket does, when it is asked for, and again after something may have been lost: it replaces whatever was known. Nobody is told of himself.
 
+mod asides;
 mod catalog;
 mod inbound;
 mod outbound;
@@ -41,7 +42,7 @@ impl Dialect for Conversations {
     }
 
     fn unread(&self, namespace: Namespace, badge: Badge<'_>) -> Bytes {
-        outbound::unread(namespace, badge)
+        asides::unread(namespace, badge)
     }
 
     fn shows_contacts(&self) -> bool {
@@ -49,11 +50,11 @@ impl Dialect for Conversations {
     }
 
     fn contacts(&self, namespace: Namespace, contacts: ContactsOnline<'_>) -> Bytes {
-        outbound::contacts(namespace, contacts)
+        asides::contacts(namespace, contacts)
     }
 
     fn contact(&self, namespace: Namespace, status: ContactStatus) -> Bytes {
-        outbound::contact(namespace, status)
+        asides::contact(namespace, status)
     }
 
     fn outbound(&self, scene: Scene<'_>, events: &[Shown<'_>], audience: Audience) -> Bytes {

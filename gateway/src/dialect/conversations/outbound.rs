@@ -11,10 +11,7 @@ use confab_shared::model::timestamp::Timestamp;
 use serde::Serialize;
 
 use super::shape::{self, ConversationJson, MessageJson, ParticipantJson};
-use crate::dialect::{
-    Audience, Badge, Confirmation, ContactStatus, ContactsOnline, Frames, Namespace, Scene, Shown,
-    ack,
-};
+use crate::dialect::{Audience, Confirmation, Frames, Namespace, Scene, Shown, ack};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -100,14 +97,6 @@ struct UserStoppedTyping {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct BadgeJson<'a> {
-    conversation_id: ConversationId,
-    unread_count: i64,
-    last_message: Option<MessageJson<'a>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
 struct MessageSent<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     temp_id: Option<&'a str>,
@@ -115,14 +104,6 @@ struct MessageSent<'a> {
     message_id: MessageId,
     conversation_id: ConversationId,
     created_at: Timestamp,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct UserStatusChanged {
-    user_id: UserId,
-    status: &'static str,
-    timestamp: Timestamp,
 }
 
 #[derive(Serialize)]
@@ -319,48 +300,6 @@ fn write_read(
 pub(super) fn joined(namespace: Namespace, view: &ConversationView, offset: Option<&str>) -> Bytes {
     let mut frames = Frames::new(namespace);
     frames.shown("conversationCreated", &ConversationJson::new(view), offset);
-    frames.finish()
-}
-
-/// How much a member has not read in a conversation that its socket has not joined.
-pub(super) fn unread(namespace: Namespace, badge: Badge<'_>) -> Bytes {
-    let mut frames = Frames::new(namespace);
-    let last_message = badge
-        .last
-        .map(|last| MessageJson::new(last, None).with_status(badge.status.into()));
-    frames.event(
-        "unreadCount",
-        &BadgeJson {
-            conversation_id: badge.conversation,
-            unread_count: badge.unread,
-            last_message,
-        },
-    );
-    frames.finish()
-}
-
-/// Who of a user's contacts is online. Clients forget whom they took for it before.
-pub(super) fn contacts(namespace: Namespace, contacts: ContactsOnline<'_>) -> Bytes {
-    let mut frames = Frames::new(namespace);
-    frames.event("onlineUsers", contacts.online);
-    frames.finish()
-}
-
-/// A contact's status has changed.
-pub(super) fn contact(namespace: Namespace, status: ContactStatus) -> Bytes {
-    let mut frames = Frames::new(namespace);
-    frames.event(
-        "userStatusChanged",
-        &UserStatusChanged {
-            user_id: status.user,
-            status: if status.is_online {
-                "online"
-            } else {
-                "offline"
-            },
-            timestamp: status.at,
-        },
-    );
     frames.finish()
 }
 
