@@ -6,6 +6,7 @@
 use std::env;
 use std::fs;
 use std::future::Future;
+use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use uuid::Uuid;
@@ -47,8 +48,18 @@ pub fn on_fresh_database<F: Future<Output = ()> + Send + 'static>(
         postgres::migrate(&pool).await.unwrap();
         let outcome = tokio::spawn(test(pool.clone())).await;
         pool.close().await;
-        let drop = AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"));
-        sqlx::query(drop).execute(&mut admin).await.unwrap();
+        // The server's own processes, which may be tidying up in it, cannot be told to go: they are waited for.
+        let mut attempts = 0;
+        let dropped = loop {
+            let drop = AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"));
+            let dropped = sqlx::query(drop).execute(&mut admin).await;
+            attempts += 1;
+            if dropped.is_ok() || attempts == 50 {
+                break dropped;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        };
+        dropped.unwrap();
         if let Err(failed) = outcome {
             std::panic::resume_unwind(failed.into_panic());
         }
