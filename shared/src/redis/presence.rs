@@ -3,9 +3,10 @@
 //! Owns what stands in those keys and how it is read and changed, in batches. When anything is to be changed, and who is told, is for
 //! the gateways to know. See [`UserSlot`] for how users are divided.
 
+mod found;
+mod stay;
+
 use std::collections::{HashMap, HashSet};
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,56 +20,14 @@ use futures_util::future::try_join_all;
 
 use super::keyspace::{Keyspace, UserSlot};
 use super::scripts;
-use crate::id::{MalformedId, NodeId, UserId};
+use crate::id::{NodeId, UserId};
+pub use found::{Look, Owed};
+pub use stay::Stay;
 
 /// The most users that one call of a script is about: while it runs, Redis does nothing else.
 const BATCH: usize = 500;
 /// The most lapsed stays that one beat answers.
 const LAPSED: usize = 64;
-
-/// A node's stay among those by which somebody may be present: what it notes there is good while the lease of its stay is. One that has lapsed
-/// is over for good; a node that lives on begins another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Stay {
-    /// Whose.
-    pub node: NodeId,
-    /// Which of that node's.
-    pub turn: u32,
-}
-
-impl Stay {
-    /// A node's first one.
-    pub fn first(node: NodeId) -> Self {
-        Self { node, turn: 0 }
-    }
-
-    /// The one after this.
-    #[must_use]
-    pub fn next(self) -> Self {
-        let turn = self.turn.wrapping_add(1);
-        Self { turn, ..self }
-    }
-}
-
-impl fmt::Display for Stay {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.node, self.turn)
-    }
-}
-
-impl FromStr for Stay {
-    type Err = MalformedId;
-
-    fn from_str(text: &str) -> Result<Self, MalformedId> {
-        let (node, turn) = text.split_once('.').unwrap_or((text, ""));
-        let node: NodeId = node.parse()?;
-        match turn.parse() {
-            Ok(turn) => Ok(Self { node, turn }),
-            // The same complaint as of a node's id that is none.
-            Err(_) => turn.parse::<NodeId>().map(Self::first),
-        }
-    }
-}
 
 /// What a beat finds.
 #[derive(Debug)]
@@ -77,65 +36,6 @@ pub struct Beat {
     pub is_good: bool,
     /// Stays that are over.
     pub lapsed: Vec<Stay>,
-}
-
-/// What is to be said of a user, as it was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Owed {
-    /// Of whom.
-    pub user: UserId,
-    /// Whether the user is connected.
-    pub is_connected: bool,
-    /// When that was so, in microseconds of Redis's clock.
-    pub position: u64,
-    /// When it changed, likewise.
-    pub since: u64,
-    /// Whether the user wanted to be seen otherwise.
-    pub by_will: bool,
-    entry: String,
-}
-
-/// By which nodes users are connected, as it was read.
-#[derive(Debug, Default)]
-pub struct Look {
-    at: HashMap<UserSlot, u64>,
-    nodes: HashMap<UserId, Vec<NodeId>>,
-}
-
-impl Look {
-    /// When that was so for this user, in microseconds of Redis's clock.
-    pub fn at(&self, user: UserId) -> u64 {
-        self.at.get(&UserSlot::of(user)).copied().unwrap_or(0)
-    }
-
-    /// A user was found to be connected to these nodes then; to none: not to be connected.
-    pub fn note(&mut self, user: UserId, at: u64, nodes: Vec<NodeId>) {
-        let first = self.at.entry(UserSlot::of(user)).or_insert(at);
-        *first = at.min(*first);
-        if !nodes.is_empty() {
-            self.nodes.insert(user, nodes);
-        }
-    }
-
-    /// The earliest moment at which any of them was looked at.
-    pub fn earliest(&self) -> u64 {
-        self.at.values().copied().min().unwrap_or(u64::MAX)
-    }
-
-    /// The nodes that a user is connected to, each once.
-    pub fn nodes(&self, user: UserId) -> &[NodeId] {
-        self.nodes.get(&user).map_or(&[], Vec::as_slice)
-    }
-
-    /// Whether a user is connected.
-    pub fn is_connected(&self, user: UserId) -> bool {
-        self.nodes.contains_key(&user)
-    }
-
-    /// Those who are connected.
-    pub fn connected(&self) -> impl Iterator<Item = UserId> {
-        self.nodes.keys().copied()
-    }
 }
 
 /// Who is connected. Cheap to clone.
@@ -393,21 +293,6 @@ impl Online {
     }
 }
 
-impl Owed {
-    /// What an entry says that was read at `position`. None if there is none.
-    pub fn read(user: UserId, position: u64, is_connected: bool, entry: &str) -> Option<Self> {
-        let since = entry.strip_suffix('v').unwrap_or(entry);
-        Some(Self {
-            user,
-            is_connected,
-            position,
-            since: since.parse().ok()?,
-            by_will: entry.ends_with('v'),
-            entry: entry.to_owned(),
-        })
-    }
-}
-
 /// The users by slot, each once, and no more at a time than a script may be about.
 fn batches(users: &[UserId]) -> impl Iterator<Item = (UserSlot, Vec<UserId>)> + use<> {
     let mut slots: Vec<Vec<UserId>> = UserSlot::all().map(|_| Vec::new()).collect();
@@ -458,21 +343,6 @@ fn unexpected() -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_stay_survives_its_journey() {
-        let stay = Stay::first(NodeId::generate()).next();
-        assert_eq!(stay.to_string().parse(), Ok(stay));
-        for bad in [
-            "",
-            ".",
-            "x.1",
-            &stay.node.to_string(),
-            &format!("{}.", stay.node),
-        ] {
-            assert!(bad.parse::<Stay>().is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn two_stays_of_a_node_are_one_node() {
