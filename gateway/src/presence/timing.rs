@@ -1,8 +1,8 @@
-//! How long things take.
+//! How long presence takes.
 
 use std::time::Duration;
 
-/// How long what takes. The defaults are for production; tests are in a hurry.
+/// How long things take. The defaults are for production; tests are in a hurry.
 #[derive(Debug, Clone, Copy)]
 pub struct Timing {
     /// For how long a user counts as connected whose last socket is gone.

@@ -21,14 +21,22 @@ use futures_util::future::try_join_all;
 use super::keyspace::{Keyspace, UserSlot};
 use super::scripts;
 use crate::id::{NodeId, UserId};
-
-pub use found::{Beat, Look, Owed};
+pub use found::{Look, Owed};
 pub use stay::Stay;
 
 /// The most users that one call of a script is about: while it runs, Redis does nothing else.
 const BATCH: usize = 500;
 /// The most lapsed stays that one beat answers.
 const LAPSED: usize = 64;
+
+/// What a beat finds.
+#[derive(Debug)]
+pub struct Beat {
+    /// Whether the lease was renewed; else the stay is over.
+    pub is_good: bool,
+    /// Stays that are over.
+    pub lapsed: Vec<Stay>,
+}
 
 /// Who is connected. Cheap to clone.
 #[derive(Debug, Clone)]

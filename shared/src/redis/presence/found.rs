@@ -1,19 +1,9 @@
-//! What is found when it is read who is connected, and what is to be said of it.
+//! What is read of users: whether and where they are connected, and what is to be said of them.
 
 use std::collections::HashMap;
 
-use super::Stay;
+use super::super::keyspace::UserSlot;
 use crate::id::{NodeId, UserId};
-use crate::redis::keyspace::UserSlot;
-
-/// What a beat finds.
-#[derive(Debug)]
-pub struct Beat {
-    /// Whether the lease was renewed; else the stay is over.
-    pub is_good: bool,
-    /// Stays that are over.
-    pub lapsed: Vec<Stay>,
-}
 
 /// What is to be said of a user, as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +18,7 @@ pub struct Owed {
     pub since: u64,
     /// Whether the user wanted to be seen otherwise.
     pub by_will: bool,
-    /// All of that, as it stands there.
+    /// As it stands in Redis.
     pub(super) entry: String,
 }
 

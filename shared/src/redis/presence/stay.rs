@@ -1,4 +1,4 @@
-//! What a node's entries are good for: a stay.
+//! Under what name a node notes who is present.
 
 use std::fmt;
 use std::str::FromStr;
