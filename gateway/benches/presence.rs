@@ -207,7 +207,9 @@ struct Churn<'a> {
 }
 
 impl<'a> Churn<'a> {
-    fn new(nodes: &'a [Node], sockets: Vec<SocketRef>, count: usize) -> Self {
+    fn new(nodes: &'a [Node], mut sockets: Vec<SocketRef>, count: usize) -> Self {
+        // In any order: contacts do not come and go together.
+        sockets.sort_by_key(|socket| socket.user().0.as_u64_pair().1);
         Self {
             nodes,
             here: sockets.into(),

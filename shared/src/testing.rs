@@ -1,4 +1,4 @@
-//! What service tests share: a database of their own on the server of a running cluster.
+//! What tests share: settings as their files have them, and a database of their own on the server of a running cluster.
 //!
 //! The cluster is named by `CONFAB_TEST_STATE`, the path of its `state.json`; `deploy/test` starts one and sets it. Nothing here is
 //! compiled into the programs.
@@ -8,10 +8,25 @@ use std::fs;
 use std::future::Future;
 use std::time::Duration;
 
+use figment::Figment;
+use figment::providers::{Format, Toml};
+use serde::de::DeserializeOwned;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::postgres::{self, DatabaseConfig};
+
+/// The settings of a defaults file, whatever the environment says.
+///
+/// # Panics
+/// If the file does not have all of them.
+#[expect(
+    clippy::unwrap_used,
+    reason = "a test stops at the first surprise, in its set-up as well"
+)]
+pub fn defaults<T: DeserializeOwned>(file: &str) -> T {
+    Figment::from(Toml::string(file)).extract().unwrap()
+}
 
 /// Runs a test on a fresh, migrated database that is dropped after it, whether it passed or not. `connect` makes the test's pool.
 ///

@@ -172,13 +172,13 @@ impl RateLimitsConfig {
 
 #[cfg(test)]
 mod tests {
-    use confab_shared::config::load;
+    use confab_shared::testing;
 
     use super::*;
     use crate::config::{DEFAULTS, GatewayConfig};
 
     fn defaults() -> RateLimitsConfig {
-        load::<GatewayConfig>(DEFAULTS).unwrap().config.rate_limits
+        testing::defaults::<GatewayConfig>(DEFAULTS).rate_limits
     }
 
     #[test]
