@@ -21,7 +21,9 @@ const ONCE = new Set([
   'source-000-rest', 'source-001-rest', 'source-002-history', 'source-003-rest', 'upgrade',
 ]);
 /** What clients of one source do, and what passes between them: over every transport, but through one door. The others go through all. */
-const ONE_DOOR = /^(source-.*|badges.*|cross-dialect|presence|revocation|typing.*)$/;
+const ONE_DOOR = /^(source-.*|cross-dialect|revocation)$/;
+/** What they are told beside conversations is the same however they are connected: over the transports that clients begin with, through one door. */
+const ONE_WAY = /^(badges|badges-faults|presence|typing)$/;
 /** They break the cluster under everybody: each alone, for every kind of transport, but through one door. */
 const ALONE = new Set(['badges-faults', 'draining', 'recovery-faults', 'rooms-faults']);
 /** Alone, and with clients of every kind in it. */
@@ -58,21 +60,29 @@ const wanted = process.env.CONFAB_ENTRY;
 if (wanted === 'nginx' && !doors.nginx) throw new Error('CONFAB_ENTRY=nginx, but this cluster has none (deploy/dev --proxy)');
 const entries = wanted ? [[wanted, doors[wanted] ?? wanted]] : Object.entries(doors);
 const transports = process.env.CONFAB_TRANSPORTS ? [process.env.CONFAB_TRANSPORTS] : TRANSPORTS;
-const width = Math.min(4, Math.max(2, availableParallelism()));
+// They wait more than they compute.
+const width = Math.min(4, Math.max(3, availableParallelism()));
 
 const isOrdinary = (name) => !ONCE.has(name) && !ALONE.has(name) && !CROWD.has(name);
 const [lastDoor, lastUrl] = entries.at(-1);
+/** What clients begin with, if it is not narrowed to something else. */
+const usual = transports.includes('polling,websocket') ? 'polling,websocket' : transports[0];
+/** Whether a file is run through this door over this transport. A WebSocket alone is one connection: the second door has nothing to part there. */
+const isWanted = (name, door, kind) => {
+  if (ONE_WAY.test(name)) return door === lastDoor && kind === usual;
+  return door === lastDoor || (!ONE_DOOR.test(name) && kind !== 'websocket');
+};
 const plan = [
   ['once', (name) => ONCE.has(name), width, { CONFAB_ENTRY: lastUrl }],
   ...entries.flatMap(([door, url]) =>
     transports.map((kind) => [
       `${kind} through ${door}`,
-      (name) => isOrdinary(name) && (door === lastDoor || !ONE_DOOR.test(name)),
+      (name) => isOrdinary(name) && isWanted(name, door, kind),
       width,
       { CONFAB_ENTRY: url, CONFAB_TRANSPORTS: kind },
     ]),
   ),
-  ...transports.map((kind) => [`faults, ${kind} through ${lastDoor}`, (name) => ALONE.has(name), 1, { CONFAB_ENTRY: lastUrl, CONFAB_TRANSPORTS: kind }]),
+  ...transports.map((kind) => [`faults, ${kind} through ${lastDoor}`, (name) => ALONE.has(name) && isWanted(name, lastDoor, kind), 1, { CONFAB_ENTRY: lastUrl, CONFAB_TRANSPORTS: kind }]),
   [`a crowd through ${lastDoor}`, (name) => CROWD.has(name), 1, { CONFAB_ENTRY: lastUrl }],
 ];
 
