@@ -60,8 +60,7 @@ const wanted = process.env.CONFAB_ENTRY;
 if (wanted === 'nginx' && !doors.nginx) throw new Error('CONFAB_ENTRY=nginx, but this cluster has none (deploy/dev --proxy)');
 const entries = wanted ? [[wanted, doors[wanted] ?? wanted]] : Object.entries(doors);
 const transports = process.env.CONFAB_TRANSPORTS ? [process.env.CONFAB_TRANSPORTS] : TRANSPORTS;
-// They wait more than they compute.
-const width = Math.min(4, Math.max(3, availableParallelism()));
+const width = Math.min(4, Math.max(2, availableParallelism()));
 
 const isOrdinary = (name) => !ONCE.has(name) && !ALONE.has(name) && !CROWD.has(name);
 const [lastDoor, lastUrl] = entries.at(-1);
