@@ -46,10 +46,10 @@ use task::{Command, Task};
 pub use timing::Timing;
 use viewer::Viewer;
 
-/// How often it is tried to announce how somebody wants to be seen, while Redis does not answer.
-const WISH_ATTEMPTS: u32 = 60;
+/// How often it is tried to announce how somebody wants to be seen, while Redis does not answer, or has not been told that somebody has come.
+const WISH_ATTEMPTS: u32 = 240;
 /// How long it is waited between two of those.
-const WISH_PAUSE: Duration = Duration::from_secs(1);
+const WISH_PAUSE: Duration = Duration::from_millis(250);
 /// How many changes of the stay may wait.
 const RENEWALS: usize = 8;
 /// How many wishes may wait. Those who have more wait with them.
@@ -136,6 +136,7 @@ pub struct Parts {
 pub struct Presence {
     commands: mpsc::Sender<Command>,
     leaving: mpsc::Sender<oneshot::Sender<()>>,
+    hub: Hub,
     redis: Client,
     keyspace: Keyspace,
     online: Online,
@@ -209,6 +210,7 @@ impl Presence {
             round: timing.round,
         };
         spawn_vital("announcing", stop, announcer.clone().run(means));
+        let hub = parts.hub.clone();
         let running = viewer
             .clone()
             .run(finder, parts.hub, parts.metrics, parts.inbox);
@@ -216,6 +218,7 @@ impl Presence {
         Self {
             commands,
             leaving,
+            hub,
             redis: parts.redis,
             keyspace: parts.keyspace,
             online,
@@ -247,26 +250,35 @@ impl Presence {
 
     /// A user wants to be seen otherwise than before, and PostgreSQL knows: its contacts are told, now or as soon as Redis answers.
     pub async fn appears(&self, user: UserId) {
-        if let Err(error) = self.announce_wish(user).await {
-            tracing::debug!(%error, "how a user wants to be seen is not announced; trying again");
-            let presence = self.clone();
-            tokio::spawn(async move {
-                for _ in 0..WISH_ATTEMPTS {
-                    tokio::time::sleep(WISH_PAUSE).await;
-                    if presence.announce_wish(user).await.is_ok() {
-                        return;
-                    }
-                }
-                tracing::warn!("how a user wants to be seen was not announced");
-            });
+        if self.announce_wish(user).await {
+            return;
         }
+        let presence = self.clone();
+        tokio::spawn(async move {
+            for _ in 0..WISH_ATTEMPTS {
+                tokio::time::sleep(WISH_PAUSE).await;
+                if presence.announce_wish(user).await {
+                    return;
+                }
+            }
+            tracing::warn!("how a user wants to be seen was not announced");
+        });
     }
 
-    async fn announce_wish(&self, user: UserId) -> Result<(), fred::error::Error> {
-        if self.online.appear(user).await? {
-            self.announcer.owe([user]);
+    /// Whether that was done, or nobody needs to be told; otherwise it is to be tried again.
+    async fn announce_wish(&self, user: UserId) -> bool {
+        match self.online.appear(user).await {
+            Ok(true) => {
+                self.announcer.owe([user]);
+                true
+            }
+            // Redis may not have been told yet who has only just come.
+            Ok(false) => !self.hub.users().is_connected(user),
+            Err(error) => {
+                tracing::debug!(%error, "how a user wants to be seen is not announced; trying again");
+                false
+            }
         }
-        Ok(())
     }
 
     /// Which of these users are connected. None of them if Redis does not say so in time.

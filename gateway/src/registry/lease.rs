@@ -9,6 +9,7 @@ use confab_shared::redis::scripts;
 use fred::clients::Client;
 use fred::interfaces::{HashesInterface, KeysInterface, TransactionInterface};
 use futures_util::future::BoxFuture;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Address, Directory, DirectoryUnavailable};
@@ -20,6 +21,10 @@ const RENEWAL: Duration = Duration::from_secs(1);
 
 /// How long a client's request waits for the registry. Its session may be reached by another way meanwhile.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How old Redis's memory is when every node that lives has its lease in it: a turn, and as much again for one that is late.
+const SETTLED: Duration = Duration::from_secs(2);
+/// How often a lease is looked for that a young memory lacks.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// A node's word that it lives and where, renewed for as long as it does.
 ///
@@ -131,15 +136,43 @@ impl LeasedDirectory {
     }
 }
 
+impl LeasedDirectory {
+    async fn read(&self, node: NodeId) -> Result<Option<Address>, DirectoryUnavailable> {
+        let asked = async {
+            let key = Keyspace::node_lease(node);
+            self.redis
+                .hget::<Option<String>, _, _>(key, ADDRESS_FIELD)
+                .await
+        };
+        let found = tokio::time::timeout(PATIENCE, asked)
+            .await
+            .map_err(|_| DirectoryUnavailable::Silent)??;
+        Ok(found.map(Address::from))
+    }
+
+    /// Whether every node that lives has had the time to write its lease into this memory.
+    async fn is_settled(&self) -> Result<bool, DirectoryUnavailable> {
+        let (script, none) = (scripts::epoch_age(), Vec::<String>::new());
+        let asked = script.evalsha_with_reload::<u64, _, _>(&self.redis, Keyspace::epoch(), none);
+        let age = tokio::time::timeout(PATIENCE, asked)
+            .await
+            .map_err(|_| DirectoryUnavailable::Silent)??;
+        Ok(Duration::from_micros(age) >= SETTLED)
+    }
+}
+
 impl Directory for LeasedDirectory {
     fn find(&self, node: NodeId) -> BoxFuture<'_, Result<Option<Address>, DirectoryUnavailable>> {
         Box::pin(async move {
-            let key = Keyspace::node_lease(node);
-            let asked = self.redis.hget::<Option<String>, _, _>(key, ADDRESS_FIELD);
-            let found = tokio::time::timeout(PATIENCE, asked)
-                .await
-                .map_err(|_| DirectoryUnavailable::Silent)??;
-            Ok(found.map(Address::from))
+            let until = Instant::now() + SETTLED;
+            loop {
+                let found = self.read(node).await?;
+                // In this order: what was not in a memory that is settled by now was not there for good.
+                if found.is_some() || self.is_settled().await? || Instant::now() >= until {
+                    return Ok(found);
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
         })
     }
 }

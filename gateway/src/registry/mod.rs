@@ -29,8 +29,8 @@ pub enum DirectoryUnavailable {
 
 /// Says where nodes are.
 ///
-/// `Ok(None)` means that there is no such node any more, or not yet again: a registry that lost its memory is rewritten by the
-/// nodes within a second. Node ids are drawn anew at every start, so an address, once found, never becomes another node's by name.
+/// `Ok(None)` means that there is no such node any more. A registry that lost its memory is rewritten by the nodes within a second;
+/// whoever asks meanwhile waits for it. Node ids are drawn anew at every start, so an address, once found, never becomes another node's by name.
 pub trait Directory: Send + Sync + 'static {
     /// A node's address, if it lives.
     fn find(&self, node: NodeId) -> BoxFuture<'_, Result<Option<Address>, DirectoryUnavailable>>;

@@ -200,6 +200,34 @@ fn who_wants_to_be_seen_as_offline_is_and_nobody_notices_their_comings_and_going
 
 #[test]
 #[ignore = "needs CONFAB_TEST_STATE; run by deploy/test"]
+fn who_hides_in_the_moment_of_coming_is_said_to_be_offline() {
+    with_world(|world| async move {
+        let (ann, ben) = (world.user().await, world.user().await);
+        world.group(&[ann, ben]).await;
+        let one = world.gateway().await;
+        let mut watcher = one.connect(ann, "conversations");
+        sees(&mut watcher, &[]).await;
+        users::set_appears_offline(&world.pool, ben, true)
+            .await
+            .unwrap();
+        let _socket = one.connect(ben, "conversations");
+        // Redis was not told of it: that takes a tick.
+        one.presence.appears(ben).await;
+        let until = std::time::Instant::now() + SOON;
+        while watcher.told_offline != [ben] {
+            watcher.read();
+            assert!(
+                std::time::Instant::now() < until,
+                "{:?}",
+                watcher.told_offline
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs CONFAB_TEST_STATE; run by deploy/test"]
 fn a_large_group_makes_nobody_contacts() {
     with_world(|world| async move {
         let mut people = Vec::new();

@@ -62,6 +62,11 @@ pub fn epoch() -> Script {
     Script::from_lua(include_str!("scripts/epoch.lua"))
 }
 
+/// How long Redis has had its memory.
+pub fn epoch_age() -> Script {
+    Script::from_lua(include_str!("scripts/epoch_age.lua"))
+}
+
 /// Hands a socket's record to another node.
 pub fn session_adopt() -> Script {
     Script::from_lua(include_str!("scripts/session_adopt.lua"))
