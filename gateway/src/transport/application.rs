@@ -7,12 +7,16 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use confab_gateway_protocol::json::{Args, Json};
+use confab_shared::model::error::Rejection;
+use futures_util::future::BoxFuture;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderValue, Uri};
 
+use super::stomp::{Reply, StompLink};
 use crate::hub::send_queue::SendQueue;
 use crate::session::DisconnectReason;
+use crate::session::stomp::{Framing, Subscription};
 
 /// What a session keeps of the request that opened it, for as long as it lives: copies, since a part of the request itself would
 /// keep all of the memory that it was read into.
@@ -226,6 +230,108 @@ pub trait Application: Send + Sync + 'static {
     fn disconnected(
         &self,
         socket: Self::Socket,
+        reason: DisconnectReason,
+    ) -> impl Future<Output = ()> + Send;
+}
+
+/// What is done with the messages of sessions that a WebSocket or SockJS carries without Engine.IO.
+pub trait MessageHandler: Send + Sync + 'static {
+    /// What is kept per session.
+    type Session: Send;
+
+    /// A session opened, whose messages go both ways in this form. The second part runs beside the session for as long as that lives, and ends
+    /// it by resolving: its clocks.
+    fn open(
+        &self,
+        handshake: Arc<Handshake>,
+        link: Link,
+        framing: Framing,
+    ) -> (Self::Session, BoxFuture<'static, DisconnectReason>);
+
+    /// A message came, text or binary alike. An error ends the session. Messages of a session come one at a time.
+    fn message(
+        &self,
+        session: &mut Self::Session,
+        bytes: Bytes,
+    ) -> impl Future<Output = Result<(), DisconnectReason>> + Send;
+
+    /// The session is over.
+    fn closed(
+        &self,
+        session: Self::Session,
+        reason: DisconnectReason,
+    ) -> impl Future<Output = ()> + Send;
+}
+
+/// What a SUBSCRIBE asks for, errors apart, which need nobody's leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Topic<'a> {
+    /// What happens in a room, by the name that the destination has for it.
+    Room(&'a str),
+    /// The user's direct messages.
+    DirectMessages,
+    /// How much the user has not read.
+    Notifications,
+}
+
+/// A SEND.
+#[derive(Debug)]
+pub struct StompMessage<'a> {
+    /// Its destination behind the application's prefix, without the slash: `chat.sendMessage`, `chat/general/sendMessage`.
+    pub destination: &'a str,
+    /// Its body.
+    pub body: &'a [u8],
+}
+
+/// Chat as STOMP has it.
+///
+/// Calls for one session come one at a time, in the order of its frames. Whoever is given a [`Reply`] answers with it once, now or later.
+pub trait StompApplication: Send + Sync + 'static {
+    /// What is kept per session.
+    type Client: Send;
+
+    /// A client says who it is, by a token or as nobody in particular. `Ok`: what is kept for it, and its user's name if it has one.
+    fn connect(
+        &self,
+        handshake: &Arc<Handshake>,
+        token: Option<&str>,
+        link: &Arc<StompLink>,
+    ) -> impl Future<Output = Result<(Self::Client, Option<String>), ConnectError>> + Send;
+
+    /// The client has been told that it is connected.
+    fn connected(&self, client: &mut Self::Client) -> impl Future<Output = ()> + Send;
+
+    /// It subscribes.
+    fn subscribe(
+        &self,
+        client: &mut Self::Client,
+        topic: Topic<'_>,
+        subscription: Arc<Subscription>,
+        reply: Reply,
+    ) -> impl Future<Output = ()> + Send;
+
+    /// It does no more. By then the subscription shows nothing.
+    fn unsubscribe(
+        &self,
+        client: &mut Self::Client,
+        id: &str,
+    ) -> impl Future<Output = ()> + Send;
+
+    /// Whether a message could be taken: for those that wait for their transaction's end.
+    fn check(&self, message: &StompMessage<'_>) -> Result<(), Rejection>;
+
+    /// It sends a message.
+    fn send(
+        &self,
+        client: &mut Self::Client,
+        message: StompMessage<'_>,
+        reply: Reply,
+    ) -> impl Future<Output = ()> + Send;
+
+    /// It is gone.
+    fn disconnected(
+        &self,
+        client: Self::Client,
         reason: DisconnectReason,
     ) -> impl Future<Output = ()> + Send;
 }

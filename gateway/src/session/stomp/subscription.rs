@@ -1,0 +1,93 @@
+//! A subscription, and how what is shown there is addressed to it.
+//!
+//! What happens is put into words once for everybody who has subscribed to a room (see `dialect/stomp`); here it gets the head that makes
+//! a MESSAGE of it for this subscription, and the form in which the transport carries it.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use confab_gateway_protocol::{sockjs, stomp, websocket};
+
+/// In which form a session's transport carries STOMP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Framing {
+    /// A WebSocket message is a piece of the byte stream.
+    Plain,
+    /// It is a SockJS frame with such a piece as its only string, for whichever SockJS transport.
+    SockJs,
+}
+
+impl Framing {
+    /// A piece of the byte stream as a whole WebSocket frame, as send queues hold them.
+    pub fn frame(self, piece: &[u8]) -> Bytes {
+        websocket::text_frame(|out| match self {
+            Self::Plain => out.extend_from_slice(piece),
+            Self::SockJs => sockjs::message(out, piece),
+        })
+        .into_wire()
+    }
+}
+
+/// What a client has subscribed to, as it named it.
+#[derive(Debug)]
+pub struct Subscription {
+    id: Box<str>,
+    destination: Box<str>,
+    framing: Framing,
+    /// A MESSAGE's first lines, escaped as the client's version has it.
+    head: Box<[u8]>,
+}
+
+impl Subscription {
+    /// A subscription by the id and the destination that the client gave.
+    pub fn new(id: &str, destination: &str, version: stomp::Version, framing: Framing) -> Arc<Self> {
+        let mut head = BytesMut::new();
+        stomp::message_head(&mut head, version, id, destination);
+        Arc::new(Self {
+            id: id.into(),
+            destination: destination.into(),
+            framing,
+            head: head.as_ref().into(),
+        })
+    }
+
+    /// The client's name for it.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// What the client subscribed to.
+    pub fn destination(&self) -> &str {
+        &self.destination
+    }
+
+    /// Makes MESSAGEs for this subscription of what a dialect wrote: WebSocket frames, each with the rest of one MESSAGE, from the line after
+    /// its destination on.
+    pub fn address(&self, rests: Bytes) -> Bytes {
+        let mut addressed = BytesMut::with_capacity(rests.len() + 2 * self.head.len());
+        let mut piece = BytesMut::with_capacity(rests.len() + self.head.len());
+        for rest in websocket::frames(rests) {
+            piece.clear();
+            piece.extend_from_slice(&self.head);
+            piece.extend_from_slice(&rest.payload());
+            addressed.extend_from_slice(&self.framing.frame(&piece));
+        }
+        addressed.freeze()
+    }
+}
+
+/// Subscriptions for which everything looks the same are the same.
+impl PartialEq for Subscription {
+    fn eq(&self, other: &Self) -> bool {
+        (self.framing, &self.head) == (other.framing, &other.head)
+    }
+}
+
+impl Eq for Subscription {}
+
+impl Hash for Subscription {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.head.hash(state);
+    }
+}
