@@ -28,10 +28,11 @@ function endToEnd(rawHeaders) {
  * - `url`, `close()`
  * - `sever()`: breaks all connections at once, on both sides
  * - `abandon()`: breaks the clients' sides only, and tells when the gateways have closed theirs
+ * - `turnTo(upstreams)`: passes on to these from now on
  * - `loseProbes(wanted)`: whether a WebSocket breaks from now on as soon as its client has been told `3probe`
  */
 export async function startProxy(upstreams, { port = 0, upgradeDelayMs = 0 } = {}) {
-  const targets = upstreams.map((url) => new URL(url));
+  let targets = upstreams.map((url) => new URL(url));
   const agent = new http.Agent({ keepAlive: true, timeout: IDLE_MS });
   const clients = new Set();
   /** What is open towards the gateways, as `{destroy, over}`; and whose client was broken off without telling them. */
@@ -158,6 +159,9 @@ export async function startProxy(upstreams, { port = 0, upgradeDelayMs = 0 } = {
       for (const link of left) orphans.add(link);
       breakClients();
       return Promise.all(left.map(({ over }) => over));
+    },
+    turnTo(others) {
+      targets = others.map((url) => new URL(url));
     },
     loseProbes(wanted) {
       losesProbes = wanted;
