@@ -55,6 +55,17 @@ test('receipts', { concurrency: true, ...limit }, async (t) => {
     });
   }
 
+  check('a message that is sent once more under the same tempId is confirmed, and stored once', async (t) => {
+    const { id, slug: roomId } = await room(ann);
+    const sessions = await Promise.all([session(t, ann), session(t, ann, { way: 'xhr-polling', gateway: 1 })]);
+    const inbox = await sessions[0].listen(`/topic/${roomId}`);
+    const message = { roomId, content: unique(), tempId: unique() };
+    for (const one of [...sessions, ...sessions]) await one.send('/app/chat.sendMessage', message);
+    await barrier(sessions[1], roomId, inbox);
+    assert.equal(inbox.heard(saying(message.content)).length, 1);
+    assert.equal((await storedMessages(id)).length, 2);
+  });
+
   check('whatever receipts and destinations are called', async (t) => {
     for (const version of VERSIONS) {
       const a = await session(t, ann, { versions: [version] });
@@ -161,6 +172,16 @@ test('transactions: all of it when it is committed, in order; nothing of it when
     await barrier(a, roomId, inbox);
     assert.deepEqual(inbox.heard().map(({ content }) => content).slice(0, -1), ['outside', 'a', 'b', 'c', 'd', 'e']);
     assert.deepEqual((await storedMessages(id)).map(({ content }) => content).slice(0, -1), ['outside', 'a', 'b', 'c', 'd', 'e']);
+    // One that has something wrong in it is not done at all.
+    const errors = await a.listen('/user/queue/errors');
+    const spoilt = a.client.begin();
+    a.tell('/app/chat.sendMessage', { roomId, content: 'right' }, { transaction: spoilt.id });
+    a.tell('/app/chat.sendMessage', { roomId, content: '' }, { transaction: spoilt.id });
+    a.tell('/app/chat.sendMessage', { roomId, content: 'right again' }, { transaction: spoilt.id });
+    spoilt.commit();
+    for (const code of ['VALIDATION_FAILED', 'CONFLICT']) assert.equal((await errors.next()).code, code);
+    await barrier(a, roomId, inbox);
+    assert.deepEqual(inbox.heard(({ content }) => content?.startsWith('right')), []);
     // A transaction that nobody ended ends with its session.
     said('never', a.client.begin().id).catch(() => {});
     await a.leave();

@@ -7,13 +7,13 @@ import { saying } from './stomp.js';
 
 const COMMON = ['type', 'content', 'sender', 'roomId', 'id', 'timestamp'];
 
-/** CHAT, JOIN or LEAVE, as the contract has it. */
+/** CHAT, JOIN or LEAVE, as the contract has it; with what Confab adds. */
 export function chatBody(value, expected = {}) {
-  const presence = value.type !== 'CHAT';
-  keys(value, COMMON, presence ? ['senderId', 'activeUsers'] : ['senderId'], '(the body of a room’s MESSAGE)');
+  const isPresence = value.type !== 'CHAT';
+  keys(value, [...COMMON, 'senderId', ...(isPresence ? ['activeUsers'] : [])], isPresence ? [] : ['receiver', 'receiverId', 'editedAt'], '(the body of a room’s MESSAGE)');
   assert.ok(['CHAT', 'JOIN', 'LEAVE'].includes(value.type), `type ${value.type}`);
-  for (const field of ['sender', 'roomId', 'id']) id(value[field], field);
-  if (presence) assert.ok(value.content === null || typeof value.content === 'string', `content ${JSON.stringify(value.content)}`);
+  for (const field of ['sender', 'senderId', 'roomId', 'id']) id(value[field], field);
+  if (isPresence) assert.equal(value.content, null);
   else assert.equal(typeof value.content, 'string');
   time(value.timestamp, 'timestamp');
   for (const [field, wanted] of Object.entries(expected)) assert.equal(value[field], wanted, `${field} of ${JSON.stringify(value)}`);
@@ -21,20 +21,24 @@ export function chatBody(value, expected = {}) {
 
 /** A direct message. */
 export function privateBody(value, { sender, receiver, content }) {
-  keys(value, ['type', 'content', 'sender', 'senderId', 'receiverId', 'id', 'timestamp'], ['roomId', 'receiver'], '(the body of a direct MESSAGE)');
+  keys(value, [...COMMON, 'senderId', 'receiver', 'receiverId'], ['editedAt'], '(the body of a direct MESSAGE)');
   assert.deepEqual(
-    [value.type, value.content, value.sender, value.senderId, value.receiverId],
-    ['CHAT', content, sender.username, sender.id, receiver.id],
+    [value.type, value.content, value.sender, value.senderId, value.receiver, value.receiverId],
+    ['CHAT', content, sender.username, sender.id, receiver.username, receiver.id],
   );
-  id(value.id, 'id');
+  for (const field of ['id', 'roomId']) id(value[field], field);
   time(value.timestamp, 'timestamp');
 }
 
-/** A body that a notification has. */
+/** An unread count among the notifications. */
 export function badgeBody(value) {
-  keys(value, ['type', 'roomId', 'unreadCount'], ['lastMessage', 'timestamp'], '(the body of a notification)');
+  keys(value, ['type', 'roomId', 'unreadCount', 'lastMessage'], [], '(the body of a notification)');
+  assert.equal(value.type, 'UNREAD');
   id(value.roomId, 'roomId');
   assert.ok(Number.isSafeInteger(value.unreadCount) && value.unreadCount >= 0, `unreadCount ${value.unreadCount}`);
+  if (value.lastMessage === null) return;
+  keys(value.lastMessage, ['id', 'content', 'sender', 'senderId', 'timestamp', 'status'], ['editedAt', 'deletedAt'], '(lastMessage)');
+  time(value.lastMessage.timestamp, 'timestamp');
 }
 
 /** Says something in a room by its name, and waits until it is stored. `heardBy`, a listener, is to hear it; its body. */

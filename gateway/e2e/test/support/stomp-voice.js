@@ -11,7 +11,7 @@ const READS = {
   CHAT: ({ id, content, senderId }) => ['sent', id, content, senderId],
   EDIT: ({ id, content }) => ['updated', id, content],
   DELETE: ({ id }) => ['deleted', id],
-  READ: ({ senderId, userId, readBy }) => ['read', readBy ?? userId ?? senderId],
+  READ: ({ readBy }) => ['read', readBy],
 };
 
 /** Types that a MESSAGE may be of. */

@@ -45,7 +45,8 @@ class Listener {
   }
 
   #check({ headers, body }) {
-    keys(headers, ['subscription', 'message-id', 'destination', 'content-type', 'content-length'], [], '(headers of a MESSAGE)');
+    // `ack` where the client is to acknowledge, `receipt-id` where a refusal answers what asked for one.
+    keys(headers, ['subscription', 'message-id', 'destination', 'content-type', 'content-length'], ['ack', 'receipt-id'], '(headers of a MESSAGE)');
     assert.equal(headers.subscription, this.id);
     assert.equal(headers.destination, this.destination, 'what was subscribed to');
     assert.match(headers['content-type'], /^application\/json(;charset=utf-8)?$/i);
