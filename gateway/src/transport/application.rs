@@ -255,12 +255,12 @@ pub trait MessageHandler: Send + Sync + 'static {
         bytes: Bytes,
     ) -> impl Future<Output = Result<(), DisconnectReason>> + Send;
 
-    /// The session is over.
+    /// The session is over. What is to be written last, before the transport says goodbye: whole WebSocket frames, if there is something.
     fn closed(
         &self,
         session: Self::Session,
         reason: DisconnectReason,
-    ) -> impl Future<Output = ()> + Send;
+    ) -> impl Future<Output = Option<Bytes>> + Send;
 }
 
 /// What a SUBSCRIBE asks for, errors apart, which need nobody's leave.

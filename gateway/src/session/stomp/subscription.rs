@@ -67,7 +67,8 @@ impl Subscription {
     pub fn address(&self, rests: Bytes) -> Bytes {
         let mut addressed = BytesMut::with_capacity(rests.len() + 2 * self.head.len());
         let mut piece = BytesMut::with_capacity(rests.len() + self.head.len());
-        for rest in websocket::frames(rests) {
+        // A dialect writes nothing but whole frames.
+        for rest in websocket::frames(rests).flatten() {
             piece.clear();
             piece.extend_from_slice(&self.head);
             piece.extend_from_slice(&rest.payload());

@@ -392,6 +392,7 @@ fn is_news(reason: DisconnectReason) -> bool {
         | DisconnectReason::PingTimeout
         | DisconnectReason::ConnectTimeout
         | DisconnectReason::ProtocolViolation
+        | DisconnectReason::Refused
         | DisconnectReason::PayloadTooLarge => false,
     }
 }
