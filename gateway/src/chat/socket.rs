@@ -111,7 +111,7 @@ impl UserSocket {
     /// What its dialect has it listen to without being asked.
     pub(super) async fn arrive(&mut self) -> Result<(), RequestError> {
         let dialect = self.socket.dialect();
-        if dialect.sees_all() {
+        if dialect.sight().is_wide() {
             follow_all(&self.node, &self.socket)
                 .await
                 .map_err(|error| match error {
