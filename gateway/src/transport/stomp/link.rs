@@ -1,7 +1,7 @@
 //! The way back to a STOMP client: frames, receipts, refusals, and the ERROR that is the last of them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use confab_gateway_protocol::stomp::{self, ServerCommand, Version};
@@ -26,6 +26,7 @@ pub struct StompLink {
     /// How many refusals it was told of there: each message there has an id of its own.
     refusals: AtomicU64,
     unanswered: Unanswered,
+    has_failed: AtomicBool,
 }
 
 /// A refusal as clients read it.
@@ -50,6 +51,7 @@ impl StompLink {
             errors: Mutex::default(),
             refusals: AtomicU64::new(0),
             unanswered: Unanswered::default(),
+            has_failed: AtomicBool::new(false),
         })
     }
 
@@ -86,6 +88,7 @@ impl StompLink {
 
     /// Says what is wrong, and ends the session for this reason. Nothing is said after it.
     pub fn fatal(&self, message: &str, details: &str, reason: DisconnectReason) {
+        self.has_failed.store(true, Ordering::Relaxed);
         self.link
             .push(error_frame(self.framing, self.version, message, details));
         self.link.close(reason);
@@ -126,6 +129,7 @@ impl StompLink {
                 ("content-type", "application/json"),
             ];
             headers.extend(receipt);
+            self.has_failed.store(true, Ordering::Relaxed);
             self.frame(ServerCommand::Error, &headers, &body);
             self.link.close(DisconnectReason::Refused);
         }
@@ -136,6 +140,11 @@ impl StompLink {
         *self.errors.lock() = subscription;
     }
 
+    /// Whether an ERROR was sent: nothing may follow.
+    pub(super) fn has_failed(&self) -> bool {
+        self.has_failed.load(Ordering::Relaxed)
+    }
+
     /// What has been asked and not been answered.
     pub(super) fn unanswered(&self) -> &Unanswered {
         &self.unanswered
@@ -144,18 +153,25 @@ impl StompLink {
 
 /// An ERROR as a whole WebSocket frame. Whoever queues it ends the session.
 pub fn error_frame(framing: Framing, version: Version, message: &str, details: &str) -> Bytes {
-    let headers = [("message", message), ("content-type", "text/plain")];
-    frame(
-        framing,
-        version,
-        ServerCommand::Error,
-        &headers,
-        details.as_bytes(),
-    )
+    error(framing, version, message, details, None)
+}
+
+/// The same with one more header.
+pub(super) fn error(
+    framing: Framing,
+    version: Version,
+    message: &str,
+    details: &str,
+    more: Option<(&str, &str)>,
+) -> Bytes {
+    let mut headers = vec![("message", message), ("content-type", "text/plain")];
+    headers.extend(more);
+    let body = details.as_bytes();
+    frame(framing, version, ServerCommand::Error, &headers, body)
 }
 
 /// A frame in the form that a transport carries.
-pub(super) fn frame(
+fn frame(
     framing: Framing,
     version: Version,
     command: ServerCommand,
