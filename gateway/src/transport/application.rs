@@ -302,11 +302,7 @@ pub trait StompApplication: Send + Sync + 'static {
     ) -> impl Future<Output = ()> + Send;
 
     /// It does no more. By then the subscription shows nothing.
-    fn unsubscribe(
-        &self,
-        client: &mut Self::Client,
-        id: &str,
-    ) -> impl Future<Output = ()> + Send;
+    fn unsubscribe(&self, client: &mut Self::Client, id: &str) -> impl Future<Output = ()> + Send;
 
     /// Whether a message could be taken: for those that wait for their transaction's end.
     fn check(&self, message: &StompMessage<'_>) -> Result<(), Rejection>;

@@ -28,8 +28,8 @@ impl Connecting {
         if !matches!(frame.command, Command::Connect | Command::Stomp) {
             return Err(Violation::NotConnected(frame.command.as_str()));
         }
-        let version = Version::negotiate(frame.header("accept-version"))
-            .ok_or(Violation::NoCommonVersion)?;
+        let version =
+            Version::negotiate(frame.header("accept-version")).ok_or(Violation::NoCommonVersion)?;
         let wanted = match frame.header("heart-beat") {
             Some(text) => HeartBeat::parse(text).map_err(|_| Violation::HeartBeat)?,
             None => HeartBeat::default(),

@@ -9,9 +9,7 @@ use crate::session::DisconnectReason;
 use crate::session::stomp::connecting::bearer;
 use crate::session::stomp::transactions::Kept;
 use crate::session::stomp::{Action, Connected, Connecting, Violation};
-use crate::transport::application::{
-    ConnectError, Handshake, StompApplication, StompMessage,
-};
+use crate::transport::application::{ConnectError, Handshake, StompApplication, StompMessage};
 use crate::transport::endpoint::random_id;
 
 /// After how many frames of one message others have their turn.

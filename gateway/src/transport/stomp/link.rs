@@ -72,13 +72,8 @@ impl StompLink {
 
     /// Queues a frame. False if the session is ending.
     pub fn frame(&self, command: ServerCommand, headers: &[(&str, &str)], body: &[u8]) -> bool {
-        self.link.push(frame(
-            self.framing,
-            self.version,
-            command,
-            headers,
-            body,
-        ))
+        self.link
+            .push(frame(self.framing, self.version, command, headers, body))
     }
 
     /// Says that what asked for this receipt is done.

@@ -16,7 +16,6 @@ mod frames;
 mod link;
 mod reply;
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,7 +31,7 @@ pub use reply::Reply;
 use self::clocks::Heard;
 use super::application::{Handshake, Link, MessageHandler, StompApplication};
 use crate::session::DisconnectReason;
-use crate::session::stomp::{Connected, Connecting, Destinations, Framing, Limits};
+use crate::session::stomp::{Connected, Destinations, Framing, Limits};
 
 /// What a session may do, and what things are called in it.
 #[derive(Debug, Clone)]

@@ -29,7 +29,10 @@ pub(in crate::transport) struct EngineInbox<'s, 'e, H: EngineHandler> {
 
 impl<'s, 'e, H: EngineHandler> EngineInbox<'s, 'e, H> {
     /// Messages of this session.
-    pub(in crate::transport) fn new(engine: &'s Engine<'e, H>, session: &'s mut H::Session) -> Self {
+    pub(in crate::transport) fn new(
+        engine: &'s Engine<'e, H>,
+        session: &'s mut H::Session,
+    ) -> Self {
         Self { engine, session }
     }
 }
