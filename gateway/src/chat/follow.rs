@@ -4,6 +4,7 @@
 //! conversation before this node knew of it is shown first.
 
 use confab_shared::id::{ConversationId, Seq};
+use confab_shared::model::error::{ErrorCode, Rejection, RequestError};
 use confab_shared::model::event::Event;
 use confab_shared::postgres::{changes, memberships};
 
@@ -27,6 +28,17 @@ pub(super) enum FollowError {
     /// Memberships change faster than they are read.
     #[error("memberships change faster than they are read")]
     Unsettled,
+}
+
+impl From<FollowError> for RequestError {
+    fn from(error: FollowError) -> Self {
+        match error {
+            FollowError::Database(error) => Self::from(error),
+            FollowError::Closed(_) | FollowError::Unsettled => {
+                Rejection::new(ErrorCode::Overloaded, "try again").into()
+            }
+        }
+    }
 }
 
 /// Listens to all conversations of the socket's user that its dialect sees, from now on.

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use super::send_queue::SendQueue;
 use crate::dialect::{Called, Dialect, Namespace, Shown};
 use crate::session::DisconnectReason;
-use crate::session::stomp::{Framing, Subscription};
+use crate::session::stomp::Subscription;
 
 /// The most that is held back for a socket that is being connected.
 const MAX_HELD: usize = 8_192;
@@ -52,7 +52,7 @@ pub enum Carrier {
     /// It is an event of Socket.IO already.
     SocketIo,
     /// It would be of a STOMP session as such, whose client is told nothing but by its subscriptions.
-    Stomp(Framing),
+    Stomp,
     /// It is addressed to a subscription.
     Subscription(Arc<Subscription>),
 }
@@ -166,7 +166,7 @@ impl Socket {
     pub fn subscription(&self) -> Option<&Arc<Subscription>> {
         match &self.carrier {
             Carrier::Subscription(subscription) => Some(subscription),
-            Carrier::SocketIo | Carrier::Stomp(_) => None,
+            Carrier::SocketIo | Carrier::Stomp => None,
         }
     }
 
