@@ -74,6 +74,12 @@ impl Decoder {
         }
     }
 
+    /// How many bytes are kept of a frame that has not come whole.
+    pub fn kept(&self) -> usize {
+        let headers = self.partial.as_ref().map(|partial| &partial.headers);
+        self.unread.len() + headers.map_or(0, Headers::bytes)
+    }
+
     /// The next item, if it is there whole.
     #[expect(
         clippy::should_implement_trait,
