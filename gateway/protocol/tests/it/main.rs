@@ -22,6 +22,7 @@ mod sockjs;
 mod sockjs_properties;
 mod stomp_properties;
 mod stomp_read;
+mod stomp_refused;
 mod stomp_write;
 mod strategies;
 mod websocket;

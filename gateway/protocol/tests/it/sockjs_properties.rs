@@ -81,7 +81,7 @@ proptest! {
         text in json_text(),
     ) {
         for payload in [&array, &text] {
-            let read = messages(payload.as_bytes()).map(|all| all.collect::<Vec<_>>());
+            let read = messages(payload.as_bytes()).map(Iterator::collect::<Vec<_>>);
             let by_serde = serde_json::from_str::<Vec<String>>(payload);
             match (read, by_serde) {
                 (Ok(read), Ok(by_serde)) => prop_assert_eq!(read, by_serde),
