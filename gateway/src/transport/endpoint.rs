@@ -2,7 +2,7 @@
 
 mod begin;
 mod elsewhere;
-mod limits;
+pub(super) mod limits;
 mod refusal;
 
 use std::net::SocketAddr;

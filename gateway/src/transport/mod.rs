@@ -15,5 +15,6 @@ mod polling;
 pub mod sessions;
 pub mod sid;
 pub mod socketio;
+pub mod sockjs;
 mod upgrade;
 mod websocket;
