@@ -1,8 +1,8 @@
 //! Codecs of the wire protocols Confab speaks: bytes to frames and back.
 //!
-//! The crate owns the exact bytes of Engine.IO v4 ([`engineio`]), Socket.IO v5 ([`socketio`]) and of the WebSocket
-//! frames a server writes ([`websocket`]), and the rule that JSON passing through stays byte for byte what it was
-//! ([`json`]). It must never know sockets, tasks, time or chat: whoever calls it brings the bytes, decides what a frame
+//! The crate owns the exact bytes of Engine.IO v4 ([`engineio`]), Socket.IO v5 ([`socketio`]), STOMP 1.0 to 1.2
+//! ([`stomp`]), SockJS ([`sockjs`]) and of the WebSocket frames a server writes ([`websocket`]), and the rule that JSON
+//! passing through stays byte for byte what it was ([`json`]). It must never know sockets, tasks, time or chat: whoever calls it brings the bytes, decides what a frame
 //! means, and carries the answer out.
 //!
 //! Decoding borrows from the message and does not allocate, save where the format itself forces a copy (base64,
@@ -41,4 +41,6 @@
 pub mod engineio;
 pub mod json;
 pub mod socketio;
+pub mod sockjs;
+pub mod stomp;
 pub mod websocket;
