@@ -22,11 +22,10 @@ use crate::config::SockJsConfig;
 use crate::hub::send_queue::SendQueue;
 use crate::registry::{Claims, DirectoryUnavailable, RENEWAL, SessionName};
 use crate::session::DisconnectReason;
-use crate::transport::admission::{Admitted, NotAdmitted};
+use crate::transport::admission::Admitted;
 use crate::transport::answer::share;
 use crate::transport::application::{Handshake, MessageHandler, own_copy};
-use crate::transport::endpoint::limits::too_large;
-use crate::transport::endpoint::{ConnectionGuard, EndpointParts};
+use crate::transport::endpoint::{ConnectionGuard, EndpointParts, too_large};
 use crate::transport::peers::Hop;
 use crate::transport::sessions::{Place, Registration};
 
@@ -49,7 +48,7 @@ pub struct SockJs<M> {
 }
 
 pub(super) struct Inner<M> {
-    pub(super) parts: EndpointParts<M>,
+    pub(super) parts: Arc<EndpointParts<M>>,
     pub(super) own: SockJsParts,
     pub(super) table: Arc<Table>,
     pub(super) owners: Owners,
@@ -74,7 +73,7 @@ pub(super) enum Sender {
 
 impl<M: MessageHandler> SockJs<M> {
     /// An endpoint.
-    pub fn new(parts: EndpointParts<M>, own: SockJsParts) -> Self {
+    pub fn new(parts: Arc<EndpointParts<M>>, own: SockJsParts) -> Self {
         Self {
             inner: Arc::new(Inner {
                 parts,
@@ -312,7 +311,7 @@ impl<M: MessageHandler> SockJs<M> {
         head: &Parts,
         client: SocketAddr,
     ) -> Answer {
-        let admitted = match self.admit(client) {
+        let admitted = match self.inner.parts.admit(client.ip()) {
             Ok(admitted) => admitted,
             Err(refused) => {
                 self.release(name).await;
@@ -361,14 +360,8 @@ impl<M: MessageHandler> SockJs<M> {
         registration: Registration,
         (place, own): (Place, Admitted),
     ) {
-        self.inner
-            .parts
-            .metrics
-            .sessions_closed
-            .with_label_values(&[reason.as_str()])
-            .inc();
-        tracing::debug!(%reason, "session closed");
-        drop((registration, own));
+        self.inner.parts.ended(reason, registration);
+        drop(own);
         if reason != DisconnectReason::Draining {
             tokio::time::sleep(self.inner.own.config.disconnect_delay()).await;
         }
@@ -383,21 +376,6 @@ impl<M: MessageHandler> SockJs<M> {
             // It lapses by itself.
             tracing::debug!(%error, "a session's claim was not released");
         }
-    }
-
-    pub(super) fn admit(&self, client: SocketAddr) -> Result<(Place, Admitted), NotAdmitted> {
-        let parts = &self.inner.parts;
-        let admitted = match parts.sessions.claim(parts.config.max_sessions) {
-            Some(place) => parts.admission.admit(client.ip()).map(|own| (place, own)),
-            None => Err(NotAdmitted::NODE_FULL),
-        };
-        admitted.inspect_err(|refused| {
-            parts
-                .metrics
-                .not_admitted
-                .with_label_values(&[refused.limit])
-                .inc();
-        })
     }
 }
 

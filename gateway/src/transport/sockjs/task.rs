@@ -5,6 +5,7 @@
 //! There are no acknowledgements in SockJS. What is queued is taken only when there is room for it on the way to a connection that is there, and
 //! counts as received then; a connection that breaks ends the session, and what was on its way is lost with it, as it is with a WebSocket.
 
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
@@ -89,12 +90,18 @@ pub(super) async fn serve<M: MessageHandler>(
         queue.close(ended);
         queue.closing().unwrap_or(ended)
     };
+    if let Some(words) = handler.closed(session, ended).await {
+        // Nothing else can be queued any more, so this stays the last.
+        let mut chunks = VecDeque::new();
+        queue.take(&mut chunks);
+        chunks.push_back(words);
+        queue.put_back(chunks);
+    }
     let last = goodbye(ended);
     let is_told = match outlet {
         Some(outlet) => tell(outlet, door, &last).await,
         None => false,
     };
-    handler.closed(session, ended).await;
     if !is_told && may_come(ended) {
         linger(door, &last).await;
     }
