@@ -1,5 +1,7 @@
 //! The gateway's settings. `config.default.toml` says what each one means.
 
+mod sockjs;
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use http::uri::Authority;
 use ipnet::IpNet;
 use serde::Deserialize;
 
+pub use self::sockjs::SockJsConfig;
 pub use crate::limits::RateLimitsConfig;
 use crate::transport::origin::AllowedOrigins;
 
@@ -30,6 +33,8 @@ pub struct GatewayConfig {
     pub auth: AuthConfig,
     /// Engine.IO timings and limits.
     pub engine: EngineConfig,
+    /// SockJS timings and limits.
+    pub sockjs: SockJsConfig,
     /// Other gateways.
     pub cluster: ClusterConfig,
     /// Limits of one address or user.
@@ -379,6 +384,7 @@ impl GatewayConfig {
                 "must be longer than engine.ping_interval_ms and engine.ping_timeout_ms together",
             ));
         }
+        self.sockjs.check()?;
         self.http.trusted_proxies()?;
         self.rate_limits.figures()?;
         let origins = AllowedOrigins::parse(&self.http.cors_origin);
