@@ -71,7 +71,7 @@ impl<A: StompApplication> StompEndpoint<A> {
     }
 
     /// Answers a client's request.
-    pub async fn respond(
+    pub fn respond(
         &self,
         request: Request<Incoming>,
         remote: SocketAddr,
