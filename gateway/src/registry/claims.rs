@@ -131,7 +131,7 @@ impl RedisClaims {
         let holder = tokio::time::timeout(PATIENCE, asked)
             .await
             .map_err(|_| DirectoryUnavailable::Silent)??;
-        Ok(holder.and_then(|holder| self.holder(name, &holder)))
+        Ok(holder.and_then(|holder: String| self.holder(name, &holder)))
     }
 }
 
