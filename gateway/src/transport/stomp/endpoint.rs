@@ -58,9 +58,9 @@ fn route<B>(request: &Request<B>, behind: &str) -> Route {
 
 impl<A: StompApplication> StompEndpoint<A> {
     /// STOMP at this path.
-    pub fn new(parts: EndpointParts<Stomp<A>>, path: &str) -> Self {
+    pub fn new(parts: impl Into<Arc<EndpointParts<Stomp<A>>>>, path: &str) -> Self {
         Self {
-            inner: Arc::new(parts),
+            inner: parts.into(),
             path: path.into(),
         }
     }
@@ -68,6 +68,12 @@ impl<A: StompApplication> StompEndpoint<A> {
     /// Whether a request with this path is for the endpoint.
     pub fn is_at(&self, path: &str) -> bool {
         self.behind(path).is_some()
+    }
+
+    /// Whether a request opens a session here.
+    pub fn opens<B>(&self, request: &Request<B>) -> bool {
+        let behind = self.behind(request.uri().path());
+        behind.is_some_and(|behind| route(request, behind) != Route::Unknown)
     }
 
     /// Answers a client's request.
