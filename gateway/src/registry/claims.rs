@@ -179,7 +179,9 @@ impl Claims for RedisClaims {
         names: &'a [SessionName],
     ) -> BoxFuture<'a, Result<Vec<SessionName>, DirectoryUnavailable>> {
         Box::pin(async move {
-            let renewals = names.iter().map(|name| self.try_claim(*name, Duration::ZERO));
+            let renewals = names
+                .iter()
+                .map(|name| self.try_claim(*name, Duration::ZERO));
             // All are written before the first answer is read.
             let holders = futures_util::future::join_all(renewals).await;
             let mut lost = Vec::new();

@@ -26,6 +26,7 @@ mod raw;
 mod registry;
 mod socketio;
 mod sockjs;
+mod stomp;
 mod tunnel;
 mod upgrade;
 mod websocket;

@@ -130,7 +130,10 @@ impl Door {
 
     /// Lets a request that receives go, so that its client comes again, perhaps by another way.
     pub(super) fn release(&self) {
-        if matches!(*self.receiver.lock(), Receiver::Taken | Receiver::Waiting(_)) {
+        if matches!(
+            *self.receiver.lock(),
+            Receiver::Taken | Receiver::Waiting(_)
+        ) {
             self.released.notify_one();
         }
     }

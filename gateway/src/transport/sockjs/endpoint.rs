@@ -37,7 +37,7 @@ pub struct SockJsParts {
     /// Timings and limits of a session.
     pub config: SockJsConfig,
     /// The path that everything is below, without a slash at its end.
-    pub path: Box<str>,
+    pub path: Arc<str>,
     /// Whose sessions are.
     pub claims: Arc<dyn Claims>,
 }
@@ -338,15 +338,11 @@ impl<M: MessageHandler> SockJs<M> {
         let session = self.clone();
         parts.tasks.spawn(async move {
             let Inner { parts, own, .. } = &*session.inner;
-            let served = task::serve(
-                handshake,
-                &parts.handler,
-                &own.config,
-                &entry.door,
-                brought,
-            );
+            let served = task::serve(handshake, &parts.handler, &own.config, &entry.door, brought);
             let reason = served.await;
-            session.ended(name, reason, entry, registration, admitted).await;
+            session
+                .ended(name, reason, entry, registration, admitted)
+                .await;
         });
         self.here(&door, form).await
     }

@@ -101,13 +101,13 @@ impl Form {
                 return false;
             }
             match messages.push(frame) {
-            Ok(()) => true,
-            // Only messages can share a frame; whatever else there is stands alone.
-            Err(NotMerged::NoMessages) if messages.is_empty() => {
-                self.put(&mut out, frame);
-                true
-            }
-            Err(NotMerged::NoMessages | NotMerged::Full) => false,
+                Ok(()) => true,
+                // Only messages can share a frame; whatever else there is stands alone.
+                Err(NotMerged::NoMessages) if messages.is_empty() => {
+                    self.put(&mut out, frame);
+                    true
+                }
+                Err(NotMerged::NoMessages | NotMerged::Full) => false,
             }
         });
         if let Some(frame) = messages.finish() {

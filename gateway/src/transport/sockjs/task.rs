@@ -64,8 +64,7 @@ pub(super) async fn serve<M: MessageHandler>(
 ) -> DisconnectReason {
     let queue = door.queue();
     queue.push(queued(sockjs::OPEN));
-    let (mut session, clocks) =
-        handler.open(handshake, Link::new(queue.clone()), Framing::SockJs);
+    let (mut session, clocks) = handler.open(handshake, Link::new(queue.clone()), Framing::SockJs);
     let mut outlet = None;
     let ended = {
         let enough = Notify::new();
@@ -155,7 +154,11 @@ async fn take_body<M: MessageHandler>(
 }
 
 /// Answers requests that receive, one after the other, until the session is to end. The one that waits by then is left in `current`.
-async fn give(door: &Door, config: &SockJsConfig, current: &mut Option<Outlet>) -> DisconnectReason {
+async fn give(
+    door: &Door,
+    config: &SockJsConfig,
+    current: &mut Option<Outlet>,
+) -> DisconnectReason {
     loop {
         let outlet = tokio::select! {
             biased;

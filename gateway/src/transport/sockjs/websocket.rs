@@ -68,8 +68,7 @@ impl<M: MessageHandler> SockJs<M> {
             heartbeat: self.inner.own.config.heartbeat(),
         };
         let config = &parts.config;
-        let served =
-            websocket::serve_messages(stream, prefix, handshake, &dressed, config, queue);
+        let served = websocket::serve_messages(stream, prefix, handshake, &dressed, config, queue);
         parts.ended(served.await, registration);
     }
 }
