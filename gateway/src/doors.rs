@@ -23,7 +23,7 @@ use crate::transport::peers::{Peers, PeersConfig};
 use crate::transport::sessions::Sessions;
 use crate::transport::sid::SidAuthority;
 use crate::transport::socketio::SocketIo;
-use crate::transport::sockjs::{SockJs, SockJsParts};
+use crate::transport::sockjs::SockJs;
 use crate::transport::stomp::Stomp;
 use crate::transport::stomp::endpoint::StompEndpoint;
 
@@ -60,20 +60,16 @@ impl Doors {
             Some(path) => {
                 let rules = config.stomp.rules(node.reply_timeout())?;
                 let handler = Stomp::new(Chat::new(node.clone())?, rules);
-                Some((path, Arc::new(parts.with(handler))))
+                Some(StompEndpoint::new(parts.with(handler), path))
             }
             None => None,
         };
         let sockjs = stomp
             .as_ref()
             .filter(|_| config.sockjs.enabled)
-            .map(|(path, parts)| {
-                let own = SockJsParts {
-                    config: config.sockjs.clone(),
-                    path: (*path).into(),
-                    claims: Arc::new(RedisClaims::new(node.redis.clone(), node.id)),
-                };
-                SockJs::new(parts.clone(), own)
+            .map(|stomp| {
+                let claims = RedisClaims::new(node.redis.clone(), node.id);
+                stomp.sockjs(config.sockjs.clone(), Arc::new(claims))
             });
         if let Some(sockjs) = &sockjs {
             let memory = node.backplane.memory();
@@ -81,7 +77,7 @@ impl Doors {
         }
         Ok(Self {
             socket_io: Endpoint::new(parts),
-            stomp: stomp.map(|(path, parts)| StompEndpoint::new(parts, path)),
+            stomp,
             sockjs,
         })
     }
