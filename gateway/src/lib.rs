@@ -7,7 +7,7 @@ pub mod backplane;
 pub mod chat;
 pub mod config;
 pub mod dialect;
-mod doors;
+pub mod doors;
 pub mod http;
 pub mod hub;
 pub mod ingress;
