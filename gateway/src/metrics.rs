@@ -14,6 +14,8 @@ pub struct Metrics {
     pub sessions_closed: IntCounterVec,
     /// Requests for other nodes' sessions, by what came of them.
     pub passed_on: IntCounterVec,
+    /// SockJS sessions that began here, by the transport of their first request.
+    pub sockjs_sessions: IntCounterVec,
     /// Open tunnels to other nodes' sessions.
     pub tunnels: IntGauge,
     /// Handshakes refused because their address or the node has too many, by limit.
@@ -161,6 +163,11 @@ impl Metrics {
                 "confab_gateway_passed_on_total",
                 "Requests for other nodes' sessions, by what came of them.",
                 "outcome",
+            )?,
+            sockjs_sessions: counters(
+                "confab_gateway_sockjs_sessions_total",
+                "SockJS sessions that began here, by the transport of their first request.",
+                "transport",
             )?,
             tunnels: gauge(
                 "confab_gateway_tunnels",

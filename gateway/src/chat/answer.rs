@@ -17,10 +17,7 @@ pub(super) struct Answer {
 /// How it was asked for.
 enum Asked {
     /// By an event.
-    Event {
-        ack_id: Option<u64>,
-        name: Box<str>,
-    },
+    Event { ack_id: Option<u64>, name: Box<str> },
     /// By a SEND. None: it is answered.
     Frame(Option<Reply>),
 }

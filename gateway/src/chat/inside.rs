@@ -313,11 +313,7 @@ impl UserSocket {
     }
 
     /// Confirms that the socket is in a conversation; with who is there, if its dialect shows that.
-    pub(super) async fn show_entered(
-        &self,
-        entered: Result<Inside, RequestError>,
-        answer: Answer,
-    ) {
+    pub(super) async fn show_entered(&self, entered: Result<Inside, RequestError>, answer: Answer) {
         let inside = match entered {
             Ok(inside) => inside,
             Err(error) => return answer.fail(&error),

@@ -125,7 +125,9 @@ impl Chat {
             let profile = self.bearer(&claims).await?;
             self.admit_late(arrival, profile).await
         };
-        admitted.await.map_err(|error| refusal(anonymous.link(), error))
+        admitted
+            .await
+            .map_err(|error| refusal(anonymous.link(), error))
     }
 
     /// Makes a guest of somebody who may enter this room.

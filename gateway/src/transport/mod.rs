@@ -15,6 +15,7 @@ mod polling;
 pub mod sessions;
 pub mod sid;
 pub mod socketio;
+pub mod sockjs;
 pub mod stomp;
 mod upgrade;
 mod websocket;

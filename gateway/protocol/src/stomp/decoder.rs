@@ -1,12 +1,13 @@
 //! From a stream of bytes to frames.
 //!
-//! Owns the grammar of a frame, what each version does to its headers, and what is kept of a frame that has not come
+//! Owns the grammar of a frame, what each version makes of it, and what is kept of a frame that has not come
 //! whole. It must never keep more than a frame may have.
 
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::command::Command;
 use super::error::DecodeError;
+use super::escape::Escapes;
 use super::frame::{Frame, Headers};
 use super::version::Version;
 
@@ -72,6 +73,12 @@ impl Decoder {
         if !self.has_failed {
             self.unread.extend_from_slice(bytes);
         }
+    }
+
+    /// How many bytes are kept of a frame that has not come whole.
+    pub fn kept(&self) -> usize {
+        let headers = self.partial.as_ref().map(|partial| &partial.headers);
+        self.unread.len() + headers.map_or(0, Headers::bytes)
     }
 
     /// The next item, if it is there whole.
@@ -290,16 +297,16 @@ impl Partial {
             return Err(DecodeError::MissingHeaderName);
         }
         let escapes = if self.command.begins_session() {
-            Version::V1_0
+            Escapes::None
         } else {
-            self.version
+            Escapes::of(self.version)
         };
-        if escapes == Version::V1_2 && line.contains('\r') {
+        if escapes == Escapes::V1_2 && line.contains('\r') {
             return Err(DecodeError::StrayCarriageReturn);
         }
         self.headers.try_push(
-            |out| unescape(out, name, escapes),
-            |out| unescape(out, value, escapes),
+            |out| escapes.read(out, name),
+            |out| escapes.read(out, value),
         )
     }
 
@@ -365,26 +372,4 @@ fn content_length(digits: &str) -> Result<usize, DecodeError> {
     }
     // What does not fit is beyond every limit.
     Ok(digits.parse().unwrap_or(usize::MAX))
-}
-
-/// Appends a part of a header without its escapes.
-fn unescape(out: &mut String, part: &str, version: Version) -> Result<(), DecodeError> {
-    let mut rest = part;
-    while version != Version::V1_0
-        && let Some((plain, escaped)) = rest.split_once('\\')
-    {
-        let mut chars = escaped.chars();
-        let character = match chars.next().ok_or(DecodeError::UnfinishedEscape)? {
-            'n' => '\n',
-            'c' => ':',
-            '\\' => '\\',
-            'r' if version == Version::V1_2 => '\r',
-            undefined => return Err(DecodeError::UndefinedEscape(undefined)),
-        };
-        out.push_str(plain);
-        out.push(character);
-        rest = chars.as_str();
-    }
-    out.push_str(rest);
-    Ok(())
 }

@@ -1,11 +1,12 @@
 //! What a server writes.
 //!
-//! Owns the escapes of each version on the way out, and the cut through a MESSAGE by which the same bytes serve many
-//! subscriptions: what differs ([`message_head`]) comes first, what does not ([`message_rest`]) after it.
+//! Owns the layout of frames, and the cut through a MESSAGE by which the same bytes serve many subscriptions: what differs
+//! ([`message_head`]) comes first, what does not ([`message_rest`]) after it.
 
 use bytes::{BufMut, BytesMut};
 
 use super::command::ServerCommand;
+use super::escape::Escapes;
 use super::version::Version;
 use crate::json::write_number;
 
@@ -99,59 +100,11 @@ fn put_length(out: &mut BytesMut, length_at: usize, body_at: usize, body_len: us
     head[digits.len()..].copy_from_slice(end_of_head);
 }
 
-/// Which octets of a header are written differently.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Escapes {
-    /// None can be: 1.0, and CONNECTED in every version.
-    None,
-    /// Those of 1.1.
-    V1_1,
-    /// Those of 1.2.
-    V1_2,
-}
-
-impl Escapes {
-    fn of(version: Version) -> Self {
-        match version {
-            Version::V1_0 => Self::None,
-            Version::V1_1 => Self::V1_1,
-            Version::V1_2 => Self::V1_2,
-        }
-    }
-
-    /// What is written instead of an octet.
-    ///
-    /// What would end the header or the frame and cannot be escaped becomes a space: a user's name must not add headers.
-    fn replacement(self, byte: u8) -> Option<&'static [u8]> {
-        match (byte, self) {
-            (b'\n' | b'\r' | 0, Self::None) | (0, _) => Some(b" "),
-            (b'\n', _) => Some(b"\\n"),
-            (b'\r', Self::V1_2) => Some(b"\\r"),
-            (b':', Self::V1_1 | Self::V1_2) => Some(b"\\c"),
-            (b'\\', Self::V1_1 | Self::V1_2) => Some(b"\\\\"),
-            _ => None,
-        }
-    }
-}
-
 fn put_header(out: &mut BytesMut, escapes: Escapes, name: &str, value: &str) {
-    put_escaped(out, escapes, name);
+    escapes.write(out, name);
     out.put_u8(b':');
-    put_escaped(out, escapes, value);
+    escapes.write(out, value);
     out.put_u8(b'\n');
-}
-
-fn put_escaped(out: &mut BytesMut, escapes: Escapes, text: &str) {
-    let bytes = text.as_bytes();
-    let mut plain_from = 0;
-    for (at, &byte) in bytes.iter().enumerate() {
-        if let Some(replacement) = escapes.replacement(byte) {
-            out.put_slice(&bytes[plain_from..at]);
-            out.put_slice(replacement);
-            plain_from = at + 1;
-        }
-    }
-    out.put_slice(&bytes[plain_from..]);
 }
 
 /// Writes a header that is the same in every version.

@@ -44,7 +44,7 @@ pub enum DecodeError {
     #[error("a carriage return inside a header")]
     StrayCarriageReturn,
     /// A backslash with something after it that the version has no escape for.
-    #[error("undefined escape \"\\\\{}\" in a header", .0.escape_debug())]
+    #[error("undefined escape \"\\{}\" in a header", .0.escape_debug())]
     UndefinedEscape(char),
     /// A header ends with a lone backslash.
     #[error("a header ends inside an escape")]

@@ -79,6 +79,11 @@ impl Headers {
         self.entries.is_empty()
     }
 
+    /// How many bytes all names and values have.
+    pub(super) fn bytes(&self) -> usize {
+        self.text.len()
+    }
+
     /// Adds a header whose parts `write_name` and `write_value` append to the text.
     pub(super) fn try_push<E>(
         &mut self,

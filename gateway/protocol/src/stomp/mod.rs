@@ -9,6 +9,7 @@ mod command;
 mod decoder;
 mod encode;
 mod error;
+mod escape;
 mod frame;
 mod heart_beat;
 mod version;

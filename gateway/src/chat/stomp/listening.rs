@@ -47,15 +47,22 @@ impl Listening {
 
     /// Listens no more. Nothing is queued for it after this.
     pub(super) async fn end(mut self) {
-        let (node, key) = (self.node.clone(), self.socket.key());
-        unfollow(&node, &self.socket).await;
-        if let Some(room) = self.room {
-            node.hub.leave(key, room).await;
-            self.room = None;
+        // On a task of its own: it is gone through with, should whoever waits for it be gone.
+        let ending = tokio::spawn(async move {
+            let (node, socket) = (self.node.clone(), self.socket.clone());
+            unfollow(&node, &socket).await;
+            if let Some(room) = self.room.take() {
+                node.hub.leave(socket.key(), room).await;
+            }
+            if socket.end_watching() {
+                node.hub.unwatch(socket.key()).await;
+            }
+            drop(self);
+            node.hub.caught_up().await;
+        });
+        if let Err(error) = ending.await {
+            tracing::error!(%error, "a subscription was not ended");
         }
-        // The rest is soon done; what was under way before, the hub has to have done.
-        drop(self);
-        node.hub.caught_up().await;
     }
 }
 

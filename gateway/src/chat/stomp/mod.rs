@@ -58,7 +58,13 @@ impl Chat {
 /// A session's own socket.
 fn session(user: UserId, claims: Option<Claims>, link: &StompLink) -> SocketRef {
     let queue = link.link().queue().clone();
-    Socket::stomp(user, claims, &dialect::stomp::SESSION, Carrier::Stomp, queue)
+    Socket::stomp(
+        user,
+        claims,
+        &dialect::stomp::SESSION,
+        Carrier::Stomp,
+        queue,
+    )
 }
 
 impl StompApplication for Chat {
@@ -79,10 +85,8 @@ impl StompApplication for Chat {
                 Err(unauthorized())
             };
         };
-        let user = tokio::time::timeout(
-            self.node.reply_timeout(),
-            self.log_in_by_stomp(token, link),
-        );
+        let user =
+            tokio::time::timeout(self.node.reply_timeout(), self.log_in_by_stomp(token, link));
         let user = user.await.unwrap_or(Err(ConnectError::Unavailable))?;
         let name = user.profile.username.to_string();
         Ok((StompClient::somebody(user, link, address), Some(name)))

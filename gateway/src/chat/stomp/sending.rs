@@ -54,10 +54,7 @@ impl Chat {
         let (room, name) = match intent {
             Intent::Enter { room, guest_name } => (room, guest_name),
             Intent::Say { .. } | Intent::Exit(_) | Intent::Type { .. } => {
-                reply.refuse(&Rejection::new(
-                    ErrorCode::Forbidden,
-                    "join the room first",
-                ));
+                reply.refuse(&Rejection::new(ErrorCode::Forbidden, "join the room first"));
                 return;
             }
             Intent::Create { .. }

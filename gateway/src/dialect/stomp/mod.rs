@@ -44,9 +44,7 @@ use confab_shared::model::conversation::ConversationView;
 use confab_shared::model::error::Rejection;
 
 use super::catalog::Catalog;
-use super::{
-    Audience, Badge, Confirmation, Dialect, Intent, Namespace, Scene, Shown, Sight, Tier,
-};
+use super::{Audience, Badge, Confirmation, Dialect, Intent, Namespace, Scene, Shown, Sight, Tier};
 pub use inbound::intent;
 
 /// What a session as such is shown: nothing. Its subscriptions are.

@@ -41,13 +41,7 @@ pub(super) fn removals(scene: Scene<'_>, shown: &[Shown<'_>]) -> Bytes {
     rests.finish()
 }
 
-fn write(
-    rests: &mut Rests,
-    scene: Scene<'_>,
-    room_id: &str,
-    event: &Event,
-    audience: Audience,
-) {
+fn write(rests: &mut Rests, scene: Scene<'_>, room_id: &str, event: &Event, audience: Audience) {
     let writer = Writer {
         scene,
         room_id,
@@ -112,7 +106,12 @@ fn write(
                 user_id: *user,
                 removed_by: *by,
             };
-            writer.add(rests, Kind::ParticipantRemoved, change("removed", *user), more);
+            writer.add(
+                rests,
+                Kind::ParticipantRemoved,
+                change("removed", *user),
+                more,
+            );
         }
         Fact::RoomUpdated {
             by,

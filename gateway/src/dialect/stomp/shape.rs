@@ -96,10 +96,7 @@ pub(super) enum More<'a> {
         participants: Vec<ParticipantJson<'a>>,
     },
     /// Of a member.
-    Removed {
-        user_id: UserId,
-        removed_by: UserId,
-    },
+    Removed { user_id: UserId, removed_by: UserId },
     /// Of a room's looks.
     Updated {
         name: &'a str,

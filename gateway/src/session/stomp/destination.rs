@@ -25,10 +25,17 @@ pub enum Source<'a> {
 /// How destinations begin: `/app`, `/topic` and `/user`, say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Destinations {
-    application: Box<[Box<str>]>,
-    topics: Box<[Box<str>]>,
-    user: Box<[Box<str>]>,
+    /// Where messages are sent to.
+    pub application: Prefixes,
+    /// Where rooms are.
+    pub topics: Prefixes,
+    /// Where a user's own queues are.
+    pub user: Prefixes,
 }
+
+/// What some destinations begin with: any of these, and a slash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prefixes(Box<[Box<str>]>);
 
 /// Prefixes that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -41,24 +48,43 @@ pub enum BadPrefix {
     None,
 }
 
-impl Destinations {
-    /// Destinations with these prefixes, each a comma-separated list.
-    pub fn new(application: &str, topics: &str, user: &str) -> Result<Self, BadPrefix> {
-        Ok(Self {
-            application: prefixes(application)?,
-            topics: prefixes(topics)?,
-            user: prefixes(user)?,
-        })
+impl Prefixes {
+    /// Reads a comma-separated list.
+    pub fn parse(list: &str) -> Result<Self, BadPrefix> {
+        let prefixes = list
+            .split(',')
+            .map(str::trim)
+            .filter(|prefix| !prefix.is_empty())
+            .map(|prefix| {
+                let is_one = prefix.len() > 1 && prefix.starts_with('/') && !prefix.ends_with('/');
+                is_one
+                    .then(|| prefix.into())
+                    .ok_or_else(|| BadPrefix::Malformed(prefix.into()))
+            })
+            .collect::<Result<Box<[Box<str>]>, _>>()?;
+        if prefixes.is_empty() {
+            return Err(BadPrefix::None);
+        }
+        Ok(Self(prefixes))
     }
 
+    /// What follows one of them, and a slash, in the destination.
+    fn behind<'a>(&self, destination: &'a str) -> Option<&'a str> {
+        self.0
+            .iter()
+            .find_map(|prefix| destination.strip_prefix(&**prefix)?.strip_prefix('/'))
+    }
+}
+
+impl Destinations {
     /// What a SUBSCRIBE to it asks for; none if there is nothing of that name.
     pub fn source<'a>(&self, destination: &'a str) -> Option<Source<'a>> {
-        if let Some(rest) = behind(&self.topics, destination) {
+        if let Some(rest) = self.topics.behind(destination) {
             let room = rest.strip_prefix("room/").unwrap_or(rest);
             let is_name = !room.is_empty() && !room.contains('/');
             return is_name.then_some(Source::Topic(Topic::Room(room)));
         }
-        match behind(&self.user, destination)? {
+        match self.user.behind(destination)? {
             "queue/messages" => Some(Source::Topic(Topic::DirectMessages)),
             "queue/notifications" => Some(Source::Topic(Topic::Notifications)),
             "queue/errors" => Some(Source::Errors),
@@ -68,34 +94,8 @@ impl Destinations {
 
     /// What a SEND to it is called by chat: the destination behind the application's prefix. None if it is not for chat.
     pub fn message<'a>(&self, destination: &'a str) -> Option<&'a str> {
-        behind(&self.application, destination)
+        self.application.behind(destination)
     }
-}
-
-/// Reads a comma-separated list of prefixes.
-pub fn prefixes(list: &str) -> Result<Box<[Box<str>]>, BadPrefix> {
-    let prefixes = list
-        .split(',')
-        .map(str::trim)
-        .filter(|prefix| !prefix.is_empty())
-        .map(|prefix| {
-            let is_one = prefix.len() > 1 && prefix.starts_with('/') && !prefix.ends_with('/');
-            is_one
-                .then(|| prefix.into())
-                .ok_or_else(|| BadPrefix::Malformed(prefix.into()))
-        })
-        .collect::<Result<Box<[Box<str>]>, _>>()?;
-    if prefixes.is_empty() {
-        return Err(BadPrefix::None);
-    }
-    Ok(prefixes)
-}
-
-/// What follows the first of these prefixes, and a slash, in the destination.
-fn behind<'a>(prefixes: &[Box<str>], destination: &'a str) -> Option<&'a str> {
-    prefixes
-        .iter()
-        .find_map(|prefix| destination.strip_prefix(&**prefix)?.strip_prefix('/'))
 }
 
 #[cfg(test)]
@@ -103,7 +103,12 @@ mod tests {
     use super::*;
 
     fn destinations() -> Destinations {
-        Destinations::new("/app, /pub", "/topic,/sub", "/user").unwrap()
+        let prefixes = |list| Prefixes::parse(list).unwrap();
+        Destinations {
+            application: prefixes("/app, /pub"),
+            topics: prefixes("/topic,/sub"),
+            user: prefixes("/user"),
+        }
     }
 
     #[test]
@@ -173,8 +178,8 @@ mod tests {
     #[test]
     fn prefixes_that_could_not_be_told_apart_are_refused() {
         for bad in ["app", "/", "/app/", ""] {
-            assert!(Destinations::new(bad, "/topic", "/user").is_err(), "{bad}");
+            assert!(Prefixes::parse(bad).is_err(), "{bad}");
         }
-        assert!(Destinations::new("/a/b", "/topic", "/user").is_ok());
+        assert!(Prefixes::parse("/a/b").is_ok());
     }
 }

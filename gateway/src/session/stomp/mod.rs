@@ -12,8 +12,29 @@ pub mod subscription;
 pub mod transactions;
 pub mod violation;
 
+use std::time::Duration;
+
+use confab_gateway_protocol::stomp::{self, HeartBeat};
+
 pub use connected::{Action, Connected, Limits};
 pub use connecting::{Connecting, Hello};
-pub use destination::{Destinations, Source, Topic};
+pub use destination::{BadPrefix, Destinations, Prefixes, Source, Topic};
 pub use subscription::{Framing, Subscription};
 pub use violation::Violation;
+
+/// What a session may do, and what things are called in it.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// Limits of frames.
+    pub frames: stomp::Limits,
+    /// Limits of a session.
+    pub session: Limits,
+    /// What destinations mean.
+    pub destinations: Destinations,
+    /// How often the server would send something, and have clients do so.
+    pub heart_beat: HeartBeat,
+    /// From the connection to CONNECT.
+    pub connect_timeout: Duration,
+    /// How long a DISCONNECT waits for what was asked before it.
+    pub last_answers: Duration,
+}

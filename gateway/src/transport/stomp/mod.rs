@@ -17,10 +17,9 @@ mod link;
 mod reply;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use confab_gateway_protocol::stomp::{self, Decoder, HeartBeat, Intervals, Version};
+use confab_gateway_protocol::stomp::{Decoder, Intervals, Version};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
@@ -31,24 +30,7 @@ pub use reply::Reply;
 use self::clocks::Heard;
 use super::application::{Handshake, Link, MessageHandler, StompApplication};
 use crate::session::DisconnectReason;
-use crate::session::stomp::{Connected, Destinations, Framing, Limits};
-
-/// What a session may do, and what things are called in it.
-#[derive(Debug, Clone)]
-pub struct Rules {
-    /// Limits of frames.
-    pub frames: stomp::Limits,
-    /// Limits of a session.
-    pub session: Limits,
-    /// What destinations mean.
-    pub destinations: Destinations,
-    /// How often the server would send something, and have clients do so.
-    pub heart_beat: HeartBeat,
-    /// From the connection to CONNECT.
-    pub connect_timeout: Duration,
-    /// How long a DISCONNECT waits for what was asked before it.
-    pub last_answers: Duration,
-}
+use crate::session::stomp::{Connected, Framing, Rules};
 
 /// STOMP in front of an application.
 #[derive(Debug)]
