@@ -114,7 +114,7 @@ test('rate limits', { concurrency: true, ...limit }, async (t) => {
 });
 
 test('heart-beats', { concurrency: true, ...limit }, async (t) => {
-  const url = await privateGateway(t, { CONFAB_STOMP__HEARTBEAT_OUTGOING_MS: '500', CONFAB_STOMP__HEARTBEAT_INCOMING_MS: '500' });
+  const url = await privateGateway(t, { CONFAB_STOMP__HEART_BEAT_SEND_MS: '500', CONFAB_STOMP__HEART_BEAT_RECEIVE_MS: '500' });
   const { ann } = await cast('ann');
   const often = { heartbeatIncoming: 500, heartbeatOutgoing: 500 };
   await Promise.all(WAYS.flatMap((way) => [
