@@ -86,13 +86,6 @@ test('a token that ends ends its sessions, on every gateway and over each transp
   assert.equal(stranger.closes.length, 0);
 });
 
-test('a session does not outlive its token', limit, async (t) => {
-  const ann = await register('ann');
-  const token = resign(ann.token, { claims: { exp: seconds(4) }, secret: jwtSecret() });
-  const sessions = await Promise.all(WAYS.map((way, gateway) => session(t, ann, { token, way, gateway: gateway % 2 })));
-  await Promise.all(sessions.map((one) => one.over()));
-});
-
 test('guests have no name until they say one, and their session is their own', limit, async (t) => {
   const { ann } = await cast();
   const roomId = slug();

@@ -41,7 +41,11 @@ export async function startProxy(upstreams, { port = 0, upgradeDelayMs = 0 } = {
   let turn = 0;
   let losesProbes = false;
 
-  const next = () => targets[turn++ % targets.length];
+  /** Whose turn it is; when somebody could not be reached, whoever comes behind. */
+  const next = (attempt, first) => {
+    const at = attempt === 1 ? turn++ : first + attempt - 1;
+    return { target: targets[at % targets.length], first: first ?? at };
+  };
 
   function track(emitter, destroy) {
     const link = { destroy, over: new Promise((resolve) => { emitter.once('close', resolve); }) };
@@ -50,8 +54,8 @@ export async function startProxy(upstreams, { port = 0, upgradeDelayMs = 0 } = {
     return link;
   }
 
-  function pass(request, response, attempt = 1) {
-    const target = next();
+  function pass(request, response, attempt = 1, before) {
+    const { target, first } = next(attempt, before);
     let begun = false;
     const outgoing = http.request({
       agent,
@@ -89,14 +93,14 @@ export async function startProxy(upstreams, { port = 0, upgradeDelayMs = 0 } = {
       if (response.headersSent) return void response.destroy();
       // Common proxies ask for a GET again when its connection broke before the answer, though it may well have arrived.
       const again = !begun || request.method === 'GET';
-      if (again && attempt < targets.length) return void pass(request, response, attempt + 1);
+      if (again && attempt < targets.length) return void pass(request, response, attempt + 1, first);
       response.writeHead(502, { 'content-type': 'text/plain' });
       response.end('no gateway');
     });
   }
 
-  function tunnel(request, client, head, attempt = 1) {
-    const target = next();
+  function tunnel(request, client, head, attempt = 1, before) {
+    const { target, first } = next(attempt, before);
     const gateway = net.connect({ host: target.hostname, port: Number(target.port), noDelay: true });
     const link = track(gateway, () => gateway.destroy());
     const clientGone = () => {
@@ -123,7 +127,7 @@ export async function startProxy(upstreams, { port = 0, upgradeDelayMs = 0 } = {
     gateway.on('error', () => {});
     gateway.once('close', () => {
       client.off('close', clientGone);
-      if (!connected && attempt < targets.length && !client.destroyed) return void tunnel(request, client, head, attempt + 1);
+      if (!connected && attempt < targets.length && !client.destroyed) return void tunnel(request, client, head, attempt + 1, first);
       client.destroy();
     });
   }
