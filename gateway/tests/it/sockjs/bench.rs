@@ -103,10 +103,8 @@ impl Node {
         let _inside = runtime.enter();
         let bind = || TcpListener::bind("127.0.0.1:0").unwrap();
         let (public, internal) = (bind(), setup.internal.unwrap_or_else(bind));
-        let (address, internal_address) = (
-            public.local_addr().unwrap(),
-            internal.local_addr().unwrap(),
-        );
+        let (address, internal_address) =
+            (public.local_addr().unwrap(), internal.local_addr().unwrap());
         let (tasks, metrics) = (TaskTracker::new(), Arc::new(Metrics::new().unwrap()));
         let (draining, sessions) = (CancellationToken::new(), Sessions::default());
         let engine = EngineConfig {
