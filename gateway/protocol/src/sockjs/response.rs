@@ -26,12 +26,19 @@ pub fn line(out: &mut BytesMut, frame: &[u8]) {
 }
 
 /// Appends a frame as an event source has it. Frames have no ends of lines in them: strings escape them.
+///
+/// sockjs-client reads an event's data as if it were part of a URI, so a percent sign has to stand for itself, and only it.
 pub fn event(out: &mut BytesMut, frame: &[u8]) {
     const BEFORE: &[u8] = b"data: ";
     const AFTER: &[u8] = b"\r\n\r\n";
     out.reserve(BEFORE.len() + frame.len() + AFTER.len());
     out.put_slice(BEFORE);
-    out.put_slice(frame);
+    for (index, part) in frame.split(|byte| *byte == b'%').enumerate() {
+        if index > 0 {
+            out.put_slice(b"%25");
+        }
+        out.put_slice(part);
+    }
     out.put_slice(AFTER);
 }
 

@@ -73,6 +73,8 @@ fn what_browsers_lose_is_escaped() {
 fn responses_have_frames_in_their_own_dress() {
     assert_eq!(written(|out| line(out, b"a[\"x\"]")), "a[\"x\"]\n");
     assert_eq!(written(|out| event(out, OPEN)), "data: o\r\n\r\n");
+    let percents = written(|out| event(out, br#"a["100% %41"]"#));
+    assert_eq!(percents, "data: a[\"100%25 %2541\"]\r\n\r\n");
     assert_eq!(EVENT_PRELUDE, b"\r\n");
     let prelude = written(streaming_prelude);
     assert_eq!(prelude, format!("{}\n", "h".repeat(2048)));

@@ -37,7 +37,7 @@ pub struct SockJsParts {
     /// Timings and limits of a session.
     pub config: SockJsConfig,
     /// The path that everything is below, without a slash at its end.
-    pub path: Box<str>,
+    pub path: Arc<str>,
     /// Whose sessions are.
     pub claims: Arc<dyn Claims>,
 }

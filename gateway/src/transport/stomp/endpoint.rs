@@ -10,10 +10,13 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
 use super::Stomp;
+use crate::config::SockJsConfig;
 use crate::hub::send_queue::SendQueue;
+use crate::registry::Claims;
 use crate::transport::answer::{self, Answer};
 use crate::transport::application::{Handshake, StompApplication};
 use crate::transport::endpoint::{ConnectionGuard, EndpointParts, too_large};
+use crate::transport::sockjs::{SockJs, SockJsParts};
 use crate::transport::{upgrade, websocket};
 
 /// STOMP at a path.
@@ -68,6 +71,25 @@ impl<A: StompApplication> StompEndpoint<A> {
     /// Whether a request with this path is for the endpoint.
     pub fn is_at(&self, path: &str) -> bool {
         self.behind(path).is_some()
+    }
+
+    /// Whether a request opens a raw WebSocket here. What does not may be SockJS' business.
+    pub fn opens<B>(&self, request: &Request<B>) -> bool {
+        let behind = self.behind(request.uri().path());
+        matches!(
+            behind.map(|behind| route(request, behind)),
+            Some(Route::WebSocket { .. })
+        )
+    }
+
+    /// SockJS at the same path, with the same sessions in it.
+    pub fn sockjs(&self, config: SockJsConfig, claims: Arc<dyn Claims>) -> SockJs<Stomp<A>> {
+        let own = SockJsParts {
+            config,
+            path: self.path.clone(),
+            claims,
+        };
+        SockJs::new(self.inner.clone(), own)
     }
 
     /// Answers a client's request.
