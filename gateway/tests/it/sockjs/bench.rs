@@ -86,7 +86,6 @@ pub(crate) struct Node {
     draining: CancellationToken,
     sessions: Sessions,
     closed: Arc<Mutex<Vec<DisconnectReason>>>,
-    pub metrics: Arc<Metrics>,
 }
 
 impl Node {
@@ -143,7 +142,7 @@ impl Node {
                 metrics.clone(),
             ),
             tasks: tasks.clone(),
-            metrics: metrics.clone(),
+            metrics,
         };
         let (claims, memory) = match setup.claims {
             Some((claims, memory)) => (claims, Some(memory)),
@@ -193,7 +192,6 @@ impl Node {
             draining,
             sessions,
             closed,
-            metrics,
         }
     }
 
@@ -481,6 +479,13 @@ impl Stream {
         let found = &self.read[..text.len().min(self.read.len())];
         assert_eq!(String::from_utf8_lossy(found), text);
         self.read.drain(..text.len());
+    }
+
+    /// The next line.
+    pub(crate) fn line(&mut self) -> String {
+        while !self.read.contains(&b'\n') && self.more() {}
+        let end = self.read.iter().position(|byte| *byte == b'\n').unwrap();
+        String::from_utf8(self.read.drain(..=end).collect()).unwrap()
     }
 
     /// It ends as it should, and this is what was left of it.
