@@ -38,3 +38,6 @@ pub struct Rules {
     /// How long a DISCONNECT waits for what was asked before it.
     pub last_answers: Duration,
 }
+
+#[cfg(test)]
+mod tests;

@@ -184,6 +184,19 @@ fn subprotocol(headers: &HeaderMap) -> Option<HeaderValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chat::Chat;
+
+    fn size_of_task<A, F: Future>(
+        _serve: impl Fn(StompEndpoint<A>, OnUpgrade, Arc<Handshake>, ConnectionGuard) -> F,
+    ) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_session_that_waits_takes_little_room() {
+        let size = size_of_task(StompEndpoint::<Chat>::over_websocket);
+        assert!(size < 4_096, "{size}");
+    }
 
     #[test]
     fn the_best_subprotocol_is_chosen_and_others_are_passed_over() {

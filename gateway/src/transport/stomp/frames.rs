@@ -41,8 +41,7 @@ impl<A: StompApplication> Stomp<A> {
                 }
                 Err(error) => {
                     tracing::debug!(%error, "session closed");
-                    session.fail(&error.to_string(), None);
-                    return Err(reason_of(&error));
+                    return Err(session.fail(&error.to_string(), None, reason_of(&error)));
                 }
             }
             if turn % TURN == 0 {
@@ -72,8 +71,8 @@ impl<A: StompApplication> Stomp<A> {
                     Violation::NoCommonVersion => Some(("version", "1.0,1.1,1.2")),
                     _ => receipt,
                 };
-                session.fail(&violation.to_string(), more);
-                DisconnectReason::ProtocolViolation
+                let reason = DisconnectReason::ProtocolViolation;
+                session.fail(&violation.to_string(), more, reason)
             }
         })
     }
@@ -103,8 +102,8 @@ impl<A: StompApplication> Stomp<A> {
         let (own, name) = match connected {
             Ok(connected) => connected,
             Err(ConnectError::Refused { message, .. }) => {
-                session.fail(&message, None);
-                return Err(Stop::Because(DisconnectReason::Unauthenticated));
+                let reason = DisconnectReason::Unauthenticated;
+                return Err(Stop::Because(session.fail(&message, None, reason)));
             }
             Err(ConnectError::Unavailable) => {
                 return Err(Stop::Because(DisconnectReason::Unavailable));

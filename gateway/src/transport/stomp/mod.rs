@@ -47,7 +47,7 @@ pub struct StompSession<C> {
     decoder: Decoder,
     heard: Arc<Heard>,
     phase: Phase<C>,
-    /// It was said what is wrong: nothing may follow.
+    /// It was said what is wrong.
     has_failed: bool,
 }
 
@@ -90,12 +90,19 @@ impl<C> StompSession<C> {
         }
     }
 
-    /// Says what is wrong, with one more header if there is one. Nothing may follow.
-    fn fail(&mut self, message: &str, more: Option<(&str, &str)>) {
+    /// Says what is wrong, with one more header if there is one. That is the session's end: nothing is said or taken after it.
+    fn fail(
+        &mut self,
+        message: &str,
+        more: Option<(&str, &str)>,
+        reason: DisconnectReason,
+    ) -> DisconnectReason {
         self.has_failed = true;
         let (framing, version) = (self.framing, self.version());
         self.link
             .push(link::error(framing, version, message, "", more));
+        self.link.close(reason);
+        reason
     }
 }
 
@@ -168,3 +175,6 @@ fn last_words(reason: DisconnectReason) -> Option<&'static str> {
         | DisconnectReason::Unavailable => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -86,7 +86,6 @@ pub(crate) struct Node {
     draining: CancellationToken,
     sessions: Sessions,
     closed: Arc<Mutex<Vec<DisconnectReason>>>,
-    pub metrics: Arc<Metrics>,
 }
 
 impl Node {
@@ -103,10 +102,8 @@ impl Node {
         let _inside = runtime.enter();
         let bind = || TcpListener::bind("127.0.0.1:0").unwrap();
         let (public, internal) = (bind(), setup.internal.unwrap_or_else(bind));
-        let (address, internal_address) = (
-            public.local_addr().unwrap(),
-            internal.local_addr().unwrap(),
-        );
+        let (address, internal_address) =
+            (public.local_addr().unwrap(), internal.local_addr().unwrap());
         let (tasks, metrics) = (TaskTracker::new(), Arc::new(Metrics::new().unwrap()));
         let (draining, sessions) = (CancellationToken::new(), Sessions::default());
         let engine = EngineConfig {
@@ -145,7 +142,7 @@ impl Node {
                 metrics.clone(),
             ),
             tasks: tasks.clone(),
-            metrics: metrics.clone(),
+            metrics,
         };
         let (claims, memory) = match setup.claims {
             Some((claims, memory)) => (claims, Some(memory)),
@@ -195,7 +192,6 @@ impl Node {
             draining,
             sessions,
             closed,
-            metrics,
         }
     }
 
@@ -483,6 +479,13 @@ impl Stream {
         let found = &self.read[..text.len().min(self.read.len())];
         assert_eq!(String::from_utf8_lossy(found), text);
         self.read.drain(..text.len());
+    }
+
+    /// The next line.
+    pub(crate) fn line(&mut self) -> String {
+        while !self.read.contains(&b'\n') && self.more() {}
+        let end = self.read.iter().position(|byte| *byte == b'\n').unwrap();
+        String::from_utf8(self.read.drain(..=end).collect()).unwrap()
     }
 
     /// It ends as it should, and this is what was left of it.
