@@ -40,6 +40,7 @@ pub(super) struct Settings {
     pub rules: Rules,
     pub max_payload: usize,
     pub max_sessions: usize,
+    pub send_queue_bytes: usize,
     pub origins: &'static str,
 }
 
@@ -62,12 +63,14 @@ impl Server {
             rules: config.stomp.rules(Duration::from_secs(2)).unwrap(),
             max_payload: config.engine.max_payload,
             max_sessions: 100,
+            send_queue_bytes: config.engine.send_queue_bytes,
             origins: "*",
         };
         turn(&mut settings);
         let mut engine = config.engine;
         engine.max_payload = settings.max_payload;
         engine.max_sessions = settings.max_sessions;
+        engine.send_queue_bytes = settings.send_queue_bytes;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -93,7 +96,7 @@ impl Server {
             )
         });
         let parts = EndpointParts {
-            handler: Stomp::new(Chat(board.clone()), settings.rules),
+            handler: Stomp::new(Chat(board.clone()), settings.rules, metrics.clone()),
             origins: AllowedOrigins::parse(settings.origins),
             proxies: TrustedProxies::default(),
             admission: Admission::new(&limits),
@@ -272,6 +275,9 @@ impl StompApplication for Chat {
     async fn send(&self, link: &mut Arc<StompLink>, message: StompMessage<'_>, reply: Reply) {
         if let Err(rejection) = self.check(&message) {
             return reply.refuse(&rejection);
+        }
+        if message.destination == "slowly" {
+            tokio::time::sleep(Duration::from_millis(600)).await;
         }
         let mut board = self.0.lock();
         let sent = (message.destination.to_owned(), message.body.to_vec());
