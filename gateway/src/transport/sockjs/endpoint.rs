@@ -390,3 +390,30 @@ pub(super) fn ended(form: Form, last: Option<bytes::Bytes>) -> Answer {
     let last = last.unwrap_or_else(|| goodbye(DisconnectReason::TransportError));
     answer::frame(form, form.whole(&last))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::Chat;
+    use crate::transport::sockjs::door::Delivery;
+    use crate::transport::stomp::Stomp;
+    use tokio::sync::mpsc;
+
+    fn size_of_session<'a, F: Future>(
+        _serve: impl Fn(
+            Arc<Handshake>,
+            &'a Stomp<Chat>,
+            &'a SockJsConfig,
+            &'a Door,
+            mpsc::Receiver<Delivery>,
+        ) -> F,
+    ) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_session_that_waits_takes_little_room() {
+        let size = size_of_session(task::serve::<Stomp<Chat>>);
+        assert!(size < 4_096, "{size}");
+    }
+}
