@@ -109,6 +109,10 @@ impl<A: StompApplication> Stomp<A> {
                 return Err(Stop::Because(DisconnectReason::Unavailable));
             }
         };
+        self.metrics
+            .stomp_sessions
+            .with_label_values(&[hello.version.as_str()])
+            .inc();
         let (id, heart_beat) = (random_id(), self.rules.heart_beat.to_string());
         let mut headers = vec![
             ("version", hello.version.as_str()),

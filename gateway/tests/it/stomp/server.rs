@@ -93,7 +93,7 @@ impl Server {
             )
         });
         let parts = EndpointParts {
-            handler: Stomp::new(Chat(board.clone()), settings.rules),
+            handler: Stomp::new(Chat(board.clone()), settings.rules, metrics.clone()),
             origins: AllowedOrigins::parse(settings.origins),
             proxies: TrustedProxies::default(),
             admission: Admission::new(&limits),
