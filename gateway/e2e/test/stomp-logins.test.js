@@ -72,7 +72,7 @@ test('a token that ends ends its sessions, on every gateway and over each transp
   const stranger = await session(t, (await cast()).ann);
   ok(await as(phone, 'POST', '/auth/logout', undefined, { gateway: 1 }), 204);
   const begun = Date.now();
-  await Promise.all(phones.map((one) => one.over()));
+  await Promise.all(phones.map((one) => one.failed()));
   assert.ok(Date.now() - begun <= WITHIN_MS, `all were closed after ${Date.now() - begun} ms`);
   await quiet(300);
   for (const one of [...laptops, stranger]) assert.equal(one.closes.length, 0, 'another token’s session stays');
@@ -84,6 +84,15 @@ test('a token that ends ends its sessions, on every gateway and over each transp
   await Promise.all(laptops.map((one) => one.over()));
   await session(t, third);
   assert.equal(stranger.closes.length, 0);
+});
+
+test('a session does not outlive its token', limit, async (t) => {
+  const ann = await register('ann');
+  const sessions = await Promise.all(WAYS.map((way, gateway) => {
+    const token = resign(ann.token, { claims: { exp: seconds(4) }, secret: jwtSecret() });
+    return session(t, ann, { token, way, gateway: gateway % 2 });
+  }));
+  for (const one of sessions) assert.ok((await one.failed()).headers.message, `${one.way} is told`);
 });
 
 test('guests have no name until they say one, and their session is their own', limit, async (t) => {

@@ -2,10 +2,10 @@
 
 import assert from 'node:assert/strict';
 import pg from 'pg';
-import { state } from './cluster.js';
+import { PATIENCE_MS, state } from './cluster.js';
 import { as, ok } from './rest.js';
 
-const pool = new pg.Pool({ connectionString: state.postgres.url, max: 2, allowExitOnIdle: true, connectionTimeoutMillis: 5_000 });
+const pool = new pg.Pool({ connectionString: state.postgres.url, max: 2, allowExitOnIdle: true, connectionTimeoutMillis: PATIENCE_MS });
 
 async function rows(sql, ...values) {
   return (await pool.query(sql, values)).rows;
