@@ -108,9 +108,9 @@ test('a gateway is replaced: the same, and nobody is left behind on the old one'
   await allIsWell(members, speaker, roomId, ben);
 });
 
-/** Sessions whose owner is gateway 0, and whose requests go to it and to gateway 1 in turn from then on. */
-async function passedOn(t, user, roomId) {
-  const proxy = await startProxy([gatewayUrl(0)]);
+/** Sessions whose owner is gateway `owner`, and whose requests go to it and to the other one in turn from then on. */
+async function passedOn(t, user, roomId, owner = 0) {
+  const proxy = await startProxy([gatewayUrl(owner)]);
   t.after(() => proxy.close());
   const members = await Promise.all(['xhr-streaming', 'eventsource', 'xhr-polling'].map(async (way) => {
     const one = await session(t, user, { way, url: proxy.url, ...returns });
@@ -150,6 +150,22 @@ test('a gateway that only passes requests on is killed: sessions live on, or the
     await quiet(1_000);
     await areBack(members, 0);
     await allIsWell(members, speaker, roomId, ben);
+  } finally {
+    await restart(1);
+  }
+});
+
+test('the gateway that has the sessions is killed: the other one knows, and their clients come back', limit, async (t) => {
+  const { ann, ben } = await cast();
+  const roomId = slug();
+  const speaker = await session(t, ann, { gateway: 0, direct: true });
+  const members = await passedOn(t, ben, roomId, 1);
+  await allIsWell(members, speaker, roomId, ben);
+  kill(1);
+  try {
+    await areBack(members);
+    await allIsWell(members, speaker, roomId, ben);
+    assert.equal(speaker.closes.length, 0);
   } finally {
     await restart(1);
   }
