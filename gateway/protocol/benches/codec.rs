@@ -8,10 +8,11 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use confab_gateway_protocol::json::Json;
 use confab_gateway_protocol::socketio::{Body, DecodeError, Packet};
-use confab_gateway_protocol::{engineio, socketio, websocket};
+use confab_gateway_protocol::stomp::{Decoder, Item, Limits, Version};
+use confab_gateway_protocol::{engineio, socketio, sockjs, stomp, websocket};
 
 const SEND: &str = concat!(
     r#"42/chat,17["sendMessage",{"conversationId":"0190a6f3-5b0c-7cc2-b1de-0e3a6a1f2b3c","#,
@@ -24,6 +25,18 @@ const MESSAGE: &str = concat!(
     r#""content":"It was the best of times, it was the worst of times.","type":"text","status":"sent","seq":42,"#,
     r#""createdAt":"2026-01-01T00:00:00.000Z","updatedAt":"2026-01-01T00:00:00.000Z","isEdited":false,"#,
     r#""isDeleted":false,"replyTo":null},"conversationId":"0190a6f3-5b0c-7cc2-b1de-0e3a6a1f2b3c"}"#
+);
+
+/// The body has 80 bytes, as `content-length` says.
+const STOMP_SEND: &str = concat!(
+    "SEND\ndestination:/app/chat.sendMessage\ncontent-type:application/json\ncontent-length:80\n\n",
+    r#"{"sender":"ada","content":"It was the best of times, it was the.","type":"CHAT"}"#,
+    "\0"
+);
+
+const STOMP_BODY: &str = concat!(
+    r#"{"type":"CHAT","content":"It was the best of times, it was the worst of times.","sender":"ada","#,
+    r#""roomId":"general","id":"0190a6f3-5b0c-7cc2-b1de-0e3a6a1f2b3c","timestamp":"2026-01-01T00:00:00.000Z"}"#
 );
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -56,7 +69,55 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     measure("share an encoded frame", rounds, || {
         !black_box(frame.clone()).is_empty()
     });
+    measure_stomp(rounds);
     Ok(())
+}
+
+fn measure_stomp(rounds: u32) {
+    let mut decoder = Decoder::new(Limits {
+        max_frame: 65_536,
+        max_headers: 64,
+        max_header: 4096,
+    });
+    decoder.set_version(Version::V1_2);
+    measure("decode a STOMP SEND", rounds, || {
+        decoder.push(black_box(STOMP_SEND).as_bytes());
+        let is_send =
+            matches!(decoder.next(), Ok(Some(Item::Frame(frame))) if frame.body.len() == 80);
+        is_send && decoder.next() == Ok(None)
+    });
+    measure("decode a STOMP heart-beat", rounds, || {
+        decoder.push(black_box(stomp::HEART_BEAT));
+        decoder.next() == Ok(Some(Item::HeartBeat))
+    });
+    let mut out = BytesMut::new();
+    measure("write the rest of a MESSAGE", rounds, || {
+        out.clear();
+        message_rest(&mut out);
+        !out.is_empty()
+    });
+    out.clear();
+    stomp::message_head(&mut out, Version::V1_2, "sub-0", "/topic/general");
+    message_rest(&mut out);
+    let piece = out.split().freeze();
+    measure("write a MESSAGE as a SockJS frame", rounds, || {
+        !websocket::text_frame(|out| sockjs::message(out, black_box(&piece)))
+            .wire()
+            .is_empty()
+    });
+    let mut sent = BytesMut::new();
+    sockjs::message(&mut sent, STOMP_SEND.as_bytes());
+    let sent = sent.split_off(1);
+    measure("read a SEND from a SockJS frame", rounds, || {
+        sockjs::messages(black_box(&sent))
+            .is_ok_and(|all| all.map(|text| text.len()).sum::<usize>() > 80)
+    });
+}
+
+fn message_rest(out: &mut BytesMut) {
+    stomp::message_rest(out, "184467", "application/json", &[], |out| {
+        out.put_slice(black_box(STOMP_BODY).as_bytes());
+    });
 }
 
 fn decode_send() -> Result<Packet<'static>, DecodeError> {

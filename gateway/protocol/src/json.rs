@@ -104,6 +104,13 @@ impl<'a> Args<'a> {
     }
 }
 
+/// One element.
+impl<'a> From<Json<'a>> for Args<'a> {
+    fn from(element: Json<'a>) -> Self {
+        Self(element.0)
+    }
+}
+
 impl<'a> IntoIterator for Args<'a> {
     type Item = Json<'a>;
     type IntoIter = ArgsIter<'a>;
