@@ -46,13 +46,13 @@ enum Door<'d> {
 }
 
 impl Doors {
-    /// The endpoints that the settings ask for. Their sessions run among `connections`; what keeps them runs until `stop`.
+    /// The endpoints that the settings ask for. Their sessions run among `connections`; what keeps them runs until `ending`.
     pub fn open(
         node: &Arc<Node>,
         sessions: &Sessions,
         connections: &TaskTracker,
         draining: &CancellationToken,
-        stop: &CancellationToken,
+        ending: &CancellationToken,
     ) -> anyhow::Result<Self> {
         let config = &node.config;
         let parts = parts(node, sessions, connections, draining)?;
@@ -73,7 +73,7 @@ impl Doors {
             });
         if let Some(sockjs) = &sockjs {
             let memory = node.backplane.memory();
-            spawn_vital("claims of sessions", stop, sockjs.clone().keep(memory));
+            spawn_vital("claims of sessions", ending, sockjs.clone().keep(memory));
         }
         Ok(Self {
             socket_io: Endpoint::new(parts),

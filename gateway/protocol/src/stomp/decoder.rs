@@ -150,7 +150,7 @@ impl Decoder {
             command,
             version: self.version,
             size: end + 1,
-            headers: Headers::default(),
+            headers: Headers::with_capacity(self.unread.len()),
             body: None,
         }))
     }
@@ -321,10 +321,7 @@ impl Partial {
         }
         // 1.0 has spaces after colons in its own examples, and the later ones forbid to take them away.
         if self.version == Version::V1_0 {
-            self.headers.trim();
-            if self.headers.iter().any(|(name, _)| name.is_empty()) {
-                return Err(DecodeError::MissingHeaderName);
-            }
+            self.headers.trim_values();
         }
         let too_large = DecodeError::FrameTooLarge {
             max: limits.max_frame,

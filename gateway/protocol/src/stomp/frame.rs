@@ -53,6 +53,16 @@ struct Entry {
 }
 
 impl Headers {
+    /// No headers, and room for what most frames have if there are so many bytes to come.
+    pub(super) fn with_capacity(bytes: usize) -> Self {
+        const USUAL_BYTES: usize = 192;
+        const USUAL_HEADERS: usize = 4;
+        Self {
+            text: String::with_capacity(bytes.min(USUAL_BYTES)),
+            entries: Vec::with_capacity(USUAL_HEADERS),
+        }
+    }
+
     /// The value of a header; the first one where it is repeated.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.iter()
@@ -101,19 +111,15 @@ impl Headers {
         Ok(())
     }
 
-    /// Takes away the white space around names and values.
-    pub(super) fn trim(&mut self) {
+    /// Takes away the white space around values.
+    pub(super) fn trim_values(&mut self) {
         for entry in &mut self.entries {
-            entry.name = trimmed(&self.text, entry.name.clone());
-            entry.value = trimmed(&self.text, entry.value.clone());
+            let value = &self.text[entry.value.clone()];
+            let end = entry.value.start + value.trim_ascii_end().len();
+            let start = entry.value.end - value.trim_ascii_start().len();
+            entry.value = start.min(end)..end;
         }
     }
-}
-
-fn trimmed(text: &str, part: Range<usize>) -> Range<usize> {
-    let content = &text[part.clone()];
-    let start = part.start + (content.len() - content.trim_ascii_start().len());
-    start..start + content.trim_ascii().len()
 }
 
 impl<'a> FromIterator<(&'a str, &'a str)> for Headers {

@@ -56,7 +56,12 @@ fn said(text: &str, version: Version, is_name: bool) -> String {
     match version {
         Version::V1_0 => {
             let unsayable = |c| matches!(c, '\r' | '\n') || (is_name && c == ':');
-            text.replace(unsayable, "").trim_ascii().to_owned()
+            let text = text.replace(unsayable, "");
+            if is_name {
+                text
+            } else {
+                text.trim_ascii().to_owned()
+            }
         }
         // Before the end of a line it is taken for a part of that.
         Version::V1_1 => text.trim_end_matches('\r').to_owned(),

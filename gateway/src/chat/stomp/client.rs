@@ -9,6 +9,7 @@ use confab_shared::model::error::{ErrorCode, Rejection};
 
 use super::super::anonymous::guest_subject;
 use super::super::socket::UserSocket;
+use super::curfew::Curfew;
 use super::listening::Listening;
 use super::places::Places;
 use crate::limits::Subject;
@@ -24,6 +25,8 @@ pub struct StompClient {
     pub(super) address: IpAddr,
     /// Its subscriptions, by the ids that it has for them.
     pub(super) listening: HashMap<Box<str>, Listening>,
+    /// What ends it with its token; guests have none.
+    _curfew: Option<Curfew>,
     /// Rooms that it said something in by their slugs.
     pub(super) places: Places,
 }
@@ -40,20 +43,26 @@ enum Who {
 impl StompClient {
     /// A client that has not said who it is.
     pub(super) fn nobody(link: &Arc<StompLink>, address: IpAddr) -> Self {
-        Self::new(Who::Nobody(UserId::generate()), link, address)
+        Self::new(Who::Nobody(UserId::generate()), link, address, None)
     }
 
     /// A user's client.
-    pub(super) fn somebody(user: Box<UserSocket>, link: &Arc<StompLink>, address: IpAddr) -> Self {
-        Self::new(Who::Somebody(user), link, address)
+    pub(super) fn somebody(
+        user: Box<UserSocket>,
+        link: &Arc<StompLink>,
+        address: IpAddr,
+        curfew: Option<Curfew>,
+    ) -> Self {
+        Self::new(Who::Somebody(user), link, address, curfew)
     }
 
-    fn new(who: Who, link: &Arc<StompLink>, address: IpAddr) -> Self {
+    fn new(who: Who, link: &Arc<StompLink>, address: IpAddr, curfew: Option<Curfew>) -> Self {
         Self {
             who,
             link: link.clone(),
             address,
             listening: HashMap::new(),
+            _curfew: curfew,
             places: Places::default(),
         }
     }

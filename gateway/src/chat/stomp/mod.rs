@@ -3,8 +3,10 @@
 //! A session is a socket like those of Socket.IO, which is shown nothing: it is what counts as connected and is present in rooms. Each of its
 //! subscriptions is another on the same queue, which is present nowhere. What a SEND asks for is done as for any other socket; its receipt is
 //! the confirmation. Sessions are not recovered: there is nothing in STOMP that a client could give back.
+//! They end with their tokens.
 
 mod client;
+mod curfew;
 mod listening;
 mod places;
 mod sending;
@@ -30,6 +32,7 @@ use crate::transport::application::{
 };
 use crate::transport::stomp::{Reply, StompLink};
 pub use client::StompClient;
+use curfew::Curfew;
 
 impl Chat {
     async fn log_in_by_stomp(
@@ -89,7 +92,12 @@ impl StompApplication for Chat {
             tokio::time::timeout(self.node.reply_timeout(), self.log_in_by_stomp(token, link));
         let user = user.await.unwrap_or(Err(ConnectError::Unavailable))?;
         let name = user.profile.username.to_string();
-        Ok((StompClient::somebody(user, link, address), Some(name)))
+        let curfew = user
+            .socket
+            .token()
+            .map(|claims| Curfew::new(link.link(), claims));
+        let client = StompClient::somebody(user, link, address, curfew);
+        Ok((client, Some(name)))
     }
 
     async fn connected(&self, _client: &mut StompClient) {

@@ -205,9 +205,12 @@ impl Listeners {
             let shared = showing.encode(Audience::Others);
             showing.reach(&mut group.sockets, &shared, |frames| frames, register);
             group.subscribed.retain(|subscription, sockets| {
-                let address = |frames: Bytes| match frames.is_empty() {
-                    true => frames,
-                    false => subscription.address(frames),
+                let address = |frames: Bytes| {
+                    if frames.is_empty() {
+                        frames
+                    } else {
+                        subscription.address(frames)
+                    }
                 };
                 showing.reach(sockets, &shared, address, register);
                 !sockets.is_empty()
