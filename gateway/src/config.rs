@@ -1,16 +1,24 @@
 //! The gateway's settings. `config.default.toml` says what each one means.
 
-use std::net::{IpAddr, SocketAddr};
+mod cluster;
+mod sockjs;
+mod stomp;
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
 use std::time::Duration;
 
 use confab_shared::config::{ConfigError, Environment, Loaded, load, parse_duration};
 use confab_shared::postgres::DatabaseConfig;
 use confab_shared::redis::RedisConfig;
 use confab_shared::telemetry::LogConfig;
-use http::uri::Authority;
 use ipnet::IpNet;
 use serde::Deserialize;
 
+pub use self::cluster::{ClusterConfig, PeerProtocol};
+pub use self::sockjs::SockJsConfig;
+pub use self::stomp::StompConfig;
 pub use crate::limits::RateLimitsConfig;
 use crate::transport::origin::AllowedOrigins;
 
@@ -30,6 +38,10 @@ pub struct GatewayConfig {
     pub auth: AuthConfig,
     /// Engine.IO timings and limits.
     pub engine: EngineConfig,
+    /// STOMP.
+    pub stomp: StompConfig,
+    /// SockJS timings and limits.
+    pub sockjs: SockJsConfig,
     /// Other gateways.
     pub cluster: ClusterConfig,
     /// Limits of one address or user.
@@ -176,48 +188,6 @@ impl EngineConfig {
     pub fn upgrade_timeout(&self) -> Duration {
         Duration::from_millis(self.upgrade_timeout_ms)
     }
-}
-
-/// Other gateways.
-#[derive(Debug, Clone, Deserialize)]
-#[expect(missing_docs, reason = "config.default.toml documents every key")]
-pub struct ClusterConfig {
-    pub advertise: String,
-    pub protocol: PeerProtocol,
-    pub max_connections: usize,
-}
-
-impl ClusterConfig {
-    /// Where other gateways reach the internal listener, which is at `listening`.
-    pub fn address(&self, listening: SocketAddr) -> Result<String, ConfigError> {
-        let invalid = |reason: &str| Err(ConfigError::invalid("cluster.advertise", reason));
-        if self.advertise.is_empty() {
-            if listening.ip().is_unspecified() {
-                return invalid("required where http.internal_listen is a wildcard");
-            }
-            return Ok(listening.to_string());
-        }
-        match self.advertise.parse::<Authority>() {
-            Ok(address)
-                if address.port_u16().is_some()
-                    && !address.host().is_empty()
-                    && !self.advertise.contains('@') =>
-            {
-                Ok(self.advertise.clone())
-            }
-            _ => invalid("expected host:port"),
-        }
-    }
-}
-
-/// What gateways speak to each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PeerProtocol {
-    /// HTTP/2 in the clear: one connection from each node to each other one.
-    H2c,
-    /// HTTP/1.1: a pool of connections.
-    H1,
 }
 
 /// Limits of one address or user.
@@ -379,8 +349,10 @@ impl GatewayConfig {
                 "must be longer than engine.ping_interval_ms and engine.ping_timeout_ms together",
             ));
         }
+        self.sockjs.check()?;
         self.http.trusted_proxies()?;
         self.rate_limits.figures()?;
+        self.stomp.check()?;
         let origins = AllowedOrigins::parse(&self.http.cors_origin);
         if self.environment != Environment::Development && matches!(origins, AllowedOrigins::Any) {
             return Err(ConfigError::invalid(
@@ -391,6 +363,3 @@ impl GatewayConfig {
         self.auth.token_lifetime().map(|_| ())
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -15,23 +15,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use crate::chat::{Chat, show_notices};
+use crate::chat::show_notices;
 use crate::config::{GatewayConfig, HttpConfig};
+use crate::doors::Doors;
 use crate::http::accept::{self, AcceptConfig, Protocols};
 use crate::http::ops::{self, Readiness};
 use crate::node::Node;
-use crate::registry::{LeasedDirectory, NodeLease};
+use crate::registry::NodeLease;
 use crate::rest;
-use crate::transport::admission::{Admission, TrustedProxies};
-use crate::transport::endpoint::{Endpoint, EndpointParts};
-use crate::transport::origin::AllowedOrigins;
-use crate::transport::peers::{Peers, PeersConfig};
 use crate::transport::sessions::Sessions;
-use crate::transport::sid::SidAuthority;
-use crate::transport::socketio::SocketIo;
-
-/// The path of the Engine.IO endpoint.
-const ENGINE_PATH: &str = "/socket.io/";
 
 /// Runs a gateway until it has drained.
 pub async fn run(config: GatewayConfig, shutdown: Shutdown) -> anyhow::Result<()> {
@@ -55,21 +47,17 @@ pub async fn run(config: GatewayConfig, shutdown: Shutdown) -> anyhow::Result<()
         .await
         .context("node lease")?;
     let sessions = Sessions::default();
-    let endpoint = endpoint(&node, &sessions, &connections, &shutdown.drain)?;
+    let doors = Doors::open(&node, &sessions, &connections, &shutdown.drain, &stop)?;
 
     let readiness = Readiness::default();
     let operations = ops::router(readiness.clone(), node.metrics.clone());
-    let for_peers = endpoint.clone();
+    let for_peers = doors.clone();
     let respond = move |request: Request<Incoming>, _, guard| {
-        let (endpoint, operations) = (for_peers.clone(), operations.clone());
+        let (doors, operations) = (for_peers.clone(), operations.clone());
         async move {
-            if request.uri().path().starts_with(ENGINE_PATH) {
-                endpoint
-                    .respond_to_peer(request, guard)
-                    .await
-                    .map(Body::new)
-            } else {
-                answer(operations, request.map(Body::new)).await
+            match doors.respond_to_peer(request, guard).await {
+                Ok(response) => response,
+                Err(request) => answer(operations, request.map(Body::new)).await,
             }
         }
     };
@@ -89,19 +77,17 @@ pub async fn run(config: GatewayConfig, shutdown: Shutdown) -> anyhow::Result<()
 
     let router = rest::router(node.clone())?;
     let respond = move |request: Request<Incoming>, remote, guard| {
-        let (endpoint, router) = (endpoint.clone(), router.clone());
+        let (doors, router) = (doors.clone(), router.clone());
         async move {
-            if request.uri().path().starts_with(ENGINE_PATH) {
-                endpoint
-                    .respond(request, remote, guard)
-                    .await
-                    .map(Body::new)
-            } else {
-                let mut request = request.map(Body::new);
-                request
-                    .extensions_mut()
-                    .insert(axum::extract::ConnectInfo::<SocketAddr>(remote));
-                answer(router, request).await
+            match doors.respond(request, remote, guard).await {
+                Ok(response) => response,
+                Err(request) => {
+                    let mut request = request.map(Body::new);
+                    request
+                        .extensions_mut()
+                        .insert(axum::extract::ConnectInfo::<SocketAddr>(remote));
+                    answer(router, request).await
+                }
             }
         }
     };
@@ -136,41 +122,6 @@ pub async fn run(config: GatewayConfig, shutdown: Shutdown) -> anyhow::Result<()
         );
     }
     Ok(())
-}
-
-/// Where clients' and peers' requests on the Engine.IO path go.
-fn endpoint(
-    node: &Arc<Node>,
-    sessions: &Sessions,
-    connections: &TaskTracker,
-    draining: &CancellationToken,
-) -> anyhow::Result<Endpoint<SocketIo<Chat>>> {
-    let config = &node.config;
-    let spread = Duration::from_secs(config.drain.spread_seconds);
-    let peers = Peers::new(
-        Arc::new(LeasedDirectory::new(node.redis.clone())),
-        &PeersConfig::new(
-            &config.engine,
-            config.cluster.protocol,
-            config.http.peer_timeout(),
-            spread,
-        ),
-        draining.clone(),
-        connections.clone(),
-        node.metrics.clone(),
-    );
-    Ok(Endpoint::new(EndpointParts {
-        handler: SocketIo::new(Chat::new(node.clone())?, &config.engine),
-        config: config.engine.clone(),
-        origins: AllowedOrigins::parse(&config.http.cors_origin),
-        proxies: TrustedProxies::new(config.http.trusted_proxies()?),
-        admission: Admission::new(&config.limits),
-        sids: SidAuthority::new(node.id, config.auth.jwt_secret.as_bytes()),
-        sessions: sessions.clone(),
-        peers,
-        tasks: connections.clone(),
-        metrics: node.metrics.clone(),
-    }))
 }
 
 /// Unready → accept no more → close the transports, spread → leave the registry → finish what is pending.

@@ -112,6 +112,7 @@ pub struct Backplane {
     sayings: mpsc::Sender<(ConversationId, Event)>,
     redis: Client,
     lost_memory: Arc<Notify>,
+    memory: watched::Receiver<Option<Arc<str>>>,
 }
 
 /// What the backplane brings for others.
@@ -251,6 +252,7 @@ impl Backplane {
             sayings,
             redis: parts.redis,
             lost_memory,
+            memory: memory.clone(),
         };
         let inbox = Inbox {
             notices: to_show,
@@ -337,6 +339,11 @@ impl Backplane {
             fred::error::Error::new(fred::error::ErrorKind::InvalidArgument, error.to_string())
         })?;
         self.redis.publish(Keyspace::user(user), json).await
+    }
+
+    /// What Redis's memory is called, as [`memory_name`] says; another name is another memory.
+    pub fn memory(&self) -> watched::Receiver<Option<Arc<str>>> {
+        self.memory.clone()
     }
 
     /// Waits until Redis is found to have lost its memory.

@@ -68,13 +68,9 @@ impl AnonymousSocket {
         }
     }
 
-    /// Whose doings its own are counted with, by the name that it has or wants to have. Whoever wants none is its address until one is
-    /// made: that would be another each time.
-    pub(super) fn subject(&self, name: Option<&str>) -> Subject {
-        match name.map(parse_username) {
-            Some(Ok(name)) => Subject::guest(self.address, &name),
-            Some(Err(_)) | None => Subject::Address(self.address),
-        }
+    /// Where its client is.
+    pub(super) fn address(&self) -> IpAddr {
+        self.address
     }
 
     /// The namespace it joined.
@@ -136,5 +132,14 @@ impl Drop for AnonymousSocket {
         if let Some(patience) = &self.patience {
             patience.abort();
         }
+    }
+}
+
+/// Whose doings a guest's are counted with, by the name that it has or wants to have. Whoever wants none is its address until one is made:
+/// that would be another each time.
+pub(super) fn guest_subject(address: IpAddr, name: Option<&str>) -> Subject {
+    match name.map(parse_username) {
+        Some(Ok(name)) => Subject::guest(address, &name),
+        Some(Err(_)) | None => Subject::Address(address),
     }
 }

@@ -121,14 +121,14 @@ fn complete(
         Ok(Outcome::Created { .. }) => {
             // The dialect shows the whole conversation: read it back, off this call, which must not wait.
             let node = node.clone();
-            tokio::spawn(async move { show_made(&node, conversation, &answer).await });
+            tokio::spawn(async move { show_made(&node, conversation, answer).await });
         }
         Err(rejection) => answer.reject(&rejection),
     }
 }
 
 /// Confirms that a conversation is there by showing it.
-pub(super) async fn show_made(node: &Node, conversation: ConversationId, answer: &Answer) {
+pub(super) async fn show_made(node: &Node, conversation: ConversationId, answer: Answer) {
     let user = answer.socket().user();
     match conversations::view(&node.database, conversation, user).await {
         Ok(Some(mut view)) => {

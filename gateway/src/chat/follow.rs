@@ -1,9 +1,10 @@
-//! Sockets that see all conversations of their user without entering them.
+//! Sockets that see conversations of their user without entering them: all of them, or all of a kind.
 //!
 //! They listen to each from when they are connected, or from when the user came into it (see `notices`): what was said in a new
 //! conversation before this node knew of it is shown first.
 
 use confab_shared::id::{ConversationId, Seq};
+use confab_shared::model::error::{ErrorCode, Rejection, RequestError};
 use confab_shared::model::event::Event;
 use confab_shared::postgres::{changes, memberships};
 
@@ -29,11 +30,23 @@ pub(super) enum FollowError {
     Unsettled,
 }
 
-/// Listens to all conversations of the socket's user, from now on.
+impl From<FollowError> for RequestError {
+    fn from(error: FollowError) -> Self {
+        match error {
+            FollowError::Database(error) => Self::from(error),
+            FollowError::Closed(_) | FollowError::Unsettled => {
+                Rejection::new(ErrorCode::Overloaded, "try again").into()
+            }
+        }
+    }
+}
+
+/// Listens to all conversations of the socket's user that its dialect sees, from now on.
 pub(super) async fn follow_all(node: &Node, socket: &SocketRef) -> Result<(), FollowError> {
     socket.begin_following();
-    let most = node.config.sockets.max_followed;
-    let conversations = memberships::of_user(&node.database, socket.user(), most).await?;
+    let (user, most) = (socket.user(), node.config.sockets.max_followed);
+    let only = socket.dialect().sight().only();
+    let conversations = memberships::of_user(&node.database, user, only, most).await?;
     let mut outcomes = Vec::with_capacity(conversations.len());
     for (conversation, as_of, _) in conversations {
         if !socket.follow(conversation) {

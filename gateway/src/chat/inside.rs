@@ -80,16 +80,21 @@ impl UserSocket {
         }
     }
 
-    /// Listens to a conversation in which the user may take part.
+    /// Listens to a conversation in which the user may take part; or is merely in it, where subscriptions listen.
     async fn listen(
         &self,
         conversation: ConversationId,
         called: Called,
     ) -> Result<Access, RequestError> {
+        let entered = |floor: Seq| EnteredRoom { floor, called };
+        if !self.socket.dialect().hears() {
+            let access = self.access(conversation).await?;
+            self.kept.enter(conversation, entered(access.last_seq));
+            return Ok(access);
+        }
         for _ in 0..JOIN_ATTEMPTS {
             let access = self.access(conversation).await?;
             let as_of = access.last_seq;
-            let entered = |floor: Seq| EnteredRoom { floor, called };
             // Before the hub knows: whatever becomes of this task, the socket will leave what it may have joined.
             self.kept.enter(conversation, entered(as_of));
             let joining = Joining {
@@ -308,11 +313,7 @@ impl UserSocket {
     }
 
     /// Confirms that the socket is in a conversation; with who is there, if its dialect shows that.
-    pub(super) async fn show_entered(
-        &self,
-        entered: Result<Inside, RequestError>,
-        answer: &Answer,
-    ) {
+    pub(super) async fn show_entered(&self, entered: Result<Inside, RequestError>, answer: Answer) {
         let inside = match entered {
             Ok(inside) => inside,
             Err(error) => return answer.fail(&error),

@@ -11,7 +11,7 @@ use confab_shared::postgres::users::CreateUserError;
 use confab_shared::postgres::{memberships, rooms as stored};
 use uuid::Uuid;
 
-use super::anonymous::AnonymousSocket;
+use super::anonymous::{AnonymousSocket, guest_subject};
 use super::answer::Answer;
 use super::socket::{UserSocket, in_time};
 use super::{Chat, Way};
@@ -19,7 +19,7 @@ use crate::dialect::{Confirmation, Intent, RoomName};
 use crate::limits::Class;
 use crate::rooms;
 use crate::session::DisconnectReason;
-use crate::transport::application::{ConnectError, Incoming};
+use crate::transport::application::{ConnectError, Incoming, Link};
 
 impl Chat {
     /// An event of a socket that has not said who it is. Somebody's, if it has now.
@@ -55,7 +55,7 @@ impl Chat {
             }
             Intent::Enter { room, guest_name } if self.node.config.auth.guests => {
                 let class = Class::room_operations(dialect.tier());
-                let subject = anonymous.subject(guest_name.as_deref());
+                let subject = guest_subject(anonymous.address(), guest_name.as_deref());
                 if let Err(refusal) = self.node.limits.ask(class, subject).await {
                     anonymous.reject(&event, &refusal.rejection());
                     return None;
@@ -63,7 +63,8 @@ impl Chat {
                 let guest = self.be_guest(anonymous, &room, guest_name.as_deref());
                 let mut socket =
                     self.admitted(anonymous, &event, in_time(patience, guest).await, |_, _| {})?;
-                socket.subject = anonymous.subject(Some(&socket.profile.username));
+                let name = Some(&*socket.profile.username);
+                socket.subject = guest_subject(anonymous.address(), name);
                 let answer = Answer::new(socket.socket.clone(), event.ack_id, event.name);
                 let enter = Intent::Enter {
                     room,
@@ -91,15 +92,13 @@ impl Chat {
         anonymous: &AnonymousSocket,
         event: &Incoming<'_>,
         admitted: Result<Box<UserSocket>, RequestError>,
-        confirm: impl FnOnce(&UserSocket, &Answer),
+        confirm: impl FnOnce(&UserSocket, Answer),
     ) -> Option<Box<UserSocket>> {
         match admitted {
             Ok(socket) => {
                 self.node.metrics.sockets_introduced.inc();
-                confirm(
-                    &socket,
-                    &Answer::new(socket.socket.clone(), event.ack_id, event.name),
-                );
+                let answer = Answer::new(socket.socket.clone(), event.ack_id, event.name);
+                confirm(&socket, answer);
                 Some(socket)
             }
             Err(error) => {
@@ -121,11 +120,14 @@ impl Chat {
             let claims = self.verify(token)?;
             let (user, way) = (claims.sub, way(anonymous));
             self.has_room_for(user, way.link)?;
-            let arrival = self.welcome(user, Some(claims.clone()), &way).await?;
+            let socket = self.socket(user, Some(claims.clone()), &way);
+            let arrival = self.welcome(socket).await?;
             let profile = self.bearer(&claims).await?;
             self.admit_late(arrival, profile).await
         };
-        admitted.await.map_err(|error| refusal(anonymous, error))
+        admitted
+            .await
+            .map_err(|error| refusal(anonymous.link(), error))
     }
 
     /// Makes a guest of somebody who may enter this room.
@@ -135,10 +137,27 @@ impl Chat {
         room: &RoomName,
         name: Option<&str>,
     ) -> Result<Box<UserSocket>, RequestError> {
+        let profile = self.guest(room, name).await?;
+        let socket = self.socket(profile.id, None, &way(anonymous));
+        let admitted = async {
+            let arrival = self.welcome(socket).await?;
+            self.admit_late(arrival, profile).await
+        };
+        admitted
+            .await
+            .map_err(|error| refusal(anonymous.link(), error))
+    }
+
+    /// Gives somebody who may enter this room a name.
+    pub(super) async fn guest(
+        &self,
+        room: &RoomName,
+        name: Option<&str>,
+    ) -> Result<Arc<Profile>, RequestError> {
         let node = &self.node;
         let name = match name {
             Some(name) => parse_username(name)?,
-            None => format!("guest-{}", &Uuid::new_v4().simple().to_string()[..8]),
+            None => random_name(),
         };
         // Nobody becomes a guest by knocking at a door that stays shut.
         let access = match rooms::resolve(node, room).await? {
@@ -152,22 +171,24 @@ impl Chat {
         if !opens {
             return Err(Rejection::not_found("room").into());
         }
-        let account =
-            stored::create_guest(&node.database, &name)
-                .await
-                .map_err(|error| match error {
-                    CreateUserError::Database(error) => RequestError::from(error),
-                    CreateUserError::UsernameTaken | CreateUserError::EmailTaken => {
-                        Rejection::new(ErrorCode::Conflict, "this username is taken").into()
-                    }
-                })?;
-        let profile = Arc::<Profile>::new(account.into());
-        let admitted = async {
-            let arrival = self.welcome(profile.id, None, &way(anonymous)).await?;
-            self.admit_late(arrival, profile).await
-        };
-        admitted.await.map_err(|error| refusal(anonymous, error))
+        self.named_guest(&name).await
     }
+
+    /// A guest of this name.
+    pub(super) async fn named_guest(&self, name: &str) -> Result<Arc<Profile>, RequestError> {
+        match stored::create_guest(&self.node.database, name).await {
+            Ok(account) => Ok(Arc::new(account.into())),
+            Err(CreateUserError::Database(error)) => Err(error.into()),
+            Err(CreateUserError::UsernameTaken | CreateUserError::EmailTaken) => {
+                Err(Rejection::new(ErrorCode::Conflict, "this username is taken").into())
+            }
+        }
+    }
+}
+
+/// What guests are called that want no name.
+pub(super) fn random_name() -> String {
+    format!("guest-{}", &Uuid::new_v4().simple().to_string()[..8])
 }
 
 fn way(anonymous: &AnonymousSocket) -> Way<'_> {
@@ -179,7 +200,7 @@ fn way(anonymous: &AnonymousSocket) -> Way<'_> {
 }
 
 /// Why somebody was not let in, as the answer to an event.
-fn refusal(anonymous: &AnonymousSocket, error: ConnectError) -> RequestError {
+pub(super) fn refusal(link: &Link, error: ConnectError) -> RequestError {
     match error {
         ConnectError::Refused { message, .. } if message == "Too many sessions" => {
             Rejection::new(ErrorCode::RateLimited, message).into()
@@ -189,7 +210,7 @@ fn refusal(anonymous: &AnonymousSocket, error: ConnectError) -> RequestError {
         }
         ConnectError::Unavailable => {
             // As at CONNECT: it is to come back, here or elsewhere.
-            anonymous.link().close(DisconnectReason::Unavailable);
+            link.close(DisconnectReason::Unavailable);
             Rejection::new(ErrorCode::Overloaded, "try again").into()
         }
     }

@@ -1,7 +1,7 @@
 //! Chat over sockets: what a namespace's events mean for the node.
 //!
-//! The one [`Application`] that the Socket.IO layer carries in production. It authenticates, asks the socket's dialect what an
-//! event means, and has the hub or the ingress do it. It has no words of its own: every frame is the dialect's.
+//! The one [`Application`] that the Socket.IO layer carries in production, and the one that STOMP does (see [`stomp`]). It authenticates, asks
+//! the socket's dialect what an event means, and has the hub or the ingress do it. It has no words of its own: every frame is the dialect's.
 
 mod anonymous;
 mod answer;
@@ -17,6 +17,7 @@ mod rejoin;
 mod revocation;
 mod socket;
 mod speech;
+mod stomp;
 mod typing;
 
 use std::sync::Arc;
@@ -31,7 +32,7 @@ use confab_shared::postgres::tokens;
 use serde::Deserialize;
 
 use crate::dialect::{self, Dialect, Namespace};
-use crate::hub::socket::Socket;
+use crate::hub::socket::{Socket, SocketRef};
 use crate::node::Node;
 use crate::recovery::Recovery;
 use crate::session::DisconnectReason;
@@ -45,6 +46,7 @@ use anonymous::{AnonymousSocket, Spoken};
 use arrival::Arrival;
 pub use notices::show_notices;
 use socket::UserSocket;
+pub use stomp::StompClient;
 
 /// The chat application of a node.
 pub struct Chat {
@@ -151,16 +153,16 @@ impl Chat {
         Ok(())
     }
 
-    /// A socket that counts as connected, with its user's own channel listened to. Guests have no claims.
-    async fn welcome(
-        &self,
-        user: UserId,
-        claims: Option<Claims>,
-        way: &Way<'_>,
-    ) -> Result<Arrival, ConnectError> {
+    /// A Socket.IO socket. Guests have no claims.
+    fn socket(&self, user: UserId, claims: Option<Claims>, way: &Way<'_>) -> SocketRef {
         let default = self.default_dialect(way.namespace);
         let queue = way.link.queue().clone();
-        let socket = Socket::new(user, claims, way.namespace, way.dialect, default, queue);
+        Socket::new(user, claims, way.namespace, way.dialect, default, queue)
+    }
+
+    /// Has a socket count as connected, and its user's own channel listened to.
+    async fn welcome(&self, socket: SocketRef) -> Result<Arrival, ConnectError> {
+        let user = socket.user();
         // In this order: once it counts as connected, what is said on its channel is for it.
         let arrival = Arrival::new(self.node.clone(), socket);
         self.node
@@ -305,7 +307,8 @@ impl Application for Chat {
                 dialect: dialect.filter(|_| pid.is_none()),
                 link,
             };
-            let mut arrival = self.welcome(user, Some(claims.clone()), &way).await?;
+            let socket = self.socket(user, Some(claims.clone()), &way);
+            let mut arrival = self.welcome(socket).await?;
             let profile = self.bearer(&claims).await?;
             if let Some(pid) = pid {
                 let back = self
@@ -316,7 +319,7 @@ impl Application for Chat {
                 }
                 self.node.metrics.sockets_not_recovered.inc();
                 let way = Way { dialect, ..way };
-                arrival = self.welcome(user, Some(claims), &way).await?;
+                arrival = self.welcome(self.socket(user, Some(claims), &way)).await?;
             }
             // Not before: whoever comes back may have left a session here that does not know it is over.
             self.has_room_for(user, link)?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use confab_shared::id::{ConversationId, Seq, UserId};
+use confab_shared::model::conversation::ConversationView;
 use confab_shared::model::event::{Event, Fact, UserNotice};
 use confab_shared::model::position::Position;
 use confab_shared::postgres::{conversations, rooms, until_answered};
@@ -12,6 +13,7 @@ use tokio::sync::{Semaphore, mpsc};
 use super::follow::backlog;
 use super::revocation;
 use crate::backplane::NoticeItem;
+use crate::hub::socket::SocketRef;
 use crate::node::Node;
 use crate::session::DisconnectReason;
 
@@ -81,7 +83,8 @@ async fn note_guests(node: &Node) {
         .map(|(user, _)| user)
         .filter(|user| {
             let sockets = users.sockets(*user);
-            sockets.iter().any(|socket| socket.token().is_none())
+            // A user's subscriptions have no token of their own, but its session has.
+            sockets.iter().all(|socket| socket.token().is_none())
         })
         .collect();
     if let Err(error) = rooms::note_guests(&node.database, &guests).await {
@@ -105,9 +108,12 @@ async fn show_joined(
             node.presence.note_online(&mut view.participants).await;
         }
         let sockets = node.hub.users().sockets(user);
-        let follow = sockets.iter().any(|socket| socket.follows());
+        let is_followed = |view: &ConversationView| {
+            let follows = |socket: &SocketRef| socket.follows() && socket.sees(view.kind);
+            sockets.iter().any(follows)
+        };
         let view = match view {
-            Some(view) if follow => view,
+            Some(view) if is_followed(&view) => view,
             view => {
                 node.hub.joined(user, position, seq, view).await;
                 return;

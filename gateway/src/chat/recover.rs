@@ -337,7 +337,8 @@ fn show(
         called,
     };
     let audience = Audience::Sender(socket.user());
-    socket
+    let written = socket
         .dialect()
-        .outbound(scene, std::slice::from_ref(&shown), audience)
+        .outbound(scene, std::slice::from_ref(&shown), audience);
+    socket.addressed(written)
 }

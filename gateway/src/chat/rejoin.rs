@@ -44,10 +44,12 @@ pub(super) async fn rejoin(
         .iter()
         .map(|(room, entered)| (*room, (*entered, false)))
         .collect();
-    if socket.dialect().sees_all() {
+    let sight = socket.dialect().sight();
+    if sight.is_wide() {
         socket.begin_following();
-        let most = node.config.sockets.max_followed;
-        for (room, _, floor) in memberships::of_user(&node.database, socket.user(), most).await? {
+        let (user, most) = (socket.user(), node.config.sockets.max_followed);
+        let own = memberships::of_user(&node.database, user, sight.only(), most);
+        for (room, _, floor) in own.await? {
             let called = Called::ById;
             let entered = EnteredRoom { floor, called };
             wanted.entry(room).or_insert((entered, true));

@@ -7,7 +7,7 @@ use confab_shared::id::UserId;
 use confab_shared::model::event::UserSignal;
 use confab_shared::postgres::tokens;
 
-use crate::hub::socket::SocketRef;
+use crate::hub::socket::{Carrier, SocketRef};
 use crate::node::Node;
 use crate::session::DisconnectReason;
 use crate::transport::socketio::disconnect_frame;
@@ -59,8 +59,13 @@ pub(super) async fn check(node: &Node) {
     }
 }
 
-/// Ends a socket, and tells its client not to come back with what it has.
+/// Ends a socket, and tells its client not to come back with what it has; STOMP sessions are told in their own words, by what they end with.
 pub(super) fn end(socket: &SocketRef) {
-    socket.push(disconnect_frame(socket.namespace().as_str()));
+    match socket.carrier() {
+        Carrier::SocketIo => {
+            socket.push(disconnect_frame(socket.namespace().as_str()));
+        }
+        Carrier::Stomp | Carrier::Subscription(_) => {}
+    }
     socket.queue().close(DisconnectReason::LoggedOut);
 }

@@ -15,7 +15,7 @@ use confab_shared::model::timestamp::Timestamp;
 use super::answer::Answer;
 use super::arrival::take_out;
 use super::commands::{creation, message, show_made};
-use super::follow::{FollowError, follow_all};
+use super::follow::follow_all;
 use super::recover::{CatchUp, held_frames};
 use super::revocation;
 use super::typing::Typing;
@@ -111,15 +111,8 @@ impl UserSocket {
     /// What its dialect has it listen to without being asked.
     pub(super) async fn arrive(&mut self) -> Result<(), RequestError> {
         let dialect = self.socket.dialect();
-        if dialect.sees_all() {
-            follow_all(&self.node, &self.socket)
-                .await
-                .map_err(|error| match error {
-                    FollowError::Database(error) => RequestError::from(error),
-                    FollowError::Closed(_) | FollowError::Unsettled => {
-                        Rejection::new(ErrorCode::Overloaded, "try again").into()
-                    }
-                })?;
+        if dialect.sight().is_wide() {
+            follow_all(&self.node, &self.socket).await?;
         }
         match dialect.lobby() {
             Some(lobby) if !self.is_guest() => self.enter(&lobby).await.map(|_| ()),
@@ -213,11 +206,11 @@ impl UserSocket {
             },
             Intent::CreateRoom { name } => {
                 let made = in_time(patience, self.create_room(name)).await;
-                self.show(made, &answer).await;
+                self.show(made, answer).await;
             }
             Intent::Enter { room, .. } => {
                 let entered = in_time(patience, self.enter(&room)).await;
-                self.show_entered(entered, &answer).await;
+                self.show_entered(entered, answer).await;
             }
             Intent::Exit(room) => match in_time(patience, self.exit(&room)).await {
                 Ok(()) => answer.confirm(Confirmation::Left { room: &room }),
@@ -305,7 +298,7 @@ impl UserSocket {
     }
 
     /// Confirms that a conversation is there by showing it.
-    async fn show(&self, made: Result<ConversationId, RequestError>, answer: &Answer) {
+    async fn show(&self, made: Result<ConversationId, RequestError>, answer: Answer) {
         match made {
             Ok(conversation) => show_made(&self.node, conversation, answer).await,
             Err(error) => answer.fail(&error),

@@ -61,3 +61,23 @@ fn who_goes_on_typing_is_not_forgotten() {
     let refused = config.check().unwrap_err().to_string();
     assert!(refused.contains("hub.typing_timeout_ms"), "{refused}");
 }
+
+#[test]
+fn stomp_is_at_a_path_of_its_own_and_has_prefixes() {
+    let mut config = load::<GatewayConfig>(DEFAULTS).unwrap().config;
+    assert_eq!(config.stomp.path(), Some("/ws"));
+    for bad in ["ws", "/", "/ws/", "/socket.io", "/api/ws", "/w?s"] {
+        config.stomp.path = bad.into();
+        let refused = config.check().unwrap_err().to_string();
+        assert!(refused.contains("stomp.path"), "{refused}");
+    }
+    for good in ["", "/chat/ws", "/apis"] {
+        config.stomp.path = good.into();
+        config.check().unwrap();
+    }
+    for bad in ["", "topic", "/topic,/sub/"] {
+        config.stomp.topic_prefixes = bad.into();
+        let refused = config.check().unwrap_err().to_string();
+        assert!(refused.contains("stomp.topic_prefixes"), "{refused}");
+    }
+}

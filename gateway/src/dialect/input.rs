@@ -48,7 +48,8 @@ pub(super) fn temp_id(text: Option<&str>) -> Result<Option<TempId>, Rejection> {
     text.map(TempId::parse).transpose()
 }
 
-fn malformed(what: &str, error: &serde_json::Error) -> Rejection {
+/// What is said of something that cannot be read.
+pub(super) fn malformed(what: &str, error: &serde_json::Error) -> Rejection {
     let text = error.to_string();
     // Where in the text is of no use to somebody who wrote an object.
     let said = text.split(" at line ").next().unwrap_or(&text);

@@ -15,6 +15,7 @@ mod intent;
 pub mod namespaced;
 mod numbers;
 pub mod rooms;
+pub mod stomp;
 
 use std::fmt;
 
@@ -22,7 +23,7 @@ use bytes::Bytes;
 use confab_gateway_protocol::json::Args;
 use confab_shared::id::{ConversationId, UserId};
 use confab_shared::model::content::Slug;
-use confab_shared::model::conversation::{ConversationView, Subject};
+use confab_shared::model::conversation::{ConversationKind, ConversationView, Subject};
 use confab_shared::model::error::Rejection;
 use confab_shared::model::event::Event;
 use confab_shared::model::message::{Message, MessageStatus};
@@ -32,7 +33,7 @@ use catalog::Catalog;
 pub use frames::Frames;
 pub use intent::{Confirmation, Intent};
 
-/// Every dialect: the one place where they are registered.
+/// Every dialect that a Socket.IO socket may speak: the one place where they are registered. Those of [`stomp`] are its sessions' own.
 pub const ALL: &[&dyn Dialect] = &[
     &conversations::Conversations,
     &direct::Direct,
@@ -209,6 +210,38 @@ pub enum Tier {
     Strict,
 }
 
+/// Which of their user's conversations sockets see without entering them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// None: those alone that they enter.
+    Entered,
+    /// The direct ones.
+    Directs,
+    /// All of them, groups and direct ones.
+    All,
+}
+
+impl Sight {
+    /// Whether there are any.
+    pub fn is_wide(self) -> bool {
+        self != Self::Entered
+    }
+
+    /// The one kind that they are of, if they are not of all.
+    pub fn only(self) -> Option<ConversationKind> {
+        (self == Self::Directs).then_some(ConversationKind::Direct)
+    }
+
+    /// Whether a conversation of this kind is among them.
+    pub fn includes(self, kind: ConversationKind) -> bool {
+        match kind {
+            ConversationKind::Direct => self.is_wide(),
+            ConversationKind::Group => self == Self::All,
+            ConversationKind::Room => false,
+        }
+    }
+}
+
 /// One source API's names ↔ our commands and events.
 pub trait Dialect: fmt::Debug + Send + Sync {
     /// Its name, as clients may ask for it.
@@ -220,9 +253,14 @@ pub trait Dialect: fmt::Debug + Send + Sync {
     /// What a client asks for by an event.
     fn inbound(&self, event: &str, args: Args<'_>) -> Result<Intent, Rejection>;
 
-    /// Whether its sockets see all conversations of their user (groups and direct ones) without entering them.
-    fn sees_all(&self) -> bool {
-        false
+    /// Whether its sockets are shown themselves what happens where they have entered. If not, others are, which their clients asked for.
+    fn hears(&self) -> bool {
+        true
+    }
+
+    /// Which of their user's conversations its sockets see without entering them.
+    fn sight(&self) -> Sight {
+        Sight::Entered
     }
 
     /// Whether a socket that has entered a conversation is shown it: [`Confirmation::Entered`] then, else [`Confirmation::Done`].

@@ -200,6 +200,10 @@ impl Actor {
                 let room = self.rooms.get(&conversation);
                 let _ = answer.send(room.is_some_and(|slot| slot.room.listens(socket)));
             }
+            HubInput::CaughtUp(done) => {
+                // Whoever asked may have given up.
+                let _ = done.send(());
+            }
             HubInput::Arrived(position) => self.arrived(position),
             HubInput::Doubt(number) => self.order.doubt(number),
             HubInput::Certain(number) => self.order.settle_doubt(number),

@@ -130,6 +130,8 @@ pub(super) enum HubInput {
         /// Where to say so.
         answer: oneshot::Sender<bool>,
     },
+    /// Say that everything has been done that was asked for before.
+    CaughtUp(oneshot::Sender<()>),
     /// Whatever was announced up to here has arrived.
     Arrived(Position),
     /// Something may have been lost that is not known yet.

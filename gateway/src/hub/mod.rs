@@ -153,6 +153,14 @@ impl Hub {
         listens.await.unwrap_or(false)
     }
 
+    /// Waits until everything has been done that was asked for before: a socket that has left is sent nothing after this.
+    pub async fn caught_up(&self) {
+        let (done, is_done) = oneshot::channel();
+        self.send(HubInput::CaughtUp(done)).await;
+        // Without an actor nothing is done any more.
+        let _ = is_done.await;
+    }
+
     /// A socket is told how much is unread in these conversations while it has not joined them. What is returned ends when all of their
     /// rooms are open.
     pub async fn watch(&self, socket: SocketRef, watched: Vec<Watched>) -> oneshot::Receiver<()> {

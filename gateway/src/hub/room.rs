@@ -246,7 +246,7 @@ impl Room {
 
     /// A socket leaves.
     pub fn leave(&mut self, socket: u64, now: Instant, order: &mut Order) {
-        self.listeners.retain(|other| other.key() != socket);
+        self.listeners.remove(socket);
         self.touch(now);
         self.place(order);
     }

@@ -7,13 +7,14 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use confab_shared::auth::Claims;
 use confab_shared::id::{ConversationId, Seq, UserId};
-use confab_shared::model::conversation::Subject;
+use confab_shared::model::conversation::{ConversationKind, Subject};
 use confab_shared::model::event::Event;
 use parking_lot::Mutex;
 
 use super::send_queue::SendQueue;
 use crate::dialect::{Called, Dialect, Namespace, Shown};
 use crate::session::DisconnectReason;
+use crate::session::stomp::Subscription;
 
 /// The most that is held back for a socket that is being connected.
 const MAX_HELD: usize = 8_192;
@@ -45,11 +46,24 @@ pub enum Held {
     Frames(Bytes),
 }
 
-/// One socket: a session in a namespace, speaking one dialect, belonging to one user.
+/// How what a dialect wrote becomes what a socket's client gets.
+#[derive(Debug)]
+pub enum Carrier {
+    /// It is an event of Socket.IO already.
+    SocketIo,
+    /// It would be of a STOMP session as such, whose client is told nothing but by its subscriptions.
+    Stomp,
+    /// It is addressed to a subscription.
+    Subscription(Arc<Subscription>),
+}
+
+/// One socket: a session in a namespace, speaking one dialect, belonging to one user. A STOMP session is one, and so is each of its
+/// subscriptions.
 #[derive(Debug)]
 pub struct Socket {
     key: u64,
     user: UserId,
+    carrier: Carrier,
     /// What its token says; guests have none.
     token: Option<Claims>,
     namespace: Namespace,
@@ -88,9 +102,38 @@ impl Socket {
         default_dialect: &'static dyn Dialect,
         queue: Arc<SendQueue>,
     ) -> SocketRef {
-        let socket = Self {
+        let socket = Self::unsettled(user, token, namespace, default_dialect, queue);
+        if let Some(dialect) = dialect {
+            socket.dialect.get_or_init(|| dialect);
+        }
+        Arc::new(socket)
+    }
+
+    /// A STOMP session, or one of its subscriptions, which have no token of their own: they end with their session.
+    pub fn stomp(
+        user: UserId,
+        token: Option<Claims>,
+        dialect: &'static dyn Dialect,
+        carrier: Carrier,
+        queue: Arc<SendQueue>,
+    ) -> SocketRef {
+        let mut socket = Self::unsettled(user, token, Namespace::Root, dialect, queue);
+        socket.carrier = carrier;
+        socket.dialect.get_or_init(|| dialect);
+        Arc::new(socket)
+    }
+
+    fn unsettled(
+        user: UserId,
+        token: Option<Claims>,
+        namespace: Namespace,
+        default_dialect: &'static dyn Dialect,
+        queue: Arc<SendQueue>,
+    ) -> Self {
+        Self {
             key: NEXT_KEY.fetch_add(1, Ordering::Relaxed),
             user,
+            carrier: Carrier::SocketIo,
             token,
             namespace,
             default_dialect,
@@ -101,11 +144,7 @@ impl Socket {
             held: Mutex::new(Some(Vec::new())),
             followed: Mutex::new(None),
             watching: AtomicU8::new(BEFORE),
-        };
-        if let Some(dialect) = dialect {
-            socket.dialect.get_or_init(|| dialect);
         }
-        Arc::new(socket)
     }
 
     /// What tells this socket from all others of this process.
@@ -118,12 +157,38 @@ impl Socket {
         self.user
     }
 
+    /// How what is written for it becomes what its client gets.
+    pub fn carrier(&self) -> &Carrier {
+        &self.carrier
+    }
+
+    /// The subscription that it is, if it is one.
+    pub fn subscription(&self) -> Option<&Arc<Subscription>> {
+        match &self.carrier {
+            Carrier::Subscription(subscription) => Some(subscription),
+            Carrier::SocketIo | Carrier::Stomp => None,
+        }
+    }
+
+    /// What its dialect wrote for it alone, as its client gets it.
+    pub fn addressed(&self, frames: Bytes) -> Bytes {
+        match self.subscription() {
+            Some(subscription) if !frames.is_empty() => subscription.address(frames),
+            Some(_) | None => frames,
+        }
+    }
+
     /// What its user's token says; guests have none.
     pub fn token(&self) -> Option<&Claims> {
         self.token.as_ref()
     }
 
-    /// From here on it listens to all conversations of its user.
+    /// Whether it sees its user's conversations of this kind without having entered them, as far as it follows them.
+    pub fn sees(&self, kind: ConversationKind) -> bool {
+        self.dialect().sight().includes(kind)
+    }
+
+    /// From here on it listens to all conversations of its user that it [sees](Self::sees).
     pub fn begin_following(&self) {
         self.followed.lock().get_or_insert_default();
     }
@@ -144,7 +209,7 @@ impl Socket {
         }
     }
 
-    /// Whether it listens to all conversations of its user.
+    /// Whether it listens to all conversations of its user that it sees.
     pub fn follows(&self) -> bool {
         self.followed.lock().is_some()
     }

@@ -20,11 +20,12 @@ const TERM: Duration = Duration::from_secs(3);
 const RENEWAL: Duration = Duration::from_secs(1);
 
 /// How long a client's request waits for the registry. Its session may be reached by another way meanwhile.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// How old Redis's memory is when every node that lives has its lease in it: a turn, and as much again for one that is late.
-const SETTLED: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+/// How old Redis's memory is when every node that lives has its lease in it: a turn, and as much again for one that is late. Its sessions'
+/// claims are there, too.
+pub(super) const SETTLED: Duration = Duration::from_secs(2);
 /// How often a lease is looked for that a young memory lacks.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// A node's word that it lives and where, renewed for as long as it does.
 ///
@@ -149,16 +150,6 @@ impl LeasedDirectory {
             .map_err(|_| DirectoryUnavailable::Silent)??;
         Ok(found.map(Address::from))
     }
-
-    /// Whether every node that lives has had the time to write its lease into this memory.
-    async fn is_settled(&self) -> Result<bool, DirectoryUnavailable> {
-        let (script, none) = (scripts::epoch_age(), Vec::<String>::new());
-        let asked = script.evalsha_with_reload::<u64, _, _>(&self.redis, Keyspace::epoch(), none);
-        let age = tokio::time::timeout(PATIENCE, asked)
-            .await
-            .map_err(|_| DirectoryUnavailable::Silent)??;
-        Ok(Duration::from_micros(age) >= SETTLED)
-    }
 }
 
 impl Directory for LeasedDirectory {
@@ -168,11 +159,21 @@ impl Directory for LeasedDirectory {
             loop {
                 let found = self.read(node).await?;
                 // In this order: what was not in a memory that is settled by now was not there for good.
-                if found.is_some() || self.is_settled().await? || Instant::now() >= until {
+                if found.is_some() || is_settled(&self.redis).await? || Instant::now() >= until {
                     return Ok(found);
                 }
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
         })
     }
+}
+
+/// Whether every node that lives has had the time to write into this memory that it does, and what is its own.
+pub(super) async fn is_settled(redis: &Client) -> Result<bool, DirectoryUnavailable> {
+    let (script, none) = (scripts::epoch_age(), Vec::<String>::new());
+    let asked = script.evalsha_with_reload::<u64, _, _>(redis, Keyspace::epoch(), none);
+    let age = tokio::time::timeout(PATIENCE, asked)
+        .await
+        .map_err(|_| DirectoryUnavailable::Silent)??;
+    Ok(Duration::from_micros(age) >= SETTLED)
 }

@@ -1,8 +1,9 @@
-//! The node registry: which nodes live, and where their peers reach them.
+//! The node registry: which nodes live, where their peers reach them, and whose a session is whose id does not say so.
 //!
-//! Owns the [`Directory`] trait, its two implementations and the lease by which a node announces itself. It must never know what
-//! is said between nodes.
+//! Owns the [`Directory`] and [`Claims`] traits, their implementations and the lease by which a node announces itself. It must never know
+//! what is said between nodes.
 
+mod claims;
 mod lease;
 
 use std::collections::HashMap;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use confab_shared::id::NodeId;
 use futures_util::future::BoxFuture;
 
+pub use claims::{Claims, RENEWAL, RedisClaims, SessionName, SoleNode};
 pub use lease::{Census, LeasedDirectory, NodeLease, census};
 
 /// Where a node's peers reach it: `host:port` of its internal listener. Never anything that a client said.

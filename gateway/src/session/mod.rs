@@ -4,6 +4,7 @@
 
 pub mod heartbeat;
 pub mod namespaces;
+pub mod stomp;
 
 use std::fmt;
 
@@ -22,6 +23,8 @@ pub enum DisconnectReason {
     ConnectTimeout,
     /// It sent what is no packet, or a packet out of place.
     ProtocolViolation,
+    /// Something that it asked for was refused, and its protocol has no other way to tell it.
+    Refused,
     /// It sent more than it may at once.
     PayloadTooLarge,
     /// It read too slowly for what it was sent.
@@ -48,6 +51,7 @@ impl DisconnectReason {
             Self::PingTimeout => "ping_timeout",
             Self::ConnectTimeout => "connect_timeout",
             Self::ProtocolViolation => "protocol_violation",
+            Self::Refused => "refused",
             Self::PayloadTooLarge => "payload_too_large",
             Self::SlowConsumer => "slow_consumer",
             Self::Draining => "draining",
@@ -70,7 +74,7 @@ impl DisconnectReason {
             Self::SlowConsumer | Self::Unavailable => 1013,
             Self::ProtocolViolation => 1002,
             Self::PayloadTooLarge => 1009,
-            Self::TransportError | Self::PingTimeout | Self::ConnectTimeout => 1008,
+            Self::TransportError | Self::PingTimeout | Self::ConnectTimeout | Self::Refused => 1008,
         }
     }
 }

@@ -91,7 +91,7 @@ pub(super) fn preflight(request: &HeaderMap) -> Answer {
 }
 
 /// Lets the page that asked see the answer. `request` has an origin that is permitted, or none.
-pub(super) fn share(answer: &mut Answer, request_origin: Option<HeaderValue>) {
+pub(super) fn share<B>(answer: &mut Response<B>, request_origin: Option<HeaderValue>) {
     let Some(origin) = request_origin else {
         return;
     };

@@ -1,4 +1,4 @@
-//! The two traits that the protocol layers run behind, and what they are given.
+//! The traits that the protocol layers run behind, and what they are given.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -17,6 +17,8 @@ use super::stomp::{Reply, StompLink};
 use crate::hub::send_queue::SendQueue;
 use crate::session::DisconnectReason;
 use crate::session::stomp::{Framing, Subscription};
+
+pub use crate::session::stomp::Topic;
 
 /// What a session keeps of the request that opened it, for as long as it lives: copies, since a part of the request itself would
 /// keep all of the memory that it was read into.
@@ -255,23 +257,12 @@ pub trait MessageHandler: Send + Sync + 'static {
         bytes: Bytes,
     ) -> impl Future<Output = Result<(), DisconnectReason>> + Send;
 
-    /// The session is over.
+    /// The session is over. What is to be written last, before the transport says goodbye: whole WebSocket frames, if there is something.
     fn closed(
         &self,
         session: Self::Session,
         reason: DisconnectReason,
-    ) -> impl Future<Output = ()> + Send;
-}
-
-/// What a SUBSCRIBE asks for, errors apart, which need nobody's leave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Topic<'a> {
-    /// What happens in a room, by the name that the destination has for it.
-    Room(&'a str),
-    /// The user's direct messages.
-    DirectMessages,
-    /// How much the user has not read.
-    Notifications,
+    ) -> impl Future<Output = Option<Bytes>> + Send;
 }
 
 /// A SEND.
@@ -311,11 +302,7 @@ pub trait StompApplication: Send + Sync + 'static {
     ) -> impl Future<Output = ()> + Send;
 
     /// It does no more. By then the subscription shows nothing.
-    fn unsubscribe(
-        &self,
-        client: &mut Self::Client,
-        id: &str,
-    ) -> impl Future<Output = ()> + Send;
+    fn unsubscribe(&self, client: &mut Self::Client, id: &str) -> impl Future<Output = ()> + Send;
 
     /// Whether a message could be taken: for those that wait for their transaction's end.
     fn check(&self, message: &StompMessage<'_>) -> Result<(), Rejection>;

@@ -5,7 +5,7 @@ mod elsewhere;
 mod limits;
 mod refusal;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -17,19 +17,20 @@ use hyper::body::Incoming;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use self::limits::too_large;
+pub(super) use self::limits::too_large;
 use self::refusal::Refusal;
-use super::admission::{Admission, TrustedProxies};
+use super::admission::{Admission, Admitted, NotAdmitted, TrustedProxies};
 use super::answer::{self, Answer};
 use super::application::{EngineHandler, own_copy, query};
 use super::origin::AllowedOrigins;
 use super::peers::{Hop, Peers};
 use super::polling::{self, Connection, Mailbox, Unanswered};
-use super::sessions::{Found, Sessions};
+use super::sessions::{Found, Place, Registration, Sessions};
 use super::sid::{SessionKey, Sid, SidAuthority};
 use super::upgrade;
 use crate::config::EngineConfig;
 use crate::metrics::Metrics;
+use crate::session::DisconnectReason;
 
 /// The longest name of a poll that is remembered; clients' have some ten characters.
 const MAX_POLL_NAME: usize = 64;
@@ -73,6 +74,30 @@ impl<H> EndpointParts<H> {
             tasks: self.tasks.clone(),
             metrics: self.metrics.clone(),
         }
+    }
+
+    /// Lets a client have one more session, for as long as what is returned is kept.
+    pub(super) fn admit(&self, client: IpAddr) -> Result<(Place, Admitted), NotAdmitted> {
+        let admitted = match self.sessions.claim(self.config.max_sessions) {
+            Some(place) => self.admission.admit(client).map(|own| (place, own)),
+            None => Err(NotAdmitted::NODE_FULL),
+        };
+        admitted.inspect_err(|refused| {
+            self.metrics
+                .not_admitted
+                .with_label_values(&[refused.limit])
+                .inc();
+        })
+    }
+
+    /// A session has ended.
+    pub(super) fn ended(&self, reason: DisconnectReason, registration: Registration) {
+        self.metrics
+            .sessions_closed
+            .with_label_values(&[reason.as_str()])
+            .inc();
+        tracing::debug!(%reason, "session closed");
+        drop(registration);
     }
 }
 

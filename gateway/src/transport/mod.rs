@@ -1,7 +1,7 @@
 //! Transports: they carry sessions. They run the protocols' state machines and do what these decide.
 //!
 //! Nothing here knows chat: what happens in a namespace is an [`application::Application`]'s, what happens to raw Engine.IO messages
-//! is an [`application::EngineHandler`]'s.
+//! is an [`application::EngineHandler`]'s; what STOMP clients subscribe to and send is an [`application::StompApplication`]'s.
 
 pub mod admission;
 mod answer;
@@ -15,5 +15,7 @@ mod polling;
 pub mod sessions;
 pub mod sid;
 pub mod socketio;
+pub mod sockjs;
+pub mod stomp;
 mod upgrade;
 mod websocket;

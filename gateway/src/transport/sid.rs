@@ -33,6 +33,11 @@ impl SessionKey {
         Self(high ^ low.rotate_left(32))
     }
 
+    /// The key of a session whose id is the client's own: a number that is made of that, and good for spreading only.
+    pub(super) fn of_number(number: u64) -> Self {
+        Self(number)
+    }
+
     /// A place in [0, 1) that is this session's own: what is done to many sessions over a time is spread by it.
     pub fn share(self) -> f64 {
         // The top 32 bits are more than enough, and exact.

@@ -1,7 +1,11 @@
 //! Carrying a session over a WebSocket: one task, one connection. The session may have begun here, or over polling.
 //!
+//! What is done with the messages is an [`Inbox`]'s: they may be Engine.IO's packets, pieces of STOMP, or SockJS' dress for these.
+//!
 //! Reading is fastwebsockets'; its `read_frame` may not be dropped half way, so it lives in a loop of its own that ends only with
 //! the session. Writing is ours: server frames are unmasked, so what is queued is written as it is.
+
+mod inbox;
 
 use std::collections::VecDeque;
 use std::io::{self, Cursor, IoSlice};
@@ -14,11 +18,14 @@ use fastwebsockets::{Frame, OpCode, Role, WebSocketError, WebSocketRead, after_h
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Chain};
 use tokio::net::TcpStream;
 
-use super::application::{EngineHandler, Handshake, Link};
+use self::inbox::MessageInbox;
+pub(super) use self::inbox::{EngineInbox, Inbox};
+use super::application::{EngineHandler, Handshake, Link, MessageHandler};
 use super::engine::{Engine, open_frame};
 use crate::config::EngineConfig;
 use crate::hub::send_queue::SendQueue;
 use crate::session::DisconnectReason;
+use crate::session::stomp::Framing;
 
 /// How many chunks one write takes.
 const MAX_SLICES: usize = 64;
@@ -43,11 +50,40 @@ pub(super) async fn serve<H: EngineHandler>(
     engine.begin(&session);
     let (read_half, mut writer) = stream.split();
     let reader = reader(read_half, prefix, config);
+    let mut inbox = EngineInbox::new(&engine, &mut session);
     let reason = tokio::select! {
-        reason = carry(reader, &mut writer, &engine, &mut session) => reason,
+        reason = carry(reader, &mut writer, &queue, &mut inbox) => reason,
         reason = engine.watch() => reason,
     };
     conclude(&engine, session, &mut writer, reason).await
+}
+
+/// Serves one session of a handler to which a WebSocket's messages are just bytes. `prefix` is what the client sent behind its handshake.
+pub(super) async fn serve_messages<H: MessageHandler>(
+    mut stream: TcpStream,
+    prefix: Bytes,
+    handshake: Arc<Handshake>,
+    handler: &H,
+    config: &EngineConfig,
+    queue: Arc<SendQueue>,
+) -> DisconnectReason {
+    let (session, clocks) = handler.open(handshake, Link::new(queue.clone()), Framing::Plain);
+    let mut inbox = MessageInbox {
+        handler,
+        session,
+        max_message: config.max_payload,
+    };
+    let (read_half, mut writer) = stream.split();
+    let reader = reader(read_half, prefix, config);
+    let reason = tokio::select! {
+        reason = carry(reader, &mut writer, &queue, &mut inbox) => reason,
+        reason = clocks => reason,
+    };
+    queue.close(reason);
+    let reason = queue.closing().unwrap_or(reason);
+    let last = handler.closed(inbox.session, reason).await;
+    farewell(&mut writer, &queue, last, reason).await;
+    reason
 }
 
 /// What reads a client's frames. `prefix` comes before what the stream has.
@@ -69,15 +105,15 @@ pub(super) fn reader<R: AsyncRead + Unpin>(
 }
 
 /// Carries a session both ways until it is over.
-pub(super) async fn carry<H: EngineHandler, R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+pub(super) async fn carry<I: Inbox, R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     reader: WebSocketRead<R>,
     writer: &mut W,
-    engine: &Engine<'_, H>,
-    session: &mut H::Session,
+    queue: &SendQueue,
+    inbox: &mut I,
 ) -> DisconnectReason {
     tokio::select! {
-        reason = read_loop(reader, session, engine) => reason,
-        reason = write_loop(writer, engine.queue) => reason,
+        reason = read_loop(reader, queue, inbox) => reason,
+        reason = write_loop(writer, queue) => reason,
     }
 }
 
@@ -91,7 +127,7 @@ pub(super) async fn conclude<H: EngineHandler, W: AsyncWrite + Unpin>(
     engine.queue.close(reason);
     let reason = engine.queue.closing().unwrap_or(reason);
     engine.handler.closed(session, reason).await;
-    farewell(writer, engine.queue, reason).await;
+    farewell(writer, engine.queue, None, reason).await;
     reason
 }
 
@@ -124,15 +160,15 @@ pub(super) async fn next_frame<R: AsyncRead + Unpin>(
 }
 
 /// Reads until the session is over. Never dropped but with the session.
-async fn read_loop<H: EngineHandler, R: AsyncRead + Unpin>(
+async fn read_loop<I: Inbox, R: AsyncRead + Unpin>(
     mut reader: WebSocketRead<R>,
-    session: &mut H::Session,
-    engine: &Engine<'_, H>,
+    queue: &SendQueue,
+    inbox: &mut I,
 ) -> DisconnectReason {
     let mut fragments = Fragments {
         opcode: None,
         bytes: BytesMut::new(),
-        max: engine.config.max_payload,
+        max: inbox.max_message(),
     };
     loop {
         let frame = match next_frame(&mut reader).await {
@@ -144,15 +180,15 @@ async fn read_loop<H: EngineHandler, R: AsyncRead + Unpin>(
             OpCode::Pong => Ok(()),
             OpCode::Ping => match websocket::pong_frame(&frame.payload) {
                 Ok(pong) => {
-                    engine.queue.push(pong.into_wire());
+                    queue.push(pong.into_wire());
                     Ok(())
                 }
                 Err(_) => Err(DisconnectReason::ProtocolViolation),
             },
             OpCode::Text | OpCode::Binary | OpCode::Continuation => {
                 match fragments.add(frame.opcode, frame.fin, frame.payload) {
-                    Ok(Some((OpCode::Binary, bytes))) => engine.binary(session, bytes).await,
-                    Ok(Some((_, bytes))) => engine.text(session, &bytes).await,
+                    Ok(Some((OpCode::Binary, bytes))) => inbox.binary(bytes).await,
+                    Ok(Some((_, bytes))) => inbox.text(bytes).await,
                     Ok(None) => Ok(()),
                     Err(reason) => Err(reason),
                 }
@@ -231,10 +267,11 @@ async fn write_all<W: AsyncWrite + Unpin>(
     Ok(())
 }
 
-/// Says goodbye as far as the client still listens, then ends the connection.
-async fn farewell<W: AsyncWrite + Unpin>(
+/// Says goodbye as far as the client still listens, with `last` words of the handler's, then ends the connection.
+pub(super) async fn farewell<W: AsyncWrite + Unpin>(
     stream: &mut W,
     queue: &SendQueue,
+    last: Option<Bytes>,
     reason: DisconnectReason,
 ) {
     if matches!(
@@ -245,6 +282,7 @@ async fn farewell<W: AsyncWrite + Unpin>(
     }
     let mut chunks = VecDeque::new();
     queue.take(&mut chunks);
+    chunks.extend(last);
     chunks.push_back(websocket::close_frame(reason.close_code(), reason.as_str()).into_wire());
     let goodbye = async {
         write_all(stream, &mut chunks).await?;

@@ -25,6 +25,8 @@ mod presence;
 mod raw;
 mod registry;
 mod socketio;
+mod sockjs;
+mod stomp;
 mod tunnel;
 mod upgrade;
 mod websocket;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::http::Request;
+use crate::http::{Answer, Request};
 use crate::nodes::free_port;
 
 /// What a step may take on a slow machine before the test fails.
@@ -162,16 +162,21 @@ pub(crate) struct Raw {
 
 impl Raw {
     pub(crate) fn upgrade(address: SocketAddr, target: &str) -> Self {
+        let (raw, answer) = Self::try_upgrade(address, target, "");
+        assert_eq!(answer.status, 101, "{answer:?}");
+        raw
+    }
+
+    /// The same with more headers, each ending in CRLF, whatever comes of it.
+    pub(crate) fn try_upgrade(address: SocketAddr, target: &str, headers: &str) -> (Self, Answer) {
         let request = format!(
             "GET {target} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
         );
         let mut request = Request::raw(address, request.as_bytes());
         let answer = request.answer();
-        assert_eq!(answer.status, 101, "{answer:?}");
-        Self {
-            stream: request.into_stream(),
-        }
+        let stream = request.into_stream();
+        (Self { stream }, answer)
     }
 
     /// Bytes as they are.

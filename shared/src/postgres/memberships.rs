@@ -39,19 +39,22 @@ pub async fn access(
     .await
 }
 
-/// The conversations of a user, each with its last change and that by which the user became a member; those with the latest joining
-/// first, where there are more than `limit`.
+/// The conversations of a user (only those of one kind, if one is given), each with its last change and that by which the user became a
+/// member; those with the latest joining first, where there are more than `limit`.
 pub async fn of_user(
     pool: &PgPool,
     user: UserId,
+    only: Option<ConversationKind>,
     limit: usize,
 ) -> Result<Vec<(ConversationId, Seq, Seq)>, sqlx::Error> {
     sqlx::query_as(
         "SELECT s.conversation_id, c.last_seq, s.joined_seq
          FROM memberships s JOIN conversations c ON c.id = s.conversation_id
-         WHERE s.user_id = $1 AND s.left_at IS NULL ORDER BY s.joined_at DESC LIMIT $2",
+         WHERE s.user_id = $1 AND s.left_at IS NULL AND ($2::text IS NULL OR c.kind = $2)
+         ORDER BY s.joined_at DESC LIMIT $3",
     )
     .bind(user)
+    .bind(only)
     .bind(i64::try_from(limit).unwrap_or(i64::MAX))
     .fetch_all(pool)
     .await

@@ -138,6 +138,11 @@ impl Keyspace {
         format!("confab:session:{pid}")
     }
 
+    /// String with a time to live, gateway → gateways: which node has the SockJS session that is called so, as a [`NodeId`].
+    pub fn session_claim(name: impl Display) -> String {
+        format!("confab:sockjs:{name}")
+    }
+
     /// Channel, worker → one gateway: replies to its commands.
     pub fn node(node: NodeId) -> String {
         format!("confab:node:{node}")

@@ -27,7 +27,7 @@ pub fn lease_renew() -> Script {
     Script::from_lua(include_str!("scripts/lease_renew.lua"))
 }
 
-/// Gives a partition's lease up, if it is still its holder's.
+/// Gives up a partition's lease, or a session's claim, if it is still its holder's.
 pub fn lease_release() -> Script {
     Script::from_lua(include_str!("scripts/lease_release.lua"))
 }
@@ -65,6 +65,11 @@ pub fn epoch() -> Script {
 /// How long Redis has had its memory.
 pub fn epoch_age() -> Script {
     Script::from_lua(include_str!("scripts/epoch_age.lua"))
+}
+
+/// Says whose a session is whose client named it itself, and makes it the caller's if it is nobody's.
+pub fn session_claim() -> Script {
+    Script::from_lua(include_str!("scripts/session_claim.lua"))
 }
 
 /// Hands a socket's record to another node.

@@ -28,7 +28,7 @@ use confab_shared::model::conversation::ConversationView;
 use confab_shared::model::error::Rejection;
 
 use super::catalog::Catalog;
-use super::{Audience, Confirmation, Dialect, Intent, Namespace, Scene, Shown};
+use super::{Audience, Confirmation, Dialect, Intent, Namespace, Scene, Shown, Sight};
 
 /// The `direct` dialect.
 #[derive(Debug)]
@@ -47,8 +47,8 @@ impl Dialect for Direct {
         inbound::intent(event, args)
     }
 
-    fn sees_all(&self) -> bool {
-        true
+    fn sight(&self) -> Sight {
+        Sight::All
     }
 
     fn outbound(&self, scene: Scene<'_>, events: &[Shown<'_>], audience: Audience) -> Bytes {

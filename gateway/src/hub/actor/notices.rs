@@ -62,7 +62,7 @@ impl Actor {
                 let Some(slot) = self.rooms.get_mut(&conversation) else {
                     break;
                 };
-                if socket.follow(conversation) {
+                if socket.sees(view.kind) && socket.follow(conversation) {
                     let joining = Joining {
                         socket,
                         called: Called::ById,
@@ -87,7 +87,9 @@ impl Actor {
             .show_unless_outdated(user, view.id, view.last_seq, |socket| {
                 let (dialect, namespace) = (socket.dialect(), socket.namespace());
                 let frames = dialect.joined(namespace, view, stamp.as_deref());
-                socket.push_notice(view.id, seq, frames);
+                if !frames.is_empty() {
+                    socket.push_notice(view.id, seq, socket.addressed(frames));
+                }
             });
         let watched = Watched {
             conversation: view.id,

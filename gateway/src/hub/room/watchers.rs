@@ -12,10 +12,12 @@ use confab_shared::id::{ConversationId, Seq, UserId};
 use confab_shared::model::event::Event;
 use confab_shared::model::message::MessageStatus;
 
+use super::listeners::Listeners;
 use super::tally::{Due, Reading, Tally};
 use crate::dialect::{Badge, Namespace};
 use crate::hub::input::Counted;
 use crate::hub::socket::SocketRef;
+use crate::session::stomp::Subscription;
 
 /// Who watches a room.
 #[derive(Debug)]
@@ -118,10 +120,12 @@ impl Watchers {
         self.tally.due()
     }
 
-    /// Tells those who are to be told now. Each different badge is encoded once.
+    /// Tells those who are to be told now, but for sessions that have subscribed to the room besides. Each different badge is encoded once,
+    /// and addressed once to subscriptions that look alike.
     pub(super) fn settle(
         &mut self,
         conversation: ConversationId,
+        listeners: &Listeners,
         now: Instant,
         ticket: u64,
     ) -> Told {
@@ -132,6 +136,7 @@ impl Watchers {
         };
         let last = self.tally.last();
         let mut encoded: HashMap<(&str, Namespace, i64, MessageStatus), Bytes> = HashMap::new();
+        let mut addressed: HashMap<(&Subscription, i64, MessageStatus), Bytes> = HashMap::new();
         for Due {
             user,
             unread,
@@ -146,9 +151,17 @@ impl Watchers {
             };
             for (socket, _) in self.sockets.get(&user).into_iter().flatten() {
                 let (dialect, namespace) = (socket.dialect(), socket.namespace());
-                let frames = encoded
+                let mut frames = &*encoded
                     .entry((dialect.id(), namespace, unread, status))
                     .or_insert_with(|| dialect.unread(namespace, badge));
+                if let Some(subscription) = socket.subscription() {
+                    if listeners.attends(socket) {
+                        continue;
+                    }
+                    frames = addressed
+                        .entry((subscription, unread, status))
+                        .or_insert_with(|| socket.addressed(frames.clone()));
+                }
                 if !frames.is_empty() && socket.push(frames.clone()) {
                     told.badges += 1;
                     told.delivered = told.delivered.max(

@@ -85,7 +85,8 @@ impl Room {
         let mut due = self.typists.due();
         if self.phase == Phase::Live {
             if self.watchers.due().is_some_and(|due| due <= now) {
-                let told = self.watchers.settle(self.conversation, now, ticket);
+                let (conversation, listeners) = (self.conversation, &self.listeners);
+                let told = self.watchers.settle(conversation, listeners, now, ticket);
                 (chores.badges, chores.reading) = (told.badges, told.reading);
                 self.delivered = self.delivered.max(told.delivered.unwrap_or(0));
             }

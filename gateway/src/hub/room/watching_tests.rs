@@ -3,9 +3,11 @@
 
 mod truth;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use confab_gateway_protocol::stomp::Version;
 use confab_shared::id::UserId;
 use confab_shared::model::position::Position;
 use confab_shared::postgres::unread::Unread;
@@ -13,11 +15,14 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::{JoinOutcome, Wish};
+use crate::dialect::stomp::{NOTIFICATIONS, Stomp, TOPIC};
 use crate::hub::input::{Counted, Newest};
 use crate::hub::room::Watching;
 use crate::hub::room::tally::Reading;
-use crate::hub::socket::SocketRef;
+use crate::hub::send_queue::SendQueue;
+use crate::hub::socket::{Carrier, Socket, SocketRef};
 use crate::hub::test_bench::{Bench, sent, socket};
+use crate::session::stomp::{Framing, Subscription};
 use truth::{Known, Truth};
 
 const USERS: usize = 3;
@@ -332,4 +337,48 @@ fn one_device_reads_and_the_other_is_told() {
         assert_eq!(world.clients[phone].known.0, unread);
         world.bench.now += Duration::from_secs(1);
     }
+}
+
+#[test]
+fn a_session_that_has_subscribed_to_the_room_is_not_told_what_is_unread_there() {
+    let mut world = World::new();
+    let (room, user) = (world.truth.conversation, world.truth.people[1].id);
+    let subscribe = |queue: &Arc<SendQueue>, dialect: &'static Stomp, id| {
+        let subscription = Subscription::new(id, "/user/queue", Version::V1_2, Framing::Plain);
+        let carrier = Carrier::Subscription(subscription);
+        let socket = Socket::stomp(user, None, dialect, carrier, queue.clone());
+        socket.release(|_| Vec::new());
+        socket
+    };
+    let [busy, idle] = [(); 2].map(|()| Arc::new(SendQueue::new(1 << 20)));
+    let topic = subscribe(&busy, &TOPIC, "room");
+    let badges = [&busy, &idle].map(|queue| subscribe(queue, &NOTIFICATIONS, "badges"));
+    let seq = world.truth.seq();
+    for socket in &badges {
+        let watching = world.bench.watch(room, socket, seq, false);
+        assert_eq!(watching, Watching::Watches);
+    }
+    world.bench.join(room, topic.clone(), seq);
+    let told = |world: &mut World| {
+        let before = world.truth.events.len();
+        world.truth.send(0);
+        world.announce(before);
+        for _ in 0..2 {
+            world.settle();
+            world.read();
+            world.answer();
+        }
+        world.settle();
+        world.bench.now += Duration::from_secs(1);
+        [&busy, &idle].map(|queue| {
+            let mut chunks = VecDeque::new();
+            queue.take(&mut chunks);
+            let bytes: Vec<u8> = chunks.into_iter().flatten().collect();
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            ["CHAT", "UNREAD"].map(|kind| text.contains(&format!("\"type\":\"{kind}\"")))
+        })
+    };
+    assert_eq!(told(&mut world), [[true, false], [false, true]]);
+    world.bench.leave(room, topic.key());
+    assert_eq!(told(&mut world), [[false, true], [false, true]]);
 }

@@ -41,9 +41,40 @@ pub struct Subscription {
 
 impl Subscription {
     /// A subscription by the id and the destination that the client gave.
-    pub fn new(id: &str, destination: &str, version: stomp::Version, framing: Framing) -> Arc<Self> {
+    pub fn new(
+        id: &str,
+        destination: &str,
+        version: stomp::Version,
+        framing: Framing,
+    ) -> Arc<Self> {
+        Self::with_head(id, destination, version, framing, b"")
+    }
+
+    /// A subscription whose client acknowledges what it is shown.
+    pub fn acknowledged(
+        id: &str,
+        destination: &str,
+        version: stomp::Version,
+        framing: Framing,
+    ) -> Arc<Self> {
+        // Since 1.2 a message has a name of its own for its acknowledgement, which means nothing here: one name serves for all.
+        let more: &[u8] = match version {
+            stomp::Version::V1_0 | stomp::Version::V1_1 => b"",
+            stomp::Version::V1_2 => b"ack:any\n",
+        };
+        Self::with_head(id, destination, version, framing, more)
+    }
+
+    fn with_head(
+        id: &str,
+        destination: &str,
+        version: stomp::Version,
+        framing: Framing,
+        more: &[u8],
+    ) -> Arc<Self> {
         let mut head = BytesMut::new();
         stomp::message_head(&mut head, version, id, destination);
+        head.extend_from_slice(more);
         Arc::new(Self {
             id: id.into(),
             destination: destination.into(),
@@ -67,7 +98,8 @@ impl Subscription {
     pub fn address(&self, rests: Bytes) -> Bytes {
         let mut addressed = BytesMut::with_capacity(rests.len() + 2 * self.head.len());
         let mut piece = BytesMut::with_capacity(rests.len() + self.head.len());
-        for rest in websocket::frames(rests) {
+        // A dialect writes nothing but whole frames.
+        for rest in websocket::frames(rests).flatten() {
             piece.clear();
             piece.extend_from_slice(&self.head);
             piece.extend_from_slice(&rest.payload());

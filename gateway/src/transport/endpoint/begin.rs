@@ -1,6 +1,6 @@
 //! Sessions begin: requests that name none, because they want one.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use confab_gateway_protocol::engineio::{HandshakeError, PROTOCOL_VERSION};
@@ -11,13 +11,12 @@ use hyper::upgrade::OnUpgrade;
 use super::refusal::Refusal;
 use super::{ConnectionGuard, Endpoint, EndpointParts, Transport};
 use crate::hub::send_queue::SendQueue;
-use crate::session::DisconnectReason;
-use crate::transport::admission::{Admitted, NotAdmitted};
+use crate::transport::admission::Admitted;
 use crate::transport::answer::{self, Answer};
 use crate::transport::application::{EngineHandler, Handshake, query};
 use crate::transport::engine::open_frame;
 use crate::transport::polling::{self, Mailbox};
-use crate::transport::sessions::{Place, Registration};
+use crate::transport::sessions::Place;
 use crate::transport::{upgrade, websocket};
 
 impl<H: EngineHandler> Endpoint<H> {
@@ -41,7 +40,7 @@ impl<H: EngineHandler> Endpoint<H> {
         if query(request.uri(), "EIO").as_deref() != Some(PROTOCOL_VERSION) {
             return Err(HandshakeError::UnsupportedProtocolVersion.into());
         }
-        let admitted = self.admit(client.ip())?;
+        let admitted = self.inner.admit(client.ip())?;
         let upgraded = accept.is_some().then(|| hyper::upgrade::on(&mut request));
         let (head, _) = request.into_parts();
         let handshake = Arc::new(Handshake::new(&head, client));
@@ -55,22 +54,6 @@ impl<H: EngineHandler> Endpoint<H> {
                 upgrade::switching(accept)
             }
             _ => self.begin_polling(handshake, admitted),
-        })
-    }
-
-    fn admit(&self, client: IpAddr) -> Result<(Place, Admitted), Refusal> {
-        let max_sessions = self.inner.config.max_sessions;
-        let admitted = match self.inner.sessions.claim(max_sessions) {
-            Some(place) => self.inner.admission.admit(client).map(|own| (place, own)),
-            None => Err(NotAdmitted::NODE_FULL),
-        };
-        admitted.map_err(|refused| {
-            self.inner
-                .metrics
-                .not_admitted
-                .with_label_values(&[refused.limit])
-                .inc();
-            Refusal::NotAdmitted(refused)
         })
     }
 
@@ -89,7 +72,7 @@ impl<H: EngineHandler> Endpoint<H> {
                 handler, config, ..
             } = &*endpoint.inner;
             let reason = polling::serve(handshake, handler, config, &mailbox, &registration).await;
-            endpoint.ended(reason, registration);
+            endpoint.inner.ended(reason, registration);
             drop(admitted);
         });
         answer::packets(open, 0, false)
@@ -117,18 +100,8 @@ impl<H: EngineHandler> Endpoint<H> {
             &sid,
         )
         .await;
-        self.ended(reason, registration);
+        self.inner.ended(reason, registration);
         drop(guard);
-    }
-
-    fn ended(&self, reason: DisconnectReason, registration: Registration) {
-        self.inner
-            .metrics
-            .sessions_closed
-            .with_label_values(&[reason.as_str()])
-            .inc();
-        tracing::debug!(%reason, "session closed");
-        drop(registration);
     }
 }
 

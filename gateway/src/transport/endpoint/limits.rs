@@ -9,7 +9,7 @@ const MAX_TARGET: usize = 4 * 1024;
 const MAX_HEADER: usize = 4 * 1024;
 
 /// The status for a request that is too large, if it is.
-pub(super) fn too_large<B>(request: &Request<B>) -> Option<StatusCode> {
+pub(in crate::transport) fn too_large<B>(request: &Request<B>) -> Option<StatusCode> {
     let target = request.uri().path_and_query();
     if target.is_some_and(|target| target.as_str().len() > MAX_TARGET) {
         return Some(StatusCode::URI_TOO_LONG);

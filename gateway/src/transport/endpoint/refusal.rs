@@ -34,6 +34,12 @@ impl From<HandshakeError> for Refusal {
     }
 }
 
+impl From<NotAdmitted> for Refusal {
+    fn from(refused: NotAdmitted) -> Self {
+        Self::NotAdmitted(refused)
+    }
+}
+
 impl From<PassOnError> for Refusal {
     fn from(error: PassOnError) -> Self {
         match error {

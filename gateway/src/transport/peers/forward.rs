@@ -1,18 +1,21 @@
 //! Passes a polling request on and its answer back.
 //!
-//! Whole bodies only, both ways. With HTTP/2 all of a pair of nodes' requests share one connection, so a vanished host is noticed
+//! Whole bodies only, both ways, but for answers that are streams to their clients as well. With HTTP/2 all of a pair of nodes' requests share one connection, so a vanished host is noticed
 //! once for all of them, and a waiting poll costs a stream instead of a connection at both ends.
 
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, Method, Request, Response, Uri, header, response};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header, response};
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -34,6 +37,8 @@ const IDLE: Duration = Duration::from_secs(30);
 /// One request to another node.
 pub(super) struct Exchange {
     request: Request<Full<Bytes>>,
+    /// Whether its answer comes when there is something to say.
+    waits: bool,
 }
 
 impl Exchange {
@@ -41,7 +46,16 @@ impl Exchange {
         let headers = Hop::of_request(client, &head.headers);
         let path = head.uri.into_parts().path_and_query;
         Self {
+            waits: head.method == Method::GET,
             request: request(head.method, uri(owner, path), headers, body),
+        }
+    }
+
+    /// A request that receives, whatever its method.
+    pub(super) fn receiving(owner: &Authority, head: Parts, client: IpAddr) -> Self {
+        Self {
+            waits: true,
+            ..Self::new(owner, head, Bytes::new(), client)
         }
     }
 
@@ -50,11 +64,8 @@ impl Exchange {
         let target = uri(owner, target.into_parts().path_and_query);
         Self {
             request: request(Method::POST, target, Hop::of_broken(), Bytes::new()),
+            waits: false,
         }
-    }
-
-    fn may_wait(&self) -> bool {
-        self.request.method() == Method::GET
     }
 }
 
@@ -108,7 +119,7 @@ impl Forwarder {
         exchange: Exchange,
         leaving: impl Future<Output = ()>,
     ) -> Result<Response<Full<Bytes>>, PassOnError> {
-        if !exchange.may_wait() {
+        if !exchange.waits {
             return self.answer(exchange.request).await;
         }
         let poll = exchange.request.uri().clone();
@@ -118,12 +129,37 @@ impl Forwarder {
             answered = &mut answer => return answered,
             () = leaving => {}
         }
-        let release = self.answer(request(Method::POST, poll, Hop::of_release(), Bytes::new()));
-        let (answered, released) = tokio::join!(answer, release);
-        if let Err(error) = released {
+        let (answered, ()) = tokio::join!(answer, self.release(poll));
+        answered
+    }
+
+    /// Asks an owner to let a request to `target` go that was passed on to it.
+    async fn release(&self, target: Uri) {
+        let release = request(Method::POST, target, Hop::of_release(), Bytes::new());
+        if let Err(error) = self.answer(release).await {
             tracing::debug!(%error, "a poll was not released");
         }
-        answered
+    }
+
+    /// Begins an exchange whose answer comes bit by bit. Once `leaving` resolves, the owner is asked to end it.
+    pub(super) async fn begin(
+        self: &Arc<Self>,
+        exchange: Exchange,
+        leaving: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(StatusCode, Stream), PassOnError> {
+        let target = exchange.request.uri().clone();
+        let response = tokio::time::timeout(SILENCE, self.client.request(exchange.request))
+            .await
+            .map_err(|_| PassOnError::OwnerSilent)?
+            .map_err(|error| silent(&error))?;
+        let (head, body) = response.into_parts();
+        let stream = Stream {
+            body,
+            forwarder: self.clone(),
+            target,
+            leaving: Some(Box::pin(leaving)),
+        };
+        Ok((head.status, stream))
     }
 
     async fn answer(
@@ -150,6 +186,49 @@ impl Forwarder {
         tokio::time::timeout(self.patience, exchange)
             .await
             .unwrap_or(Err(PassOnError::OwnerSilent))
+    }
+}
+
+/// An answer that comes bit by bit. Dropped before its end, it is given up at its owner, too.
+pub struct Stream {
+    body: Incoming,
+    forwarder: Arc<Forwarder>,
+    target: Uri,
+    /// Until the owner was asked to end it.
+    leaving: Option<BoxFuture<'static, ()>>,
+}
+
+impl Stream {
+    /// The next bit; none at the end. An owner that says nothing for longer than any answer waits is taken for gone.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, PassOnError> {
+        loop {
+            let let_go = async {
+                match &mut self.leaving {
+                    Some(leaving) => leaving.await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                frame = tokio::time::timeout(self.forwarder.patience, self.body.frame()) => {
+                    match frame {
+                        Ok(Some(Ok(frame))) => if let Ok(bytes) = frame.into_data() {
+                            return Ok(Some(bytes));
+                        },
+                        Ok(None) => return Ok(None),
+                        Ok(Some(Err(error))) => {
+                            tracing::debug!(%error, "a peer's answer broke off");
+                            return Err(PassOnError::OwnerSilent);
+                        }
+                        Err(_) => return Err(PassOnError::OwnerSilent),
+                    }
+                }
+                () = let_go => {
+                    self.leaving = None;
+                    self.forwarder.release(self.target.clone()).await;
+                }
+            }
+        }
     }
 }
 

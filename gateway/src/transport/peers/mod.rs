@@ -1,6 +1,6 @@
 //! Other nodes' sessions: a request that reaches this node and belongs to another one's session is taken there.
 //!
-//! Polling requests are passed on, one exchange each ([`forward`]); a connection that is to become a session's WebSocket is joined
+//! Polling requests are passed on, one exchange each ([`forward`]), streams bit by bit; a connection that is to become a session's WebSocket is joined
 //! to one of its owner's ([`tunnel`]). Nothing is retried and nothing is passed on twice: whoever gets a request from a peer serves
 //! it or refuses it. Where to is the registry's word, never the client's. This module must never know what is inside a request.
 
@@ -15,14 +15,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Request, Response, Uri};
+use http::{Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::address_book::AddressBook;
-use self::forward::{Exchange, Forwarder};
+use self::forward::{Exchange, Forwarder, Stream};
 use self::tunnel::Tunnels;
 use super::endpoint::ConnectionGuard;
 use super::sid::{SessionKey, Sid};
@@ -110,7 +110,7 @@ pub struct Peers {
 
 struct Inner {
     addresses: AddressBook,
-    forwarder: Forwarder,
+    forwarder: Arc<Forwarder>,
     tunnels: Tunnels,
     leaving: Leaving,
     metrics: Arc<Metrics>,
@@ -132,7 +132,7 @@ impl Peers {
         Self {
             inner: Arc::new(Inner {
                 addresses: AddressBook::new(directory),
-                forwarder: Forwarder::new(config),
+                forwarder: Arc::new(Forwarder::new(config)),
                 tunnels: Tunnels::new(
                     leaving.clone(),
                     config.stuck,
@@ -162,6 +162,45 @@ impl Peers {
                 forwarder
                     .run(exchange, self.inner.leaving.turn(sid.key))
                     .await
+            }
+            Err(error) => Err(error),
+        };
+        self.settle(sid, answered)
+    }
+
+    /// Passes a request on that receives, whatever its method and without a body, and its answer back once that is whole.
+    pub async fn receive(
+        &self,
+        sid: Sid,
+        head: Parts,
+        client: IpAddr,
+    ) -> Result<Response<Full<Bytes>>, PassOnError> {
+        let answered = match self.inner.addresses.find(sid.node).await {
+            Ok(owner) => {
+                let exchange = Exchange::receiving(&owner, head, client);
+                let forwarder = &self.inner.forwarder;
+                forwarder
+                    .run(exchange, self.inner.leaving.turn(sid.key))
+                    .await
+            }
+            Err(error) => Err(error),
+        };
+        self.settle(sid, answered)
+    }
+
+    /// Passes a request on that receives, and its answer back bit by bit.
+    pub async fn stream(
+        &self,
+        sid: Sid,
+        head: Parts,
+        client: IpAddr,
+    ) -> Result<(StatusCode, Stream), PassOnError> {
+        let answered = match self.inner.addresses.find(sid.node).await {
+            Ok(owner) => {
+                let exchange = Exchange::receiving(&owner, head, client);
+                let leaving = self.inner.leaving.clone();
+                let turn = async move { leaving.turn(sid.key).await };
+                self.inner.forwarder.begin(exchange, turn).await
             }
             Err(error) => Err(error),
         };

@@ -97,8 +97,9 @@ pub(crate) async fn serve<H: EngineHandler>(
                 mut writer,
                 guard,
             } = *upgraded;
+            let mut inbox = websocket::EngineInbox::new(&engine, &mut session);
             let reason = tokio::select! {
-                reason = websocket::carry(reader, &mut writer, &engine, &mut session) => reason,
+                reason = websocket::carry(reader, &mut writer, queue, &mut inbox) => reason,
                 reason = watch => reason,
             };
             let reason = websocket::conclude(&engine, session, &mut writer, reason).await;
@@ -392,6 +393,7 @@ fn is_news(reason: DisconnectReason) -> bool {
         | DisconnectReason::PingTimeout
         | DisconnectReason::ConnectTimeout
         | DisconnectReason::ProtocolViolation
+        | DisconnectReason::Refused
         | DisconnectReason::PayloadTooLarge => false,
     }
 }

@@ -1,9 +1,9 @@
--- Gives a partition's lease up, if it is still its holder's.
+-- Gives up what is somebody's for a time, a partition or a session, if it still is.
 --
--- KEYS[1]  {p}:lease
--- ARGV[1]  the worker that held it
+-- KEYS[1]  {p}:lease, or a session's claim
+-- ARGV[1]  the worker or node that held it
 --
--- Returns 1, or 0 when the lease had lapsed or is another's.
+-- Returns 1, or 0 when it had lapsed or is another's.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 0
 end

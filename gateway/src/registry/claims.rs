@@ -1,0 +1,247 @@
+//! Whose a session is whose client named it itself, as SockJS has it: no node can tell by looking at the name.
+
+use std::fmt;
+use std::time::Duration;
+
+use confab_shared::id::NodeId;
+use confab_shared::redis::keyspace::Keyspace;
+use confab_shared::redis::scripts;
+use fred::clients::Client;
+use fred::interfaces::KeysInterface;
+use futures_util::future::BoxFuture;
+use sha2::{Digest, Sha256};
+use tokio::time::Instant;
+
+use super::DirectoryUnavailable;
+use super::lease::{LOOK_AGAIN, PATIENCE, SETTLED, is_settled};
+
+/// For how long a claim is good unless it is renewed. A session whose node was killed is found to be its until then, and the node to be
+/// gone, which is what its client has to know.
+const TERM: Duration = Duration::from_secs(60);
+/// How often claims should be renewed.
+pub const RENEWAL: Duration = Duration::from_secs(20);
+
+/// What nodes call a session: a hash of what its client calls it, so that a client's words are never part of a key.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SessionName([u8; 16]);
+
+impl SessionName {
+    /// The name of the session that a client calls so.
+    pub fn of(words: &str) -> Self {
+        let hash = Sha256::digest(words);
+        let mut name = [0; 16];
+        name.copy_from_slice(&hash[..16]);
+        Self(name)
+    }
+
+    /// A number that is this name's own.
+    pub fn number(self) -> u64 {
+        self.0
+            .first_chunk()
+            .map_or(0, |half| u64::from_be_bytes(*half))
+    }
+}
+
+impl fmt::Display for SessionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for SessionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SessionName({self})")
+    }
+}
+
+/// Says whose named sessions are.
+///
+/// A claim is one node's from the moment it is made until it is released, or until the node has not renewed it for its term. Where Redis has
+/// lost its memory the nodes write their claims again within a second or so; whoever asks meanwhile waits for it.
+pub trait Claims: Send + Sync + 'static {
+    /// Makes a session this node's if it is nobody's. Says whose it is then.
+    fn claim(&self, name: SessionName) -> BoxFuture<'_, Result<NodeId, DirectoryUnavailable>>;
+
+    /// Whose a session is.
+    fn find(
+        &self,
+        name: SessionName,
+    ) -> BoxFuture<'_, Result<Option<NodeId>, DirectoryUnavailable>>;
+
+    /// Renews this node's claims, or makes them again. Says which ones are another node's by now.
+    fn renew<'a>(
+        &'a self,
+        names: &'a [SessionName],
+    ) -> BoxFuture<'a, Result<Vec<SessionName>, DirectoryUnavailable>>;
+
+    /// A session of this node's has ended.
+    fn release(&self, name: SessionName) -> BoxFuture<'_, Result<(), DirectoryUnavailable>>;
+}
+
+/// Claims in Redis: one command for a session that begins, one when it ends, and a pipeline of renewals now and then.
+pub struct RedisClaims {
+    redis: Client,
+    node: NodeId,
+}
+
+impl RedisClaims {
+    /// The claims of `node`.
+    pub fn new(redis: Client, node: NodeId) -> Self {
+        Self { redis, node }
+    }
+
+    /// What the script asks for, apart from the name.
+    fn arguments(&self, settled: Duration) -> Vec<String> {
+        vec![
+            self.node.to_string(),
+            TERM.as_millis().to_string(),
+            settled.as_micros().to_string(),
+        ]
+    }
+
+    /// Whose the session is now; none if that cannot be told yet.
+    async fn try_claim(
+        &self,
+        name: SessionName,
+        settled: Duration,
+    ) -> Result<Option<NodeId>, DirectoryUnavailable> {
+        let keys = vec![Keyspace::session_claim(name), Keyspace::epoch().to_owned()];
+        let script = scripts::session_claim();
+        let asked =
+            script.evalsha_with_reload::<String, _, _>(&self.redis, keys, self.arguments(settled));
+        let holder = tokio::time::timeout(PATIENCE, asked)
+            .await
+            .map_err(|_| DirectoryUnavailable::Silent)??;
+        Ok(holder_of(name, &holder))
+    }
+
+    async fn read(&self, name: SessionName) -> Result<Option<NodeId>, DirectoryUnavailable> {
+        let key = Keyspace::session_claim(name);
+        let asked = self.redis.get::<Option<String>, _>(key);
+        let holder = tokio::time::timeout(PATIENCE, asked)
+            .await
+            .map_err(|_| DirectoryUnavailable::Silent)??;
+        Ok(holder.and_then(|holder: String| holder_of(name, &holder)))
+    }
+}
+
+/// A node's id as a claim has it.
+fn holder_of(name: SessionName, claim: &str) -> Option<NodeId> {
+    if claim.is_empty() {
+        return None;
+    }
+    claim
+        .parse()
+        .inspect_err(|error| tracing::error!(%name, %error, "no claim of ours"))
+        .ok()
+}
+
+impl Claims for RedisClaims {
+    fn claim(&self, name: SessionName) -> BoxFuture<'_, Result<NodeId, DirectoryUnavailable>> {
+        Box::pin(async move {
+            let until = Instant::now() + SETTLED;
+            loop {
+                // A memory that nobody gives a name to must not keep everybody waiting for ever.
+                let settled = if Instant::now() < until {
+                    SETTLED
+                } else {
+                    Duration::ZERO
+                };
+                if let Some(holder) = self.try_claim(name, settled).await? {
+                    return Ok(holder);
+                }
+                if settled.is_zero() {
+                    return Err(DirectoryUnavailable::Silent);
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        })
+    }
+
+    fn find(
+        &self,
+        name: SessionName,
+    ) -> BoxFuture<'_, Result<Option<NodeId>, DirectoryUnavailable>> {
+        Box::pin(async move {
+            let until = Instant::now() + SETTLED;
+            loop {
+                let found = self.read(name).await?;
+                // In this order: what was not in a memory that is settled by now was not there for good.
+                if found.is_some() || is_settled(&self.redis).await? || Instant::now() >= until {
+                    return Ok(found);
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        })
+    }
+
+    fn renew<'a>(
+        &'a self,
+        names: &'a [SessionName],
+    ) -> BoxFuture<'a, Result<Vec<SessionName>, DirectoryUnavailable>> {
+        Box::pin(async move {
+            let renewals = names
+                .iter()
+                .map(|name| self.try_claim(*name, Duration::ZERO));
+            // All are written before the first answer is read.
+            let holders = futures_util::future::join_all(renewals).await;
+            let mut lost = Vec::new();
+            for (name, holder) in names.iter().zip(holders) {
+                if holder?.is_some_and(|holder| holder != self.node) {
+                    lost.push(*name);
+                }
+            }
+            Ok(lost)
+        })
+    }
+
+    fn release(&self, name: SessionName) -> BoxFuture<'_, Result<(), DirectoryUnavailable>> {
+        Box::pin(async move {
+            let (script, key) = (scripts::lease_release(), Keyspace::session_claim(name));
+            let asked =
+                script.evalsha_with_reload::<i64, _, _>(&self.redis, key, self.node.to_string());
+            tokio::time::timeout(PATIENCE, asked)
+                .await
+                .map_err(|_| DirectoryUnavailable::Silent)??;
+            Ok(())
+        })
+    }
+}
+
+/// The claims of a node that stands alone: every session is its own.
+pub struct SoleNode(pub NodeId);
+
+impl Claims for SoleNode {
+    fn claim(&self, _: SessionName) -> BoxFuture<'_, Result<NodeId, DirectoryUnavailable>> {
+        Box::pin(std::future::ready(Ok(self.0)))
+    }
+
+    fn find(&self, _: SessionName) -> BoxFuture<'_, Result<Option<NodeId>, DirectoryUnavailable>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
+    fn renew<'a>(
+        &'a self,
+        _: &'a [SessionName],
+    ) -> BoxFuture<'a, Result<Vec<SessionName>, DirectoryUnavailable>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
+    fn release(&self, _: SessionName) -> BoxFuture<'_, Result<(), DirectoryUnavailable>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_says_nothing_of_the_words_and_is_always_the_same() {
+        let name = SessionName::of("abcdefgh");
+        assert_eq!(name, SessionName::of("abcdefgh"));
+        assert_ne!(name, SessionName::of("abcdefgi"));
+        let text = SessionName::of("x y{}:*\n").to_string();
+        assert!(text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    }
+}

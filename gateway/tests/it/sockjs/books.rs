@@ -1,0 +1,116 @@
+//! Whose sessions are, as Redis has it: a Redis of the test's own, because it is made to lose its memory.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use confab_gateway::registry::{Claims, RedisClaims, SessionName};
+use confab_shared::id::NodeId;
+use confab_shared::redis::keyspace::Keyspace;
+use confab_shared::redis::scripts;
+use fred::clients::Client;
+use fred::interfaces::{ClientLike, KeysInterface};
+use fred::types::scripts::Script;
+
+use crate::registry::Redis;
+
+/// An age at which nobody waits for a memory to be complete.
+pub(super) const OLD: Duration = Duration::from_secs(60);
+
+/// Names Redis's memory, as if it had begun so long ago.
+pub(super) async fn name_memory(redis: &Client, age: Duration) -> Arc<str> {
+    let keys = vec![Keyspace::epoch(), Keyspace::position()];
+    let name: String = scripts::epoch()
+        .evalsha_with_reload(redis, keys, vec!["name"])
+        .await
+        .unwrap();
+    let (began, rest) = name.split_once(':').unwrap();
+    let began = began.parse::<u128>().unwrap() - age.as_micros();
+    let name = format!("{began}:{rest}");
+    let key = Keyspace::epoch();
+    redis
+        .set::<(), _, _>(key, &name, None, None, false)
+        .await
+        .unwrap();
+    name.into()
+}
+
+/// How often Redis has been given a command.
+pub(super) async fn calls(redis: &Client, command: &str) -> u64 {
+    let stats: String = Script::from_lua("return redis.call('INFO', 'commandstats')")
+        .evalsha_with_reload(redis, Vec::<String>::new(), Vec::<String>::new())
+        .await
+        .unwrap();
+    let line = stats
+        .lines()
+        .find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
+    line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
+}
+
+fn both(redis: &Client) -> [(NodeId, RedisClaims); 2] {
+    [NodeId::generate(), NodeId::generate()].map(|id| (id, RedisClaims::new(redis.clone(), id)))
+}
+
+#[tokio::test]
+async fn a_session_is_whose_claim_came_first() {
+    let (_server, redis) = Redis::start().await;
+    name_memory(&redis, OLD).await;
+    let [(one, first), (_, second)] = both(&redis);
+    let name = SessionName::of("a session");
+    assert_eq!(first.find(name).await.unwrap(), None);
+    assert_eq!(first.claim(name).await.unwrap(), one);
+    assert_eq!(first.claim(name).await.unwrap(), one);
+    assert_eq!(second.claim(name).await.unwrap(), one);
+    assert_eq!(second.find(name).await.unwrap(), Some(one));
+    let left: i64 = redis.pttl(Keyspace::session_claim(name)).await.unwrap();
+    assert!((50_000..=60_000).contains(&left), "{left}");
+    // It is not the other's to give up.
+    second.release(name).await.unwrap();
+    assert_eq!(second.find(name).await.unwrap(), Some(one));
+    first.release(name).await.unwrap();
+    assert_eq!(second.find(name).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn claims_are_renewed_and_those_that_were_lost_are_named() {
+    let (_server, redis) = Redis::start().await;
+    name_memory(&redis, OLD).await;
+    let [(_, first), (other, second)] = both(&redis);
+    let names: Vec<_> = (0..500)
+        .map(|number| SessionName::of(&number.to_string()))
+        .collect();
+    second.claim(names[7]).await.unwrap();
+    assert_eq!(first.renew(&names).await.unwrap(), [names[7]]);
+    assert_eq!(first.find(names[7]).await.unwrap(), Some(other));
+    let key = Keyspace::session_claim(names[8]);
+    redis.pexpire::<(), _>(&key, 1_000, None).await.unwrap();
+    first.renew(&names).await.unwrap();
+    let left: i64 = redis.pttl(&key).await.unwrap();
+    assert!(left > 50_000, "{left}");
+}
+
+#[tokio::test]
+async fn in_a_young_memory_nobody_claims_what_may_be_anothers() {
+    let (_server, redis) = Redis::start().await;
+    name_memory(&redis, OLD).await;
+    let [(one, first), (two, second)] = both(&redis);
+    let (old, new) = (SessionName::of("old"), SessionName::of("new"));
+    first.claim(old).await.unwrap();
+    redis.flushall::<()>(false).await.unwrap();
+    name_memory(&redis, Duration::ZERO).await;
+    let began = Instant::now();
+    let (claimed, found, fresh, ()) = tokio::join!(
+        second.claim(old),
+        second.find(old),
+        second.claim(new),
+        async {
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            first.renew(&[old]).await.unwrap();
+        }
+    );
+    assert_eq!((claimed.unwrap(), found.unwrap()), (one, Some(one)));
+    assert_eq!(fresh.unwrap(), two);
+    assert!(began.elapsed() >= Duration::from_millis(1_900));
+    // From a memory that nobody names, something can still be had.
+    redis.flushall::<()>(false).await.unwrap();
+    assert_eq!(second.claim(new).await.unwrap(), two);
+}
