@@ -1,7 +1,7 @@
 //! SockJS 0.3.3: messages for clients whose network or browser has no WebSocket.
 //!
 //! Owns the frames a server writes ([`message`], [`close`], [`OPEN`], [`HEART_BEAT`]), their dress in each transport's
-//! responses ([`Merger`], [`line`], [`event`]), what clients send ([`messages`], [`frame_messages`]), the addresses
+//! responses ([`Merger`], [`line()`], [`event`]), what clients send ([`messages`], [`frame_messages`]), the addresses
 //! below an endpoint ([`Route`]) and the documents there ([`info`], [`iframe`]). It must never know what the messages
 //! say, nor which response belongs to which session.
 

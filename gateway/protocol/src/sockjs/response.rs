@@ -1,7 +1,7 @@
 //! How each transport carries frames in HTTP responses.
 //!
 //! A WebSocket carries them as they are. A poll gets one, so that messages that wait are merged ([`Merger`]); a stream has
-//! one on each line ([`line`]), an event source one in each event ([`event`]).
+//! one on each line ([`line()`]), an event source one in each event ([`event`]).
 
 use bytes::{BufMut, Bytes, BytesMut};
 use thiserror::Error;
