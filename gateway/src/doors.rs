@@ -59,7 +59,7 @@ impl Doors {
         let stomp = match config.stomp.path() {
             Some(path) => {
                 let rules = config.stomp.rules(node.reply_timeout())?;
-                let handler = Stomp::new(Chat::new(node.clone())?, rules);
+                let handler = Stomp::new(Chat::new(node.clone())?, rules, node.metrics.clone());
                 Some(StompEndpoint::new(parts.with(handler), path))
             }
             None => None,

@@ -16,6 +16,8 @@ pub struct Metrics {
     pub passed_on: IntCounterVec,
     /// SockJS sessions that began here, by the transport of their first request.
     pub sockjs_sessions: IntCounterVec,
+    /// STOMP sessions whose clients connected, over a WebSocket or SockJS, by the version that they speak.
+    pub stomp_sessions: IntCounterVec,
     /// Open tunnels to other nodes' sessions.
     pub tunnels: IntGauge,
     /// Handshakes refused because their address or the node has too many, by limit.
@@ -169,6 +171,7 @@ impl Metrics {
                 "SockJS sessions that began here, by the transport of their first request.",
                 "transport",
             )?,
+            stomp_sessions: stomp_sessions(&registry)?,
             tunnels: gauge(
                 "confab_gateway_tunnels",
                 "Open tunnels to other nodes' sessions.",
@@ -243,6 +246,18 @@ impl Metrics {
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
     }
+}
+
+fn stomp_sessions(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {
+    let sessions = IntCounterVec::new(
+        Opts::new(
+            "confab_gateway_stomp_sessions_total",
+            "STOMP sessions whose clients connected, over a WebSocket or SockJS, by the version that they speak.",
+        ),
+        &["version"],
+    )?;
+    registry.register(Box::new(sessions.clone()))?;
+    Ok(sessions)
 }
 
 fn send_to_ack(registry: &Registry) -> Result<Histogram, prometheus::Error> {

@@ -55,10 +55,7 @@ impl SockJsConfig {
                 return Err(ConfigError::invalid(key, "must be at least 1"));
             }
         }
-        let is_plain = self.base_url.bytes().all(|byte| byte.is_ascii_graphic());
-        let is_absolute =
-            self.base_url.starts_with("https://") || self.base_url.starts_with("http://");
-        if !self.base_url.is_empty() && !(is_plain && is_absolute) {
+        if self.base_url().is_some_and(|url| !is_address(url)) {
             return Err(ConfigError::invalid(
                 "sockjs.base_url",
                 "expected a URL such as https://chat.example/ws",
@@ -66,6 +63,11 @@ impl SockJsConfig {
         }
         Ok(())
     }
+}
+
+fn is_address(url: &str) -> bool {
+    let is_absolute = url.starts_with("https://") || url.starts_with("http://");
+    is_absolute && url.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 #[cfg(test)]

@@ -112,17 +112,7 @@ impl RedisClaims {
         let holder = tokio::time::timeout(PATIENCE, asked)
             .await
             .map_err(|_| DirectoryUnavailable::Silent)??;
-        Ok(self.holder(name, &holder))
-    }
-
-    /// A node's id as a claim has it.
-    fn holder(&self, name: SessionName, text: &str) -> Option<NodeId> {
-        if text.is_empty() {
-            return None;
-        }
-        text.parse()
-            .inspect_err(|error| tracing::error!(%name, %error, "no claim of ours"))
-            .ok()
+        Ok(holder_of(name, &holder))
     }
 
     async fn read(&self, name: SessionName) -> Result<Option<NodeId>, DirectoryUnavailable> {
@@ -131,8 +121,19 @@ impl RedisClaims {
         let holder = tokio::time::timeout(PATIENCE, asked)
             .await
             .map_err(|_| DirectoryUnavailable::Silent)??;
-        Ok(holder.and_then(|holder: String| self.holder(name, &holder)))
+        Ok(holder.and_then(|holder: String| holder_of(name, &holder)))
     }
+}
+
+/// A node's id as a claim has it.
+fn holder_of(name: SessionName, claim: &str) -> Option<NodeId> {
+    if claim.is_empty() {
+        return None;
+    }
+    claim
+        .parse()
+        .inspect_err(|error| tracing::error!(%name, %error, "no claim of ours"))
+        .ok()
 }
 
 impl Claims for RedisClaims {

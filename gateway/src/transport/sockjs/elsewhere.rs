@@ -15,8 +15,9 @@ use http::{Request, StatusCode};
 use hyper::body::Incoming;
 
 use super::answer::{self, Answer};
-use super::endpoint::{SockJs, ended};
+use super::endpoint::SockJs;
 use super::form::Form;
+use super::receive::ended;
 use super::task::goodbye;
 use crate::registry::SessionName;
 use crate::session::DisconnectReason;

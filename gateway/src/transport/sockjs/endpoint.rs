@@ -6,7 +6,6 @@ use std::sync::Arc;
 use confab_gateway_protocol::sockjs::{self, Route, Transport};
 use confab_shared::id::NodeId;
 use http::header::ORIGIN;
-use http::request::Parts;
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use tokio::sync::watch;
@@ -14,20 +13,15 @@ use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
 
 use super::answer::{self, Answer};
-use super::door::{Door, Turned};
 use super::form::Form;
-use super::table::{Entry, Owners, Table};
-use super::task::{self, goodbye};
+use super::table::{Owners, Table};
 use crate::config::SockJsConfig;
-use crate::hub::send_queue::SendQueue;
-use crate::registry::{Claims, DirectoryUnavailable, RENEWAL, SessionName};
+use crate::registry::{Claims, RENEWAL, SessionName};
 use crate::session::DisconnectReason;
-use crate::transport::admission::Admitted;
 use crate::transport::answer::share;
-use crate::transport::application::{Handshake, MessageHandler, own_copy};
+use crate::transport::application::{MessageHandler, own_copy};
 use crate::transport::endpoint::{ConnectionGuard, EndpointParts, too_large};
 use crate::transport::peers::Hop;
-use crate::transport::sessions::{Place, Registration};
 
 /// The most claims that are renewed with one pipeline.
 const BATCH: usize = 256;
@@ -239,139 +233,8 @@ impl<M: MessageHandler> SockJs<M> {
         }
     }
 
-    /// A client's request that receives.
-    async fn receive(
-        &self,
-        name: SessionName,
-        form: Form,
-        head: Parts,
-        client: SocketAddr,
-    ) -> Answer {
-        let mut is_second = false;
-        loop {
-            if let Some(door) = self.inner.table.find(name) {
-                return self.here(&door, form).await;
-            }
-            let owner = match self.owner(name).await {
-                Ok(owner) => owner,
-                Err(error) => {
-                    tracing::debug!(%error, "nobody can say whose a session is");
-                    return answer::failed(StatusCode::SERVICE_UNAVAILABLE);
-                }
-            };
-            if owner == self.node() {
-                return self.begin(name, form, &head, client).await;
-            }
-            if let Some(answer) = self.elsewhere(owner, name, form, &head, client).await {
-                return answer;
-            }
-            // It has ended there; so it is whoever's claims it now.
-            self.inner.owners.forget(name);
-            if is_second {
-                return answer::failed(StatusCode::SERVICE_UNAVAILABLE);
-            }
-            is_second = true;
-        }
-    }
-
-    /// Whose a session is, after this node has claimed it if it was nobody's.
-    async fn owner(&self, name: SessionName) -> Result<NodeId, DirectoryUnavailable> {
-        if let Some(owner) = self.inner.owners.get(name) {
-            return Ok(owner);
-        }
-        let owner = self.inner.own.claims.claim(name).await?;
-        if owner != self.node() {
-            self.inner.owners.note(name, owner);
-        }
-        Ok(owner)
-    }
-
     pub(super) fn node(&self) -> NodeId {
         self.inner.parts.sids.node()
-    }
-
-    /// A request that receives from a session of this node.
-    async fn here(&self, door: &Door, form: Form) -> Answer {
-        match door.receive(form, self.inner.own.config.response_limit) {
-            Ok(chunks) if form.streams() => answer::frames(form, chunks),
-            Ok(mut chunks) => match chunks.recv().await {
-                Some(chunk) => answer::frame(form, chunk),
-                None => ended(form, door.last_word()),
-            },
-            Err(Turned::Overlap) => answer::frame(form, task::overlap(form)),
-            Err(Turned::Over(last)) => ended(form, Some(last)),
-        }
-    }
-
-    /// The first request of a session that this node has claimed.
-    async fn begin(
-        &self,
-        name: SessionName,
-        form: Form,
-        head: &Parts,
-        client: SocketAddr,
-    ) -> Answer {
-        let admitted = match self.inner.parts.admit(client.ip()) {
-            Ok(admitted) => admitted,
-            Err(refused) => {
-                self.release(name).await;
-                return refused.response().map(axum::body::Body::new);
-            }
-        };
-        let parts = &self.inner.parts;
-        let queue = Arc::new(SendQueue::new(parts.config.send_queue_bytes));
-        let (door, brought) = Door::new(queue.clone());
-        let door = Arc::new(door);
-        let entry = match self.inner.table.enter(name, door.clone()) {
-            Ok(entry) => entry,
-            // Two first requests at once.
-            Err(door) => return self.here(&door, form).await,
-        };
-        let handshake = Arc::new(Handshake::new(head, client));
-        let (key, _) = parts.sids.mint();
-        let registration = parts.sessions.register(key, &queue, None);
-        parts
-            .metrics
-            .sockjs_sessions
-            .with_label_values(&[form.as_str()])
-            .inc();
-        let session = self.clone();
-        parts.tasks.spawn(async move {
-            let Inner { parts, own, .. } = &*session.inner;
-            let served = task::serve(handshake, &parts.handler, &own.config, &entry.door, brought);
-            let reason = served.await;
-            session
-                .ended(name, reason, entry, registration, admitted)
-                .await;
-        });
-        self.here(&door, form).await
-    }
-
-    /// A session is over. Its name stays taken for a while: whoever still comes with it is told why.
-    async fn ended(
-        &self,
-        name: SessionName,
-        reason: DisconnectReason,
-        entry: Entry,
-        registration: Registration,
-        (place, own): (Place, Admitted),
-    ) {
-        self.inner.parts.ended(reason, registration);
-        drop(own);
-        if reason != DisconnectReason::Draining {
-            tokio::time::sleep(self.inner.own.config.disconnect_delay()).await;
-        }
-        // Before the name leaves the table: nobody here can have claimed it anew by then.
-        self.release(name).await;
-        drop(entry);
-        drop(place);
-    }
-
-    async fn release(&self, name: SessionName) {
-        if let Err(error) = self.inner.own.claims.release(name).await {
-            // It lapses by itself.
-            tracing::debug!(%error, "a session's claim was not released");
-        }
     }
 }
 
@@ -383,10 +246,4 @@ fn form(transport: Transport) -> Option<Form> {
         Transport::EventSource => Some(Form::EventSource),
         Transport::XhrSend | Transport::WebSocket => None,
     }
-}
-
-/// A request that receives is told that its session is over.
-pub(super) fn ended(form: Form, last: Option<bytes::Bytes>) -> Answer {
-    let last = last.unwrap_or_else(|| goodbye(DisconnectReason::TransportError));
-    answer::frame(form, form.whole(&last))
 }

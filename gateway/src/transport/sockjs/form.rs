@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn a_polls_answer_is_one_frame_with_as_many_messages_as_there_are() {
         let queue = queue(&["o", r#"a["1"]"#, r#"a["2","3"]"#, r#"c[3000,"Go away!"]"#]);
-        let mut next = || Form::Xhr.take(&queue, PLENTY);
+        let next = || Form::Xhr.take(&queue, PLENTY);
         assert_eq!(next(), "o\n");
         assert_eq!(next(), "a[\"1\",\"2\",\"3\"]\n");
         assert_eq!(next(), "c[3000,\"Go away!\"]\n");

@@ -18,6 +18,7 @@ mod door;
 mod elsewhere;
 mod endpoint;
 mod form;
+mod receive;
 mod table;
 mod task;
 mod websocket;

@@ -29,14 +29,15 @@ pub use reply::Reply;
 
 use self::clocks::Heard;
 use super::application::{Handshake, Link, MessageHandler, StompApplication};
+use crate::metrics::Metrics;
 use crate::session::DisconnectReason;
 use crate::session::stomp::{Connected, Framing, Rules};
 
 /// STOMP in front of an application.
-#[derive(Debug)]
 pub struct Stomp<A> {
     application: A,
     rules: Rules,
+    metrics: Arc<Metrics>,
 }
 
 /// A session's state.
@@ -75,8 +76,12 @@ struct Client<C> {
 
 impl<A: StompApplication> Stomp<A> {
     /// STOMP for this application.
-    pub fn new(application: A, rules: Rules) -> Self {
-        Self { application, rules }
+    pub fn new(application: A, rules: Rules, metrics: Arc<Metrics>) -> Self {
+        Self {
+            application,
+            rules,
+            metrics,
+        }
     }
 }
 
@@ -140,7 +145,10 @@ impl<A: StompApplication> MessageHandler for Stomp<A> {
         session: &mut Self::Session,
         bytes: Bytes,
     ) -> Result<(), DisconnectReason> {
-        self.take(session, &bytes).await
+        session.heard.begin();
+        let taken = self.take(session, &bytes).await;
+        session.heard.end();
+        taken
     }
 
     async fn closed(&self, session: Self::Session, reason: DisconnectReason) -> Option<Bytes> {

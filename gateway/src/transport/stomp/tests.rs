@@ -77,7 +77,11 @@ impl StompApplication for Counting {
 fn handler() -> Stomp<Counting> {
     let config = load::<GatewayConfig>(DEFAULTS).unwrap().config;
     let rules = config.stomp.rules(Duration::from_secs(1)).unwrap();
-    Stomp::new(Counting::default(), rules)
+    Stomp::new(
+        Counting::default(),
+        rules,
+        Arc::new(Metrics::new().unwrap()),
+    )
 }
 
 fn handshake() -> Arc<Handshake> {

@@ -14,8 +14,9 @@ use fred::interfaces::{ClientLike, KeysInterface};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use super::bench::{Client as Session, Node, Setup, at, request, until};
+use super::bench::{Node, Setup, at, until};
 use super::books::{OLD, calls, name_memory};
+use super::client::{Client as Session, request};
 use crate::registry::Redis;
 
 const INTERRUPTED: &str = "c[1002,\"Connection interrupted\"]\n";

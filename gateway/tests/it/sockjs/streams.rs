@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use confab_gateway::session::DisconnectReason;
 
-use super::bench::{Node, Setup, Stream};
+use super::bench::{Node, Setup};
+use super::client::Stream;
 use crate::http::Request;
 
 #[test]
@@ -56,10 +57,14 @@ fn a_stream_ends_when_it_has_carried_enough_and_the_next_one_goes_on() {
         };
         let mut stream = receive().opened();
         let message = "x".repeat(128);
-        let frame = match is_events {
-            false => format!("a[\"{message}\"]\n"),
-            true => format!("data: a[\"{message}\"]\r\n\r\n"),
+        let dressed = |message: &str| {
+            if is_events {
+                format!("data: a[\"{message}\"]\r\n\r\n")
+            } else {
+                format!("a[\"{message}\"]\n")
+            }
         };
+        let frame = dressed(&message);
         let mut carried = 0;
         while carried < 4_096 {
             session.send(&[&message]);
@@ -69,11 +74,7 @@ fn a_stream_ends_when_it_has_carried_enough_and_the_next_one_goes_on() {
         assert_eq!(stream.rest(), "");
         session.send(&["between"]);
         let mut next = receive().begun();
-        let between = match is_events {
-            false => "a[\"between\"]\n",
-            true => "data: a[\"between\"]\r\n\r\n",
-        };
-        next.expect(between);
+        next.expect(&dressed("between"));
     }
 }
 

@@ -2,7 +2,8 @@
 
 use confab_gateway::session::DisconnectReason;
 
-use super::bench::{Client, Node, Setup};
+use super::bench::{Node, Setup};
+use super::client::Client;
 use crate::raw::{Frame, Raw};
 
 fn open(session: &Client) -> Raw {

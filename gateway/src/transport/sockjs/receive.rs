@@ -1,0 +1,190 @@
+//! Requests that receive, and the sessions that begin with one.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::body::Body;
+use bytes::Bytes;
+use confab_shared::id::NodeId;
+use http::StatusCode;
+use http::request::Parts;
+
+use super::answer::{self, Answer};
+use super::door::{Door, Turned};
+use super::endpoint::{Inner, SockJs};
+use super::form::Form;
+use super::table::Entry;
+use super::task::{self, goodbye};
+use crate::hub::send_queue::SendQueue;
+use crate::registry::{DirectoryUnavailable, SessionName};
+use crate::session::DisconnectReason;
+use crate::transport::admission::Admitted;
+use crate::transport::application::{Handshake, MessageHandler};
+use crate::transport::sessions::{Place, Registration};
+
+impl<M: MessageHandler> SockJs<M> {
+    /// A client's request that receives.
+    pub(super) async fn receive(
+        &self,
+        name: SessionName,
+        form: Form,
+        head: Parts,
+        client: SocketAddr,
+    ) -> Answer {
+        let mut is_second = false;
+        loop {
+            if let Some(door) = self.inner.table.find(name) {
+                return self.here(&door, form).await;
+            }
+            let owner = match self.owner(name).await {
+                Ok(owner) => owner,
+                Err(error) => {
+                    tracing::debug!(%error, "nobody can say whose a session is");
+                    return answer::failed(StatusCode::SERVICE_UNAVAILABLE);
+                }
+            };
+            if owner == self.node() {
+                return self.begin(name, form, &head, client).await;
+            }
+            if let Some(answer) = self.elsewhere(owner, name, form, &head, client).await {
+                return answer;
+            }
+            // It has ended there; so it is whoever's claims it now.
+            self.inner.owners.forget(name);
+            if is_second {
+                return answer::failed(StatusCode::SERVICE_UNAVAILABLE);
+            }
+            is_second = true;
+        }
+    }
+
+    /// Whose a session is, after this node has claimed it if it was nobody's.
+    async fn owner(&self, name: SessionName) -> Result<NodeId, DirectoryUnavailable> {
+        if let Some(owner) = self.inner.owners.get(name) {
+            return Ok(owner);
+        }
+        let owner = self.inner.own.claims.claim(name).await?;
+        if owner != self.node() {
+            self.inner.owners.note(name, owner);
+        }
+        Ok(owner)
+    }
+
+    /// A request that receives from a session of this node.
+    pub(super) async fn here(&self, door: &Door, form: Form) -> Answer {
+        match door.receive(form, self.inner.own.config.response_limit) {
+            Ok(chunks) if form.streams() => answer::frames(form, chunks),
+            Ok(mut chunks) => match chunks.recv().await {
+                Some(chunk) => answer::frame(form, chunk),
+                None => ended(form, door.last_word()),
+            },
+            Err(Turned::Overlap) => answer::frame(form, task::overlap(form)),
+            Err(Turned::Over(last)) => ended(form, Some(last)),
+        }
+    }
+
+    /// The first request of a session that this node has claimed.
+    async fn begin(
+        &self,
+        name: SessionName,
+        form: Form,
+        head: &Parts,
+        client: SocketAddr,
+    ) -> Answer {
+        let admitted = match self.inner.parts.admit(client.ip()) {
+            Ok(admitted) => admitted,
+            Err(refused) => {
+                self.release(name).await;
+                return refused.response().map(Body::new);
+            }
+        };
+        let parts = &self.inner.parts;
+        let queue = Arc::new(SendQueue::new(parts.config.send_queue_bytes));
+        let (door, brought) = Door::new(queue.clone());
+        let door = Arc::new(door);
+        let entry = match self.inner.table.enter(name, door.clone()) {
+            Ok(entry) => entry,
+            // Two first requests at once.
+            Err(door) => return self.here(&door, form).await,
+        };
+        let handshake = Arc::new(Handshake::new(head, client));
+        let (key, _) = parts.sids.mint();
+        let registration = parts.sessions.register(key, &queue, None);
+        parts
+            .metrics
+            .sockjs_sessions
+            .with_label_values(&[form.as_str()])
+            .inc();
+        let session = self.clone();
+        parts.tasks.spawn(async move {
+            let Inner { parts, own, .. } = &*session.inner;
+            let served = task::serve(handshake, &parts.handler, &own.config, &entry.door, brought);
+            let reason = served.await;
+            session
+                .ended(name, reason, entry, registration, admitted)
+                .await;
+        });
+        self.here(&door, form).await
+    }
+
+    /// A session is over. Its name stays taken for a while: whoever still comes with it is told why.
+    async fn ended(
+        &self,
+        name: SessionName,
+        reason: DisconnectReason,
+        entry: Entry,
+        registration: Registration,
+        (place, own): (Place, Admitted),
+    ) {
+        self.inner.parts.ended(reason, registration);
+        drop(own);
+        if reason != DisconnectReason::Draining {
+            tokio::time::sleep(self.inner.own.config.disconnect_delay()).await;
+        }
+        // Before the name leaves the table: nobody here can have claimed it anew by then.
+        self.release(name).await;
+        drop(entry);
+        drop(place);
+    }
+
+    async fn release(&self, name: SessionName) {
+        if let Err(error) = self.inner.own.claims.release(name).await {
+            // It lapses by itself.
+            tracing::debug!(%error, "a session's claim was not released");
+        }
+    }
+}
+
+/// A request that receives is told that its session is over.
+pub(super) fn ended(form: Form, last: Option<Bytes>) -> Answer {
+    let last = last.unwrap_or_else(|| goodbye(DisconnectReason::TransportError));
+    answer::frame(form, form.whole(&last))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::Chat;
+    use crate::config::SockJsConfig;
+    use crate::transport::sockjs::door::Delivery;
+    use crate::transport::stomp::Stomp;
+    use tokio::sync::mpsc;
+
+    fn size_of_session<'a, F: Future>(
+        _serve: impl Fn(
+            Arc<Handshake>,
+            &'a Stomp<Chat>,
+            &'a SockJsConfig,
+            &'a Door,
+            mpsc::Receiver<Delivery>,
+        ) -> F,
+    ) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_session_that_waits_takes_little_room() {
+        let size = size_of_session(task::serve::<Stomp<Chat>>);
+        assert!(size < 4_096, "{size}");
+    }
+}
