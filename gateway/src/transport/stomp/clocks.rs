@@ -1,7 +1,7 @@
 //! A session's clocks: when its client must have connected, when a heart-beat is due, and when it has been silent for too long.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use confab_gateway_protocol::stomp::{HEART_BEAT, Intervals};
@@ -18,6 +18,8 @@ pub(super) struct Heard {
     opened: Instant,
     /// In milliseconds from then on.
     last: AtomicU64,
+    /// What was heard is still being dealt with: nothing further is read so long, and the client's silence says nothing.
+    is_busy: AtomicBool,
 }
 
 impl Heard {
@@ -26,17 +28,28 @@ impl Heard {
         Arc::new(Self {
             opened: Instant::now(),
             last: AtomicU64::new(0),
+            is_busy: AtomicBool::new(false),
         })
     }
 
-    /// Something was heard now, or is still being dealt with.
-    pub(super) fn now(&self) {
+    /// Something was heard, and is being dealt with from now on.
+    pub(super) fn begin(&self) {
+        self.is_busy.store(true, Ordering::Relaxed);
+    }
+
+    /// It is dealt with.
+    pub(super) fn end(&self) {
         let millis = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last.store(millis, Ordering::Relaxed);
+        self.is_busy.store(false, Ordering::Release);
     }
 
     fn last(&self) -> Instant {
-        self.opened + Duration::from_millis(self.last.load(Ordering::Relaxed))
+        if self.is_busy.load(Ordering::Acquire) {
+            Instant::now()
+        } else {
+            self.opened + Duration::from_millis(self.last.load(Ordering::Relaxed))
+        }
     }
 }
 

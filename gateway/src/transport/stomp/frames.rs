@@ -25,7 +25,6 @@ impl<A: StompApplication> Stomp<A> {
         session: &mut StompSession<A::Client>,
         piece: &[u8],
     ) -> Result<(), DisconnectReason> {
-        session.heard.now();
         session.decoder.push(piece);
         for turn in 1_usize.. {
             // What one frame has ended, those behind it do not go on with.
@@ -35,10 +34,7 @@ impl<A: StompApplication> Stomp<A> {
             match session.decoder.next() {
                 Ok(None) => break,
                 Ok(Some(Item::HeartBeat)) => {}
-                Ok(Some(Item::Frame(frame))) => {
-                    self.frame(session, &frame).await?;
-                    session.heard.now();
-                }
+                Ok(Some(Item::Frame(frame))) => self.frame(session, &frame).await?,
                 Err(error) => {
                     tracing::debug!(%error, "session closed");
                     return Err(session.fail(&error.to_string(), None, reason_of(&error)));

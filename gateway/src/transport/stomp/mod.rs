@@ -145,7 +145,10 @@ impl<A: StompApplication> MessageHandler for Stomp<A> {
         session: &mut Self::Session,
         bytes: Bytes,
     ) -> Result<(), DisconnectReason> {
-        self.take(session, &bytes).await
+        session.heard.begin();
+        let taken = self.take(session, &bytes).await;
+        session.heard.end();
+        taken
     }
 
     async fn closed(&self, session: Self::Session, reason: DisconnectReason) -> Option<Bytes> {

@@ -77,3 +77,21 @@ fn a_client_may_just_go() {
         ]
     );
 }
+
+#[test]
+fn a_client_that_reads_nothing_is_cut_off_and_hurts_nobody() {
+    let server = Server::with(|settings| settings.send_queue_bytes = 65_536);
+    let mut neighbour = server.client("1.2");
+    let mut client = server.client("1.2");
+    client.send("SUBSCRIBE\nid:1\ndestination:/topic/lobby\n\n\0");
+    let body = "x".repeat(60_000);
+    let message = format!("SEND\ndestination:/app/lobby\n\n{body}\0");
+    let message = crate::raw::frame(true, 1, message.as_bytes(), Some([1, 2, 3, 4]));
+    // What the kernel buffers for both sides, the queue and its burst are some megabytes: far less than this.
+    let sent = (0..5_000)
+        .take_while(|_| client.0.try_send_raw(&message))
+        .count();
+    assert!(sent < 5_000, "the server took {sent} messages");
+    assert_eq!(server.ended(1), [DisconnectReason::SlowConsumer]);
+    neighbour.is_well();
+}

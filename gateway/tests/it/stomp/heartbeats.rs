@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use confab_gateway::session::DisconnectReason;
 
-use super::server::{Client, Server};
+use super::client::Client;
+use super::server::Server;
 
 fn server() -> Server {
     Server::with(|settings| {
@@ -84,4 +85,17 @@ fn who_promises_nothing_may_be_silent() {
     assert_eq!(client.frame().header("heart-beat"), "10000,0");
     std::thread::sleep(Duration::from_millis(200));
     client.is_well();
+}
+
+#[test]
+fn who_waits_for_the_server_is_not_silent() {
+    let server = server();
+    let mut client = connect(&server, "100,0");
+    client.send("SEND\ndestination:/app/slowly\nreceipt:r\n\n\0");
+    assert_eq!(client.receipt(), "r", "six intervals later");
+    client.is_well();
+    let mut neighbour = connect(&server, "0,0");
+    neighbour.send("SEND\ndestination:/app/slowly\nreceipt:r\n\n\0");
+    client.is_well();
+    assert_eq!(neighbour.receipt(), "r");
 }
