@@ -9,7 +9,7 @@ use http::header::ORIGIN;
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use tokio::sync::watch;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use uuid::Uuid;
 
 use super::answer::{self, Answer};
@@ -135,7 +135,7 @@ impl<M: MessageHandler> SockJs<M> {
 
     /// Keeps this node's claims, for as long as it runs. Inputs: a clock, and the name of Redis's memory, which changes when that is lost.
     pub async fn keep(self, mut memory: watch::Receiver<Option<Arc<str>>>) {
-        let mut turns = tokio::time::interval(RENEWAL);
+        let mut turns = tokio::time::interval_at(Instant::now() + RENEWAL, RENEWAL);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {

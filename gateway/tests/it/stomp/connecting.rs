@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use confab_gateway::session::DisconnectReason;
 
-use super::server::{Client, Server};
+use super::client::Client;
+use super::server::Server;
 use crate::http::Request;
 use crate::raw::Raw;
 
-fn connected(client: &mut Client, frame: &str) -> super::server::Received {
+fn connected(client: &mut Client, frame: &str) -> super::client::Received {
     client.send(frame);
     let connected = client.frame();
     assert_eq!(connected.command, "CONNECTED", "{connected:?}");
@@ -219,4 +220,33 @@ fn a_full_server_says_so() {
     assert_eq!(answer.header("retry-after").len(), 1);
     drop(client);
     assert_eq!(server.ended(1), [DisconnectReason::TransportClosed]);
+}
+
+#[test]
+fn sessions_per_address_are_limited_and_the_address_is_the_clients() {
+    let server = Server::with(|settings| {
+        settings.limits.sessions_per_ip = 1;
+        settings.proxies = "127.0.0.0/8";
+    });
+    let from = |address: &str| {
+        let forwarded = format!("X-Forwarded-For: 6.6.6.6, {address}\r\n");
+        let (raw, answer) = Raw::try_upgrade(server.address, "/ws", &forwarded);
+        (Client(raw), answer.status)
+    };
+    let (mut first, status) = from("192.0.2.1");
+    assert_eq!(status, 101);
+    assert_eq!(from("192.0.2.1").1, 429);
+    let (_second, status) = from("192.0.2.2");
+    assert_eq!(status, 101);
+    connected(&mut first, "CONNECT\naccept-version:1.2\n\n\0");
+    first.send("DISCONNECT\n\n\0");
+    assert_eq!(first.0.closed(), Some(1000));
+    let until = std::time::Instant::now() + crate::raw::PATIENCE;
+    while from("192.0.2.1").1 != 101 {
+        assert!(
+            std::time::Instant::now() < until,
+            "the place was never given back"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }

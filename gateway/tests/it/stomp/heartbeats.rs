@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use confab_gateway::session::DisconnectReason;
 
-use super::server::{Client, Server};
+use super::client::Client;
+use super::server::Server;
 
 fn server() -> Server {
     Server::with(|settings| {

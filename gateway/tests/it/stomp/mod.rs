@@ -1,5 +1,6 @@
 //! STOMP over raw WebSockets, against a small application of the tests' own.
 
+mod client;
 mod connecting;
 mod ending;
 mod frames;

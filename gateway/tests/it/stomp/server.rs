@@ -1,4 +1,4 @@
-//! The server that the tests talk to, its application, and a client that says exactly what it is told to.
+//! The server that the tests talk to, and its application.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -33,6 +33,7 @@ use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::client::Client;
 use crate::raw::{PATIENCE, Raw};
 
 /// Settings that tests turn.
@@ -41,6 +42,8 @@ pub(super) struct Settings {
     pub max_payload: usize,
     pub max_sessions: usize,
     pub send_queue_bytes: usize,
+    pub limits: LimitsConfig,
+    pub proxies: &'static str,
     pub origins: &'static str,
 }
 
@@ -64,6 +67,12 @@ impl Server {
             max_payload: config.engine.max_payload,
             max_sessions: 100,
             send_queue_bytes: config.engine.send_queue_bytes,
+            limits: LimitsConfig {
+                sessions_per_ip: 0,
+                handshakes_per_ip: 0,
+                sessions_per_user: 0,
+            },
+            proxies: "192.0.2.0/24",
             origins: "*",
         };
         turn(&mut settings);
@@ -79,11 +88,6 @@ impl Server {
         let (tasks, metrics) = (TaskTracker::new(), Arc::new(Metrics::new().unwrap()));
         let never = CancellationToken::new();
         let board = Arc::new(Mutex::new(Board::default()));
-        let limits = LimitsConfig {
-            sessions_per_ip: 0,
-            handshakes_per_ip: 0,
-            sessions_per_user: 0,
-        };
         let sessions = Sessions::default();
         let spread = Duration::from_millis(50);
         let peers = runtime.block_on(async {
@@ -98,8 +102,8 @@ impl Server {
         let parts = EndpointParts {
             handler: Stomp::new(Chat(board.clone()), settings.rules, metrics.clone()),
             origins: AllowedOrigins::parse(settings.origins),
-            proxies: TrustedProxies::default(),
-            admission: Admission::new(&limits),
+            proxies: TrustedProxies::new(vec![settings.proxies.parse().unwrap()]),
+            admission: Admission::new(&settings.limits),
             sids: SidAuthority::new(NodeId::generate(), b"a test has no secrets"),
             sessions: sessions.clone(),
             peers,
@@ -216,11 +220,10 @@ impl StompApplication for Chat {
 
     async fn connect(
         &self,
-        handshake: &Arc<Handshake>,
+        _: &Arc<Handshake>,
         token: Option<&str>,
         link: &Arc<StompLink>,
     ) -> Result<(Arc<StompLink>, Option<String>), ConnectError> {
-        assert!(handshake.remote().ip().is_loopback());
         match token {
             Some("bad") => Err(ConnectError::Refused {
                 message: "Unauthorized".to_owned(),
@@ -303,109 +306,5 @@ impl StompApplication for Chat {
             listeners.retain(|(other, _)| !Arc::ptr_eq(other, &link));
         }
         board.ended.push(reason);
-    }
-}
-
-/// A frame of the server's.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Received {
-    pub command: String,
-    /// As they are written.
-    pub headers: Vec<(String, String)>,
-    pub body: String,
-}
-
-impl Received {
-    /// A frame by its bytes, which must be those of a whole one.
-    pub(super) fn parse(bytes: &[u8]) -> Self {
-        let text = std::str::from_utf8(bytes).unwrap();
-        let (head, rest) = text.split_once("\n\n").unwrap();
-        let (command, headers) = head.split_once('\n').unwrap_or((head, ""));
-        let headers: Vec<_> = headers
-            .lines()
-            .map(|line| line.split_once(':').unwrap())
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect();
-        let body = rest.strip_suffix('\0').unwrap().to_owned();
-        let received = Self {
-            command: command.to_owned(),
-            headers,
-            body,
-        };
-        assert_eq!(
-            received.header("content-length"),
-            received.body.len().to_string(),
-            "{received:?}"
-        );
-        received
-    }
-
-    /// The value of a header; empty if there is none.
-    pub(super) fn header(&self, name: &str) -> &str {
-        self.headers
-            .iter()
-            .find(|(other, _)| other == name)
-            .map_or("", |(_, value)| value)
-    }
-}
-
-/// A client.
-pub(super) struct Client(pub Raw);
-
-impl Client {
-    pub(super) fn send(&mut self, text: &str) {
-        self.0.send_text(text);
-    }
-
-    /// The next frame; heart-beats are passed over.
-    #[track_caller]
-    pub(super) fn frame(&mut self) -> Received {
-        loop {
-            let frame = self.0.frame().expect("the connection ended");
-            assert_eq!(frame.opcode, 1, "{frame:?}");
-            if frame.payload != b"\n" {
-                return Received::parse(&frame.payload);
-            }
-        }
-    }
-
-    /// The next frame is a receipt: its id.
-    #[track_caller]
-    pub(super) fn receipt(&mut self) -> String {
-        let frame = self.frame();
-        assert_eq!(frame.command, "RECEIPT", "{frame:?}");
-        frame.header("receipt-id").to_owned()
-    }
-
-    /// The next frame says on the errors' queue that something was refused: its code.
-    #[track_caller]
-    pub(super) fn refusal(&mut self) -> (String, Received) {
-        let frame = self.frame();
-        assert_eq!(frame.command, "MESSAGE", "{frame:?}");
-        assert_eq!(frame.header("destination"), "/user/queue/errors");
-        assert_eq!(frame.header("subscription"), "e");
-        assert_eq!(frame.header("content-type"), "application/json");
-        let body: serde_json::Value = serde_json::from_str(&frame.body).unwrap();
-        (body["code"].as_str().unwrap().to_owned(), frame)
-    }
-
-    /// The next frame is an ERROR, then the connection closes with this code: what it says.
-    #[track_caller]
-    pub(super) fn error(&mut self, code: u16) -> Received {
-        let frame = self.frame();
-        assert_eq!(frame.command, "ERROR", "{frame:?}");
-        // Nothing may follow it.
-        let close = self.0.frame().expect("the connection ended unsaid");
-        assert_eq!(close.opcode, 8, "{close:?}");
-        let said = u16::from_be_bytes([close.payload[0], close.payload[1]]);
-        assert_eq!(said, code, "{frame:?}");
-        frame
-    }
-
-    /// The session is there, and nothing else is on its way.
-    #[track_caller]
-    pub(super) fn is_well(&mut self) {
-        self.send("BEGIN\ntransaction:well\nreceipt:well\n\n\0ABORT\ntransaction:well\n\n\0");
-        assert_eq!(self.receipt(), "well");
     }
 }

@@ -2,7 +2,8 @@
 
 use confab_gateway::session::DisconnectReason;
 
-use super::server::{Client, Received, Server};
+use super::client::{Client, Received};
+use super::server::Server;
 
 const SEND: &str = "SEND\ndestination:/app/lobby\nreceipt:r\n\nhello\0";
 

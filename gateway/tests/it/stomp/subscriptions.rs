@@ -2,7 +2,8 @@
 
 use confab_gateway::session::DisconnectReason;
 
-use super::server::{Client, Server};
+use super::client::Client;
+use super::server::Server;
 
 fn say(client: &mut Client, room: &str, body: &str) {
     client.send(&format!("SEND\ndestination:/app/{room}\n\n{body}\0"));
