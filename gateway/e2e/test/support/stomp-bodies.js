@@ -32,9 +32,10 @@ export function privateBody(value, { sender, receiver, content }) {
 
 /** An unread count among the notifications. */
 export function badgeBody(value) {
-  keys(value, ['type', 'roomId', 'unreadCount', 'lastMessage'], [], '(the body of a notification)');
+  keys(value, ['type', 'roomId', 'unreadCount', 'lastMessage', 'timestamp'], [], '(the body of a notification)');
   assert.equal(value.type, 'UNREAD');
   id(value.roomId, 'roomId');
+  time(value.timestamp, 'timestamp');
   assert.ok(Number.isSafeInteger(value.unreadCount) && value.unreadCount >= 0, `unreadCount ${value.unreadCount}`);
   if (value.lastMessage === null) return;
   keys(value.lastMessage, ['id', 'content', 'sender', 'senderId', 'timestamp', 'status'], ['editedAt', 'deletedAt'], '(lastMessage)');
