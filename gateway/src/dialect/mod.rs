@@ -177,6 +177,8 @@ pub struct Badge<'a> {
     pub last: Option<&'a Message>,
     /// How far that has come.
     pub status: MessageStatus,
+    /// When that is so.
+    pub at: Timestamp,
 }
 
 /// What somebody's status has become, for those who share a conversation with them.

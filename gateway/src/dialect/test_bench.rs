@@ -111,6 +111,7 @@ pub(super) fn server_to_one_client(dialect: &dyn Dialect, event: &str) {
             unread: view.unread_count,
             last: view.last_message.as_ref(),
             status: MessageStatus::Delivered,
+            at: at(6),
         };
         lines(
             &mut actual,

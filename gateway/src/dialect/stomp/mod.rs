@@ -30,7 +30,7 @@
 //! | `ROOM_UPDATED`, `ROOM_DELETED` | `name`, `description`, `maxUsers`, `updatedBy`; `deletedBy` |
 //!
 //! The user's messages (`/user/queue/messages`) are those of all direct conversations, in the same words; `roomId` is the conversation's id.
-//! The user's notifications are `UNREAD` `{roomId, unreadCount, lastMessage}`, `CONVERSATION_CREATED` `{roomId, kind, name, participants,
+//! The user's notifications are `UNREAD` `{roomId, unreadCount, lastMessage, timestamp}`, `CONVERSATION_CREATED` `{roomId, kind, name, participants,
 //! timestamp, unreadCount, lastMessage}` for whatever the user comes into, and `PARTICIPANT_REMOVED` for what it is put out of.
 
 mod inbound;

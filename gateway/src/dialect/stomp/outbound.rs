@@ -201,8 +201,7 @@ pub(super) fn joined(view: &ConversationView) -> Bytes {
 /// How much the user has not read.
 pub(super) fn unread(badge: Badge<'_>) -> Bytes {
     let mut rests = Rests::default();
-    let last = badge.last.map(|last| last.id);
-    let id = Id::Badge(badge.conversation, last, badge.unread);
+    let id = Id::Badge(badge.conversation, badge.at, badge.unread);
     rests.add(id, &UnreadJson::from(badge));
     rests.finish()
 }

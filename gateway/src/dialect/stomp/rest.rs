@@ -20,8 +20,8 @@ pub(super) enum Id {
     Change(ConversationId, Seq),
     /// What somebody did that is no change.
     Passing(&'static str, UserId, Timestamp),
-    /// How much was not read when this was the last message. Told twice, it says the same.
-    Badge(ConversationId, Option<MessageId>, i64),
+    /// How much was not read at a moment.
+    Badge(ConversationId, Timestamp, i64),
 }
 
 impl fmt::Display for Id {
@@ -29,16 +29,17 @@ impl fmt::Display for Id {
         match self {
             Self::Message(message) => message.fmt(f),
             Self::Change(conversation, seq) => write!(f, "{conversation}.{}", seq.0),
-            Self::Passing(what, user, at) => {
-                let nanos = at.to_datetime().unix_timestamp_nanos();
-                write!(f, "{what}.{user}.{}", nanos / 1_000_000)
-            }
-            Self::Badge(conversation, last, unread) => {
-                let last = last.map_or(0, |last| last.0);
-                write!(f, "unread.{conversation}.{last}.{unread}")
+            Self::Passing(what, user, at) => write!(f, "{what}.{user}.{}", millis(*at)),
+            Self::Badge(conversation, at, unread) => {
+                write!(f, "unread.{conversation}.{}.{unread}", millis(*at))
             }
         }
     }
+}
+
+/// A moment without the colons that it has in words.
+fn millis(at: Timestamp) -> i128 {
+    at.to_datetime().unix_timestamp_nanos() / 1_000_000
 }
 
 impl Serialize for Id {

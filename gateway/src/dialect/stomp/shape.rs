@@ -185,6 +185,7 @@ pub(super) struct UnreadJson<'a> {
     room_id: String,
     unread_count: i64,
     last_message: Option<LastMessageJson<'a>>,
+    timestamp: Timestamp,
 }
 
 /// The newest message.
@@ -242,6 +243,7 @@ impl<'a> From<Badge<'a>> for UnreadJson<'a> {
             last_message: badge
                 .last
                 .map(|last| LastMessageJson::new(last).with_status(badge.status)),
+            timestamp: badge.at,
         }
     }
 }

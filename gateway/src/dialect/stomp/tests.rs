@@ -57,6 +57,7 @@ fn golden(dialect: &Stomp, name: &str, places: &[(&str, Scene<'_>)]) {
             unread: view.unread_count,
             last: view.last_message.as_ref(),
             status: MessageStatus::Delivered,
+            at: bench::at(6),
         };
         let unread = dialect.unread(Namespace::Root, badge);
         lines(&mut actual, &format!("unread, {label}"), &unread);

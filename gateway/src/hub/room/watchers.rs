@@ -11,6 +11,7 @@ use bytes::Bytes;
 use confab_shared::id::{ConversationId, Seq, UserId};
 use confab_shared::model::event::Event;
 use confab_shared::model::message::MessageStatus;
+use confab_shared::model::timestamp::Timestamp;
 
 use super::listeners::Listeners;
 use super::tally::{Due, Reading, Tally};
@@ -134,7 +135,7 @@ impl Watchers {
             reading,
             ..Told::default()
         };
-        let last = self.tally.last();
+        let (last, at) = (self.tally.last(), Timestamp::now());
         let mut encoded: HashMap<(&str, Namespace, i64, MessageStatus), Bytes> = HashMap::new();
         let mut addressed: HashMap<(&Subscription, i64, MessageStatus), Bytes> = HashMap::new();
         for Due {
@@ -148,6 +149,7 @@ impl Watchers {
                 unread,
                 last,
                 status,
+                at,
             };
             for (socket, _) in self.sockets.get(&user).into_iter().flatten() {
                 let (dialect, namespace) = (socket.dialect(), socket.namespace());
