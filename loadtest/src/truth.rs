@@ -180,6 +180,13 @@ impl Truth {
             .collect())
     }
 
+    /// The `seq` of each message of the conversation with this index, by its id.
+    pub fn places(&self, index: u32) -> HashMap<i64, u32> {
+        let messages = self.conversation(index).map(|stored| &stored.messages);
+        let place = |row: &StoredMessage| Some((row.id, u32::try_from(row.seq).ok()?));
+        messages.into_iter().flatten().filter_map(place).collect()
+    }
+
     /// The conversation with this index.
     pub(crate) fn conversation(&self, index: u32) -> Option<&StoredConversation> {
         self.conversations.get(crate::index::at(index))

@@ -37,7 +37,7 @@ use crate::ingress::Ingress;
 use crate::metrics::Metrics;
 use counting::CountRequest;
 pub use messages::{GatewayMessage, NoticeItem, StatusChange, Statuses};
-use subscriptions::SubscriptionRequest;
+use subscriptions::{RoomRequest, UserRequest, Wishes};
 pub use watch::memory_name;
 use watching::WatchRequest;
 
@@ -56,7 +56,7 @@ struct Shared {
     metrics: Arc<Metrics>,
     redis: Client,
     subscriber: Client,
-    subscriptions: mpsc::UnboundedSender<SubscriptionRequest>,
+    rooms: mpsc::UnboundedSender<RoomRequest>,
     watching: mpsc::UnboundedSender<WatchRequest>,
     counting: mpsc::UnboundedSender<CountRequest>,
     deliveries: mpsc::UnboundedSender<Vec<(ConversationId, i64)>>,
@@ -106,7 +106,7 @@ impl Shared {
 /// The node's ear.
 #[derive(Clone)]
 pub struct Backplane {
-    subscriptions: mpsc::UnboundedSender<SubscriptionRequest>,
+    users: mpsc::UnboundedSender<UserRequest>,
     watching: mpsc::UnboundedSender<WatchRequest>,
     watches: bool,
     sayings: mpsc::Sender<(ConversationId, Event)>,
@@ -179,7 +179,12 @@ impl Backplane {
         // From here on, so that the first connection is not taken for a return.
         let reconnections = subscriber.reconnect_rx();
 
-        let (subscriptions, wanted) = mpsc::unbounded_channel();
+        let (rooms, wanted_rooms) = mpsc::unbounded_channel();
+        let (users, wanted_users) = mpsc::unbounded_channel();
+        let wishes = Wishes {
+            rooms: wanted_rooms,
+            users: wanted_users,
+        };
         let (notices, to_show) = mpsc::channel(NOTICES);
         let (messages_out, heard) = mpsc::unbounded_channel();
         let (watching, to_watch) = mpsc::unbounded_channel();
@@ -198,7 +203,7 @@ impl Backplane {
             metrics: parts.metrics,
             redis: parts.redis.clone(),
             subscriber,
-            subscriptions: subscriptions.clone(),
+            rooms,
             watching: watching.clone(),
             counting,
             deliveries,
@@ -215,7 +220,7 @@ impl Backplane {
         let linger = Duration::from_secs(config.linger_seconds);
         let sweep = Duration::from_secs(config.sweep_seconds);
         let epoch_check = Duration::from_millis(config.epoch_check_ms);
-        let opened = subscriptions::run(shared.clone(), parts.node, wanted, reconnections, linger);
+        let opened = subscriptions::run(shared.clone(), parts.node, wishes, reconnections, linger);
         spawn_vital(
             "backplane reader",
             stop,
@@ -241,7 +246,7 @@ impl Backplane {
             watch::run(shared, parts.redis.clone(), epoch_check),
         );
         let backplane = Self {
-            subscriptions,
+            users,
             watching,
             watches: config.max_watched > 0,
             sayings,
@@ -264,19 +269,15 @@ impl Backplane {
     /// Subscribes to a user's own channel. When this returns, nothing that is said there goes unheard.
     pub async fn listen_to(&self, user: UserId) -> Result<(), BackplaneClosed> {
         let (done, subscribed) = oneshot::channel();
-        self.subscriptions
-            .send(SubscriptionRequest::User(user, done))
+        self.users
+            .send(UserRequest::Listen(user, done))
             .map_err(|_| BackplaneClosed)?;
         subscribed.await.map_err(|_| BackplaneClosed)
     }
 
     /// A user's last socket here is gone: its channel may be left, after a while.
     pub fn forget(&self, user: UserId) {
-        if self
-            .subscriptions
-            .send(SubscriptionRequest::UserIdle(user))
-            .is_err()
-        {
+        if self.users.send(UserRequest::Idle(user)).is_err() {
             tracing::debug!("the backplane is shutting down");
         }
     }

@@ -13,7 +13,7 @@ use fred::interfaces::StreamsInterface;
 use tokio::sync::{mpsc, oneshot};
 
 use super::counting::CountRequest;
-use super::subscriptions::SubscriptionRequest;
+use super::subscriptions::RoomRequest;
 use super::watching::WatchRequest;
 use super::{NoticeItem, Shared};
 use crate::hub::HubRequest;
@@ -27,14 +27,12 @@ const OVERLAP: Duration = Duration::from_secs(20);
 pub(super) async fn serve(shared: Shared, mut requests: mpsc::UnboundedReceiver<HubRequest>) {
     while let Some(request) = requests.recv().await {
         let is_heard = match request {
-            HubRequest::Open(conversation) => shared
-                .subscriptions
-                .send(SubscriptionRequest::Room(conversation))
-                .is_ok(),
-            HubRequest::Close(conversation) => shared
-                .subscriptions
-                .send(SubscriptionRequest::RoomIdle(conversation))
-                .is_ok(),
+            HubRequest::Open(conversation) => {
+                shared.rooms.send(RoomRequest::Listen(conversation)).is_ok()
+            }
+            HubRequest::Close(conversation) => {
+                shared.rooms.send(RoomRequest::Idle(conversation)).is_ok()
+            }
             HubRequest::Rewatch(user, watched) => shared
                 .watching
                 .send(WatchRequest::Again(user, watched))

@@ -10,6 +10,7 @@ use confab_shared::postgres::conversations;
 use confab_shared::redis::keyspace::Keyspace;
 use fred::interfaces::PubsubInterface;
 use fred::types::config::Server;
+use futures_util::future::join_all;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::Shared;
@@ -18,17 +19,29 @@ use super::Shared;
 const BATCH: usize = 512;
 const RETRY: Duration = Duration::from_millis(200);
 
-/// A wish to listen, or to listen no more.
+/// A wish to listen to a room of the hub's, or to listen to it no more.
 #[derive(Debug)]
-pub(super) enum SubscriptionRequest {
-    /// A room of the hub's.
-    Room(ConversationId),
-    /// Not that room any more.
-    RoomIdle(ConversationId),
+pub(super) enum RoomRequest {
+    /// From now on.
+    Listen(ConversationId),
+    /// Nobody is there any more.
+    Idle(ConversationId),
+}
+
+/// A wish to listen to a user's own channel, or to listen to it no more.
+#[derive(Debug)]
+pub(super) enum UserRequest {
     /// A connected user; answered when it is done.
-    User(UserId, oneshot::Sender<()>),
+    Listen(UserId, oneshot::Sender<()>),
     /// That user's last socket is gone.
-    UserIdle(UserId),
+    Idle(UserId),
+}
+
+/// What is wished. Each kind has a queue of its own: whoever connects waits for its user's channel, and not for all the rooms that others have
+/// something to do with.
+pub(super) struct Wishes {
+    pub(super) rooms: mpsc::UnboundedReceiver<RoomRequest>,
+    pub(super) users: mpsc::UnboundedReceiver<UserRequest>,
 }
 
 struct Subscriptions {
@@ -40,11 +53,12 @@ struct Subscriptions {
     linger: Duration,
 }
 
-/// Runs until told to stop. Inputs: requests; reconnections, after which everything is subscribed anew; a tick for idle users.
+/// Runs until told to stop. Inputs: wishes, of both kinds in turn; reconnections, after which everything is subscribed anew; a tick for idle
+/// users.
 pub(super) async fn run(
     shared: Shared,
     node: NodeId,
-    mut requests: mpsc::UnboundedReceiver<SubscriptionRequest>,
+    mut wishes: Wishes,
     mut reconnections: broadcast::Receiver<Server>,
     linger: Duration,
 ) {
@@ -57,51 +71,74 @@ pub(super) async fn run(
         linger,
     };
     let mut tick = tokio::time::interval(Duration::from_secs(5));
-    let mut batch = Vec::with_capacity(BATCH);
+    let (mut rooms, mut users) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
     loop {
-        tokio::select! {
+        let turn = async {
+            tokio::select! {
+                count = wishes.users.recv_many(&mut users, BATCH) => Turn::Users(count),
+                count = wishes.rooms.recv_many(&mut rooms, BATCH) => Turn::Rooms(count),
+                _ = tick.tick() => Turn::Nothing,
+            }
+        };
+        let turn = tokio::select! {
             biased;
             reconnected = reconnections.recv() => match reconnected {
                 Err(broadcast::error::RecvError::Closed) => return,
-                _ => state.subscribe_anew().await,
-            },
-            count = requests.recv_many(&mut batch, BATCH) => {
-                if count == 0 {
-                    return;
+                _ => {
+                    state.subscribe_anew().await;
+                    continue;
                 }
-                state.serve(batch.drain(..)).await;
-            }
-            _ = tick.tick() => state.leave_idle_users().await,
+            },
+            turn = turn => turn,
+        };
+        match turn {
+            Turn::Users(0) | Turn::Rooms(0) => return,
+            Turn::Users(_) => state.serve_users(users.drain(..)).await,
+            Turn::Rooms(_) => state.serve_rooms(rooms.drain(..)).await,
+            Turn::Nothing => state.leave_idle_users().await,
         }
     }
 }
 
+/// How many wishes there are, of which kind; 0: there will be none any more.
+enum Turn {
+    Users(usize),
+    Rooms(usize),
+    Nothing,
+}
+
 impl Subscriptions {
-    /// Serves requests in order; neighbours of one kind share a command.
-    async fn serve(&mut self, requests: impl Iterator<Item = SubscriptionRequest>) {
-        let (mut rooms, mut users, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
+    async fn serve_users(&mut self, requests: impl Iterator<Item = UserRequest>) {
+        let (mut users, mut waiting) = (Vec::new(), Vec::new());
         for request in requests {
             match request {
-                SubscriptionRequest::Room(conversation) => rooms.push(conversation),
-                SubscriptionRequest::User(user, done) => {
+                UserRequest::Listen(user, done) => {
                     if self.users.insert(user) {
                         users.push(user);
                     }
                     waiting.push(done);
                 }
-                SubscriptionRequest::RoomIdle(conversation) => {
-                    self.open(&mut rooms).await;
-                    self.leave_room(conversation).await;
-                }
-                SubscriptionRequest::UserIdle(user) => {
-                    self.idle_users.push_back((Instant::now(), user));
-                }
+                UserRequest::Idle(user) => self.idle_users.push_back((Instant::now(), user)),
             }
         }
         self.listen_to_users(&users).await;
         for done in waiting {
             // Whoever asked may have disconnected meanwhile.
             let _ = done.send(());
+        }
+    }
+
+    /// In order; neighbours share their commands.
+    async fn serve_rooms(&mut self, requests: impl Iterator<Item = RoomRequest>) {
+        let mut rooms = Vec::new();
+        for request in requests {
+            match request {
+                RoomRequest::Listen(conversation) => rooms.push(conversation),
+                RoomRequest::Idle(conversation) => {
+                    self.open(&mut rooms).await;
+                    self.leave_room(conversation).await;
+                }
+            }
         }
         self.open(&mut rooms).await;
     }
@@ -119,7 +156,7 @@ impl Subscriptions {
         tokio::spawn(async move { announce(&shared, &rooms).await });
     }
 
-    /// SSUBSCRIBE, slot by slot, until it succeeds.
+    /// SSUBSCRIBE, a command for each slot, all at once, until they succeed.
     async fn subscribe_rooms(&self, rooms: &[ConversationId]) {
         let keyspace = self.shared.keyspace;
         let mut by_partition: Vec<Vec<String>> =
@@ -127,13 +164,14 @@ impl Subscriptions {
         for room in rooms {
             by_partition[usize::from(keyspace.partition(*room).0)].push(keyspace.room(*room));
         }
-        for channels in by_partition.iter().filter(|channels| !channels.is_empty()) {
+        let subscribed = by_partition.iter().map(|channels| async move {
             for channels in channels.chunks(BATCH) {
                 while let Err(error) = self.shared.subscriber.ssubscribe(channels.to_vec()).await {
                     self.failed("rooms not subscribed", &error).await;
                 }
             }
-        }
+        });
+        join_all(subscribed).await;
     }
 
     async fn listen_to_users(&self, users: &[UserId]) {

@@ -57,16 +57,30 @@ impl Typing {
             .find(|said| said.conversation == conversation)
     }
 
-    /// It was looked whether it may.
+    /// Whether it may be looked whether it may. Not while as many conversations as are remembered are typed in: one that was forgotten would
+    /// begin anew with all its beginnings free.
+    fn has_room_for(
+        &mut self,
+        conversation: ConversationId,
+        interval: Duration,
+        now: Instant,
+    ) -> bool {
+        if self.said.len() < MOST || self.of(conversation).is_some() {
+            return true;
+        }
+        // Those who show it forget it as well.
+        let at_rest = |said: &Said| said.free <= now && now >= said.checked + interval;
+        let forgotten = self.said.iter().position(at_rest);
+        forgotten
+            .map(|index| self.said.swap_remove(index))
+            .is_some()
+    }
+
+    /// It was looked whether it may. There must be [room](Self::has_room_for).
     fn note(&mut self, conversation: ConversationId, refusal: Option<Rejection>, now: Instant) {
         if let Some(said) = self.of(conversation) {
             (said.checked, said.refusal) = (now, refusal);
             return;
-        }
-        if self.said.len() >= MOST {
-            // Those who show it forget it as well.
-            let oldest = (0..self.said.len()).min_by_key(|index| self.said[*index].checked);
-            oldest.map(|index| self.said.swap_remove(index));
         }
         self.said.push(Said {
             conversation,
@@ -125,6 +139,9 @@ impl UserSocket {
             .of(conversation)
             .is_some_and(|said| now.duration_since(said.checked) < interval);
         if !is_fresh {
+            if !self.typing.has_room_for(conversation, interval, now) {
+                return Ok(());
+            }
             let refusal = match self.may_type(conversation).await {
                 Ok(()) => None,
                 Err(RequestError::Rejected(rejection)) => Some(rejection),
@@ -242,13 +259,26 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
+    fn what_is_remembered_is_bounded_and_nobody_begins_anew_by_being_forgotten() {
         let (mut typing, now) = (Typing::new(), Instant::now());
-        for second in 0..100 {
-            let (room, now) = (ConversationId::generate(), now + INTERVAL * second);
-            typing.note(room, None, now);
-            assert!(typing.turn(room, true, INTERVAL, now));
+        let rooms: Vec<ConversationId> = (0..=MOST).map(|_| ConversationId::generate()).collect();
+        let mut passed_on = 0;
+        for _ in 0..100 {
+            for room in &rooms {
+                if typing.has_room_for(*room, INTERVAL, now) {
+                    typing.note(*room, None, now);
+                }
+                passed_on += u32::from(typing.turn(*room, true, INTERVAL, now));
+                passed_on += u32::from(typing.turn(*room, false, INTERVAL, now));
+            }
         }
+        assert_eq!(typing.said.len(), MOST);
+        assert_eq!(passed_on, u32::try_from(MOST).unwrap() * BEGINNINGS * 2);
+        // Whoever has been at rest for a while makes room.
+        let later = now + INTERVAL * BEGINNINGS;
+        assert!(typing.has_room_for(rooms[MOST], INTERVAL, later));
+        typing.note(rooms[MOST], None, later);
+        assert!(typing.turn(rooms[MOST], true, INTERVAL, later));
         assert_eq!(typing.said.len(), MOST);
     }
 }

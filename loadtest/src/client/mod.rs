@@ -1,4 +1,4 @@
-//! A Socket.IO v5 client over Engine.IO v4, made to be cheap.
+//! A Socket.IO v5 client over Engine.IO v4, made to be cheap; and one that subscribes over STOMP ([`stomp`]).
 //!
 //! Owns one session: how it is carried, the namespace, heartbeats. It knows no chat: names and payloads of events are its
 //! caller's. It never reconnects; that, too, is the caller's.
@@ -10,6 +10,7 @@ mod polling;
 pub mod recovery;
 mod route;
 pub mod scan;
+pub mod stomp;
 #[cfg(test)]
 mod tests;
 mod websocket;

@@ -25,19 +25,30 @@ pub(super) struct WebSocket {
 }
 
 impl WebSocket {
-    /// Connects and upgrades, for the session with this id or a new one. `buffer` is how much is read at once.
+    /// Connects and upgrades, for the Engine.IO session with this id or a new one. `buffer` is how much is read at once.
     pub(super) async fn open(
         endpoint: &Endpoint,
         sid: Option<&str>,
         buffer: usize,
     ) -> Result<Self, ClientError> {
+        let session = sid.map(|sid| format!("&sid={sid}")).unwrap_or_default();
+        let target = format!("/socket.io/?EIO=4&transport=websocket{session}");
+        Self::upgrade(endpoint, &target, "", buffer).await
+    }
+
+    /// Connects and upgrades at `target`, with further lines of the request's head, each with its end.
+    pub(super) async fn upgrade(
+        endpoint: &Endpoint,
+        target: &str,
+        more: &str,
+        buffer: usize,
+    ) -> Result<Self, ClientError> {
         let mut stream = TcpStream::connect(endpoint.authority()).await?;
         stream.set_nodelay(true)?;
-        let session = sid.map(|sid| format!("&sid={sid}")).unwrap_or_default();
         // The answer's accept key is not checked: it guards browsers against answers from caches, and there is none here.
         let request = format!(
-            "GET /socket.io/?EIO=4&transport=websocket{session} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\n\
-             Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: Y29uZmFiIGxvYWQgdGVzdA==\r\n\r\n",
+            "GET {target} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: Y29uZmFiIGxvYWQgdGVzdA==\r\n{more}\r\n",
             endpoint.authority()
         );
         http::write_all(&mut stream, request.as_bytes()).await?;

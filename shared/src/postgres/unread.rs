@@ -134,6 +134,8 @@ pub async fn note_delivered(
         "INSERT INTO deliveries AS d (conversation_id, delivered_count)
          SELECT n.conversation_id, n.delivered_count
          FROM unnest($1::uuid[], $2::bigint[]) AS n (conversation_id, delivered_count)
+         -- One that is not there (PostgreSQL was set back) must not keep the others from being noted. By key, whatever the planner thinks.
+         JOIN LATERAL (SELECT FROM conversations c WHERE c.id = n.conversation_id LIMIT 1) AS known ON true
          -- In the same order as whoever else may be at it, so that neither waits for the other.
          ORDER BY n.conversation_id
          ON CONFLICT (conversation_id) DO UPDATE SET delivered_count = excluded.delivered_count

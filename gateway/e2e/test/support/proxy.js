@@ -28,10 +28,11 @@ function endToEnd(rawHeaders) {
  * - `url`, `close()`
  * - `sever()`: breaks all connections at once, on both sides
  * - `abandon()`: breaks the clients' sides only, and tells when the gateways have closed theirs
+ * - `turnTo(upstreams)`: passes on to these from now on
  * - `loseProbes(wanted)`: whether a WebSocket breaks from now on as soon as its client has been told `3probe`
  */
 export async function startProxy(upstreams, { port = 0, upgradeDelayMs = 0 } = {}) {
-  const targets = upstreams.map((url) => new URL(url));
+  let targets = upstreams.map((url) => new URL(url));
   const agent = new http.Agent({ keepAlive: true, timeout: IDLE_MS });
   const clients = new Set();
   /** What is open towards the gateways, as `{destroy, over}`; and whose client was broken off without telling them. */
@@ -40,7 +41,11 @@ export async function startProxy(upstreams, { port = 0, upgradeDelayMs = 0 } = {
   let turn = 0;
   let losesProbes = false;
 
-  const next = () => targets[turn++ % targets.length];
+  /** Whose turn it is; when somebody could not be reached, whoever comes behind. */
+  const next = (attempt, first) => {
+    const at = attempt === 1 ? turn++ : first + attempt - 1;
+    return { target: targets[at % targets.length], first: first ?? at };
+  };
 
   function track(emitter, destroy) {
     const link = { destroy, over: new Promise((resolve) => { emitter.once('close', resolve); }) };
@@ -49,8 +54,8 @@ export async function startProxy(upstreams, { port = 0, upgradeDelayMs = 0 } = {
     return link;
   }
 
-  function pass(request, response, attempt = 1) {
-    const target = next();
+  function pass(request, response, attempt = 1, before) {
+    const { target, first } = next(attempt, before);
     let begun = false;
     const outgoing = http.request({
       agent,
@@ -88,14 +93,14 @@ export async function startProxy(upstreams, { port = 0, upgradeDelayMs = 0 } = {
       if (response.headersSent) return void response.destroy();
       // Common proxies ask for a GET again when its connection broke before the answer, though it may well have arrived.
       const again = !begun || request.method === 'GET';
-      if (again && attempt < targets.length) return void pass(request, response, attempt + 1);
+      if (again && attempt < targets.length) return void pass(request, response, attempt + 1, first);
       response.writeHead(502, { 'content-type': 'text/plain' });
       response.end('no gateway');
     });
   }
 
-  function tunnel(request, client, head, attempt = 1) {
-    const target = next();
+  function tunnel(request, client, head, attempt = 1, before) {
+    const { target, first } = next(attempt, before);
     const gateway = net.connect({ host: target.hostname, port: Number(target.port), noDelay: true });
     const link = track(gateway, () => gateway.destroy());
     const clientGone = () => {
@@ -122,7 +127,7 @@ export async function startProxy(upstreams, { port = 0, upgradeDelayMs = 0 } = {
     gateway.on('error', () => {});
     gateway.once('close', () => {
       client.off('close', clientGone);
-      if (!connected && attempt < targets.length && !client.destroyed) return void tunnel(request, client, head, attempt + 1);
+      if (!connected && attempt < targets.length && !client.destroyed) return void tunnel(request, client, head, attempt + 1, first);
       client.destroy();
     });
   }
@@ -158,6 +163,9 @@ export async function startProxy(upstreams, { port = 0, upgradeDelayMs = 0 } = {
       for (const link of left) orphans.add(link);
       breakClients();
       return Promise.all(left.map(({ over }) => over));
+    },
+    turnTo(others) {
+      targets = others.map((url) => new URL(url));
     },
     loseProbes(wanted) {
       losesProbes = wanted;

@@ -43,8 +43,8 @@ struct Count {
     known: Option<Known>,
     /// There is something to tell.
     owed: bool,
-    /// It is being read.
-    reading: bool,
+    /// By which reading it is being read. Another's answer is of no use to it: that was asked when the user was a member before.
+    reading: Option<u64>,
     told: Option<Told>,
     told_at: Option<Instant>,
 }
@@ -248,7 +248,10 @@ impl Tally {
         let last = self.last.message();
         let (mut told, mut unknown) = (Vec::new(), Vec::new());
         for (user, count) in &mut self.counts {
-            let Some(count) = count.as_mut().filter(|count| count.owed && !count.reading) else {
+            let Some(count) = count
+                .as_mut()
+                .filter(|count| count.owed && count.reading.is_none())
+            else {
                 continue;
             };
             let due = count.told_at.map_or(now, |at| at + self.interval);
@@ -257,7 +260,7 @@ impl Tally {
                 continue;
             }
             let Some(known) = count.known.filter(|_| is_known) else {
-                count.reading = true;
+                count.reading = Some(ticket);
                 unknown.push(*user);
                 continue;
             };
@@ -309,7 +312,10 @@ impl Tally {
             let Some(Some(count)) = self.counts.get_mut(&user) else {
                 continue;
             };
-            count.reading = false;
+            if count.reading != Some(counted.ticket) {
+                continue;
+            }
+            count.reading = None;
             let Some(read) = counted.counts.get(&user) else {
                 // Not again at once.
                 count.told_at = Some(now);
@@ -346,3 +352,6 @@ fn owe(count: &mut Count, interval: Duration, now: Instant, due: &mut Option<Ins
 fn sooner(due: &mut Option<Instant>, at: Instant) {
     *due = Some(due.map_or(at, |due| due.min(at)));
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,11 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use confab_gateway_protocol::{sockjs, stomp, websocket};
+use confab_gateway_protocol::websocket::{self, Opcode};
+use confab_gateway_protocol::{sockjs, stomp};
+
+/// How long the head of a WebSocket frame is at most.
+const FRAME_HEAD: usize = 10;
 
 /// In which form a session's transport carries STOMP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -96,14 +100,24 @@ impl Subscription {
     /// Makes MESSAGEs for this subscription of what a dialect wrote: WebSocket frames, each with the rest of one MESSAGE, from the line after
     /// its destination on.
     pub fn address(&self, rests: Bytes) -> Bytes {
-        let mut addressed = BytesMut::with_capacity(rests.len() + 2 * self.head.len());
-        let mut piece = BytesMut::with_capacity(rests.len() + self.head.len());
+        // What happens is one message nearly always; room for more of them is made when there are more.
+        let mut addressed = BytesMut::with_capacity(rests.len() + self.head.len() + FRAME_HEAD);
         // A dialect writes nothing but whole frames.
         for rest in websocket::frames(rests).flatten() {
-            piece.clear();
-            piece.extend_from_slice(&self.head);
-            piece.extend_from_slice(&rest.payload());
-            addressed.extend_from_slice(&self.framing.frame(&piece));
+            let rest = rest.payload();
+            match self.framing {
+                Framing::Plain => {
+                    let length = self.head.len() + rest.len();
+                    let (header, header_length) = websocket::header(Opcode::Text, length);
+                    addressed.extend_from_slice(&header[..header_length]);
+                    addressed.extend_from_slice(&self.head);
+                    addressed.extend_from_slice(&rest);
+                }
+                Framing::SockJs => {
+                    let piece = [&*self.head, &*rest].concat();
+                    addressed.extend_from_slice(&self.framing.frame(&piece));
+                }
+            }
         }
         addressed.freeze()
     }

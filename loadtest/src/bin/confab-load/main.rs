@@ -7,6 +7,7 @@ mod figures;
 mod options;
 mod passed_on;
 mod run;
+mod subscribers;
 
 use std::process::ExitCode;
 
@@ -54,6 +55,13 @@ async fn take_figures(options: &Options) -> anyhow::Result<ExitCode> {
                 let load = options.scenario.load();
                 let (figures, clean) =
                     passed_on::compare(&cluster, &database, wanted, load.as_ref(), terms).await?;
+                kept &= clean;
+                figures
+            }
+            Scenario::Subscribers(_) => {
+                let load = options.scenario.load().context("not a load")?;
+                let (figures, clean) =
+                    subscribers::compare(&cluster, &database, &load, terms).await?;
                 kept &= clean;
                 figures
             }

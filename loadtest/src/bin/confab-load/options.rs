@@ -49,6 +49,8 @@ pub(crate) enum Scenario {
     Connect(Storm),
     /// Requests that go to the session's gateway, and to another: what does it cost to be passed on?
     PassedOn(PassedOn),
+    /// One large room, heard over Socket.IO and over STOMP: what does a delivery cost?
+    Subscribers(Fanout),
 }
 
 /// How the clients of a load reach the gateways.
@@ -134,7 +136,7 @@ pub(crate) struct Stored {
     span: Span,
 }
 
-/// `fanout`
+/// `fanout`, and `subscribers`
 #[derive(Debug, Args)]
 pub(crate) struct Fanout {
     /// Members, all connected.
@@ -215,7 +217,7 @@ impl Scenario {
                 };
                 (it.rooms, it.members, it.senders, pace, it.span)
             }
-            Self::Fanout(it) => {
+            Self::Fanout(it) | Self::Subscribers(it) => {
                 let pace = Pace::Closed {
                     in_flight: usize::from(it.in_flight),
                 };

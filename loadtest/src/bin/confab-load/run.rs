@@ -30,7 +30,7 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(20);
 /// How many connect at the same time.
 const PARALLEL: usize = 64;
 /// Beyond the servers' slow sweep: what has not arrived then never will.
-const REST_LIMIT: Duration = Duration::from_secs(45);
+pub(crate) const REST_LIMIT: Duration = Duration::from_secs(45);
 
 /// What came of a run.
 pub(crate) struct Run {
@@ -69,7 +69,8 @@ pub(crate) async fn run(
         128 << 10
     };
     let dial = |gateway| terms.clients.dial(&endpoints, gateway, buffer);
-    let clients = connect(endpoints.len(), &dial, &population, &instruments).await?;
+    let users = u32::try_from(population.users.len())?;
+    let clients = connect(users, endpoints.len(), &dial, &population, &instruments).await?;
 
     let begin = Instant::now() + Duration::from_millis(200);
     let plan = Plan {
@@ -139,14 +140,15 @@ pub(crate) async fn run(
     Ok(Run { figures, report })
 }
 
-/// Connects every user, spread over the gateways, and has it join its rooms.
+/// Connects the first so many users, spread over the gateways, and has each join its rooms.
 pub(crate) async fn connect(
+    users: u32,
     gateways: usize,
     dial: &impl Fn(usize) -> Result<Dial, ClientError>,
     population: &Arc<Population>,
     instruments: &Arc<Instruments>,
 ) -> anyhow::Result<Vec<(Connection, Member)>> {
-    let mut waiting: VecDeque<u32> = (0..u32::try_from(population.users.len())?).collect();
+    let mut waiting: VecDeque<u32> = (0..users).collect();
     let mut made = Vec::with_capacity(waiting.len());
     let mut tasks = JoinSet::new();
     loop {
@@ -196,7 +198,7 @@ pub(crate) async fn join(
 }
 
 /// Waits until everything asked for is answered and every member has the last message of each of its rooms.
-async fn rest(
+pub(crate) async fn rest(
     database: &PgPool,
     population: &Population,
     instruments: &Instruments,
@@ -227,7 +229,7 @@ async fn rest(
     Ok(rested)
 }
 
-fn push_failures(figures: &mut Figures, logs: &[ClientLog]) {
+pub(crate) fn push_failures(figures: &mut Figures, logs: &[ClientLog]) {
     let failed = logs
         .iter()
         .flat_map(|log| &log.sends)
@@ -247,6 +249,6 @@ fn push_failures(figures: &mut Figures, logs: &[ClientLog]) {
     );
 }
 
-fn nanoseconds(duration: Duration) -> u64 {
+pub(crate) fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
