@@ -153,7 +153,8 @@ fn parts(
             config.cluster.protocol,
             config.http.peer_timeout(),
             spread,
-        ),
+        )
+        .waiting(config.sockjs.heartbeat()),
         draining.clone(),
         connections.clone(),
         node.metrics.clone(),

@@ -75,6 +75,13 @@ impl PeersConfig {
             spread,
         }
     }
+
+    /// The same for answers, too, that wait as long as this, or are silent as long in between.
+    #[must_use]
+    pub fn waiting(mut self, longest: Duration) -> Self {
+        self.patience = self.patience.max(longest + SILENCE);
+        self
+    }
 }
 
 /// Why a request did not get to its session, or the answer not back.
@@ -205,6 +212,11 @@ impl Peers {
             Err(error) => Err(error),
         };
         self.settle(sid, answered)
+    }
+
+    /// Resolves when this node begins to drain.
+    pub(super) async fn draining(&self) {
+        self.inner.leaving.draining.cancelled().await;
     }
 
     /// Tells the owner of a session that its client broke off in the middle of a request to `target`: there is nothing to pass on.

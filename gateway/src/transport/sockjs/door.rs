@@ -12,7 +12,7 @@ use super::form::Form;
 use crate::hub::send_queue::SendQueue;
 
 /// How many bodies may wait while one is processed. sockjs-client sends the next one when it has the answer to the last.
-const WAITING: usize = 8;
+const WAITING: usize = 2;
 /// How many chunks may be on their way between a session and its receiver's connection: the prelude, and one more.
 const CHUNKS: usize = 2;
 

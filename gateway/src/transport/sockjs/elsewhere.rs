@@ -19,7 +19,7 @@ use super::endpoint::SockJs;
 use super::form::Form;
 use super::receive::ended;
 use super::task::goodbye;
-use crate::registry::SessionName;
+use crate::registry::{DirectoryUnavailable, SessionName};
 use crate::session::DisconnectReason;
 use crate::transport::application::MessageHandler;
 use crate::transport::peers::PassOnError;
@@ -73,21 +73,15 @@ impl<M: MessageHandler> SockJs<M> {
         request: Request<Incoming>,
         client: IpAddr,
     ) -> Answer {
-        let owner = match self.inner.owners.get(name) {
-            Some(owner) => Ok(Some(owner)),
-            None => self.inner.own.claims.find(name).await,
-        };
         let (head, body) = request.into_parts();
-        let owner = match owner {
-            Ok(Some(owner)) if owner != self.node() => owner,
-            // If it is ours it has ended this moment.
-            Ok(_) => return self.unknown(body),
+        let owner = match self.look(name).await {
+            Ok(Some(owner)) => owner,
+            Ok(None) => return self.unknown(body),
             Err(error) => {
                 tracing::debug!(%error, "nobody can say whose a session is");
                 return answer::failed(StatusCode::SERVICE_UNAVAILABLE);
             }
         };
-        self.inner.owners.note(name, owner);
         let body = match self.read(body).await {
             Ok(body) => body,
             Err(refused) => return refused,
@@ -105,6 +99,22 @@ impl<M: MessageHandler> SockJs<M> {
             self.inner.owners.forget(name);
         }
         answer
+    }
+}
+
+impl<M> SockJs<M> {
+    /// Which other node has a session, if one has.
+    async fn look(&self, name: SessionName) -> Result<Option<NodeId>, DirectoryUnavailable> {
+        if let Some(owner) = self.inner.owners.get(name) {
+            return Ok(Some(owner));
+        }
+        let found = self.inner.own.claims.find(name).await?;
+        // If it is ours it has ended this moment.
+        let owner = found.filter(|owner| *owner != self.inner.parts.sids.node());
+        if let Some(owner) = owner {
+            self.inner.owners.note(name, owner);
+        }
+        Ok(owner)
     }
 }
 

@@ -138,8 +138,11 @@ impl<M: MessageHandler> SockJs<M> {
     ) {
         self.inner.parts.ended(reason, registration);
         drop(own);
-        if reason != DisconnectReason::Draining {
-            tokio::time::sleep(self.inner.own.config.disconnect_delay()).await;
+        // A node that leaves does not wait for that.
+        let told = tokio::time::sleep(self.inner.own.config.disconnect_delay());
+        tokio::select! {
+            () = told => {}
+            () = self.inner.parts.peers.draining() => {}
         }
         // Before the name leaves the table: nobody here can have claimed it anew by then.
         self.release(name).await;

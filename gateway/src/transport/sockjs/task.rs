@@ -164,8 +164,9 @@ async fn give(
             biased;
             outlet = door.next() => current.insert(outlet),
             reason = closing(door.queue()) => return reason,
+            // It has left between two requests.
             () = tokio::time::sleep(config.disconnect_delay()) => {
-                return DisconnectReason::PingTimeout;
+                return DisconnectReason::TransportClosed;
             }
         };
         if let Err(reason) = fill(outlet, door, config).await {

@@ -255,7 +255,10 @@ fn a_session_lasts_for_a_while_without_a_receiver() {
     }
     node.ended(&[]);
     node.has(0);
-    node.ended(&[DisconnectReason::PingTimeout]);
+    node.ended(&[DisconnectReason::TransportClosed]);
+    session
+        .poll()
+        .is(200, "c[1002,\"Connection interrupted\"]\n");
 }
 
 #[test]
