@@ -12,7 +12,7 @@ use confab_shared::postgres::conversations;
 use super::answer::Answer;
 use super::inside::Place;
 use super::socket::UserSocket;
-use crate::dialect::{Confirmation, Intent, Tier};
+use crate::dialect::{Confirmation, Intent};
 use crate::limits::{Class, Question, Verdict};
 use crate::node::Node;
 
@@ -23,26 +23,6 @@ pub(super) fn message(content: Content, temp_id: Option<TempId>) -> Command {
         message_type: "text".to_owned(),
         reply_to: None,
         temp_id,
-    }
-}
-
-/// What an intent is counted as before anything is done for it. Changes are counted on their way, and what is said before it is looked
-/// where; typing is passed on seldom instead.
-pub(super) fn class_of(intent: &Intent, tier: Tier) -> Option<Class> {
-    match intent {
-        Intent::Enter { .. } | Intent::Exit(_) | Intent::CreateRoom { .. } => {
-            Some(Class::room_operations(tier))
-        }
-        Intent::History { .. } | Intent::WhoIsOnline | Intent::Appear { .. } => {
-            Some(Class::Questions)
-        }
-        Intent::Create { .. }
-        | Intent::Change { .. }
-        | Intent::Type { .. }
-        | Intent::Say { .. }
-        | Intent::SayTo { .. }
-        | Intent::LogIn { .. }
-        | Intent::LogOut => None,
     }
 }
 
@@ -74,6 +54,26 @@ pub(super) fn creation(
 }
 
 impl UserSocket {
+    /// What an intent is counted as before anything is done for it. Changes are counted on their way, and what is said before it is
+    /// looked where; typing is passed on seldom instead.
+    pub(super) fn class_of(&self, intent: &Intent) -> Option<Class> {
+        match intent {
+            Intent::Enter { .. } | Intent::Exit(_) | Intent::CreateRoom { .. } => {
+                Some(Class::room_operations(self.socket.dialect().tier()))
+            }
+            Intent::History { .. } | Intent::WhoIsOnline | Intent::Appear { .. } => {
+                Some(Class::Questions)
+            }
+            Intent::Create { .. }
+            | Intent::Change { .. }
+            | Intent::Type { .. }
+            | Intent::Say { .. }
+            | Intent::SayTo { .. }
+            | Intent::LogIn { .. }
+            | Intent::LogOut => None,
+        }
+    }
+
     /// Sends a command on its way, behind those that were sent before, if its user has not done too much. The answer comes when the
     /// worker has committed it.
     pub(super) fn change(

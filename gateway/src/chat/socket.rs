@@ -14,7 +14,7 @@ use confab_shared::model::timestamp::Timestamp;
 
 use super::answer::Answer;
 use super::arrival::take_out;
-use super::commands::{class_of, creation, message, show_made};
+use super::commands::{creation, message, show_made};
 use super::follow::{FollowError, follow_all};
 use super::recover::{CatchUp, held_frames};
 use super::revocation;
@@ -181,7 +181,7 @@ impl UserSocket {
             answer.reject(&Rejection::new(ErrorCode::Unauthorized, "log in first"));
             return;
         }
-        if let Some(class) = class_of(&intent, self.socket.dialect().tier())
+        if let Some(class) = self.class_of(&intent)
             && let Err(refused) = self.count(class).await
         {
             answer.reject(&refused);
