@@ -35,6 +35,7 @@ pub(super) struct Inside {
 }
 
 /// Where something is to be said.
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Place {
     /// That was known.
     Known(ConversationId),
