@@ -12,14 +12,16 @@ import { newcomer, people, register, slug, unique } from './support/people.js';
 import { as, failed, ok } from './support/rest.js';
 import { keys } from './support/shapes.js';
 import { connect, emitAck, heard, once, quiet, succeed } from './support/socket.js';
-import { storedMessages } from './support/truth.js';
+import { membershipCount, populate, setTokens, storedMessages } from './support/truth.js';
 
 const BLOCK_MS = 10_000;
 /** What has already passed of a block, at the most, when its first refusal arrives. */
 const LATE_MS = 2_500;
 
 /** What the caller has set for the cluster, and the suite for its own gateways, is not for these. */
-const CLASSES = ['MESSAGES', 'ROOMS_MESSAGES', 'ROOM_OPERATIONS', 'ROOMS_ROOM_OPERATIONS', 'REST_REQUESTS', 'LOGIN', 'LOGIN_ADDRESS', 'REGISTER'];
+const CLASSES = [
+  'MESSAGES', 'ROOMS_MESSAGES', 'ROOM_OPERATIONS', 'ROOMS_ROOM_OPERATIONS', 'READS', 'QUESTIONS', 'REST_REQUESTS', 'LOGIN', 'LOGIN_ADDRESS', 'REGISTER', 'GUESTS',
+];
 const DEFAULTS = Object.fromEntries(
   [...Object.keys(process.env).filter((name) => name.startsWith('CONFAB_RATE_LIMITS__')), ...CLASSES.map((name) => `CONFAB_RATE_LIMITS__${name}`), 'THROTTLE_LIMIT', 'THROTTLE_TTL'].map((name) => [
     name,
@@ -27,6 +29,8 @@ const DEFAULTS = Object.fromEntries(
   ]),
 );
 const OPEN = { CONFAB_AUTH__GUESTS: 'true', CONFAB_ROOMS__AUTO_CREATE: 'true' };
+/** Few enough to be used up by a test. */
+const FEW = { CONFAB_RATE_LIMITS__ROOM_OPERATIONS: '10/1m', CONFAB_RATE_LIMITS__READS: '20/1m', CONFAB_RATE_LIMITS__QUESTIONS: '10/1m', CONFAB_RATE_LIMITS__GUESTS: '10/1m' };
 const BEHIND_A_PROXY = { CONFAB_HTTP__TRUSTED_PROXIES: '127.0.0.0/8' };
 
 /** An address that nobody else has, as a proxy tells it, or of this very machine. */
@@ -89,8 +93,9 @@ function budget(answer, limit) {
 
 test('rate limits', { concurrency: 16, timeout: 120_000 }, async (t) => {
   const limit = { timeout: 100_000 };
-  const [urls, strict] = await Promise.all([
+  const [urls, few, strict] = await Promise.all([
     Promise.all([0, 1].map(() => privateGateway(t, { ...DEFAULTS, ...OPEN, ...BEHIND_A_PROXY }))),
+    privateGateway(t, { ...DEFAULTS, ...OPEN, ...BEHIND_A_PROXY, ...FEW }),
     // The first believes what proxies say of addresses, the second does not.
     Promise.all([BEHIND_A_PROXY, {}].map((settings) => privateGateway(t, { ...DEFAULTS, ...OPEN, ...settings, THROTTLE_LIMIT: '20', THROTTLE_TTL: '60' }))),
   ]);
@@ -158,7 +163,14 @@ test('rate limits', { concurrency: 16, timeout: 120_000 }, async (t) => {
     // What is no message still works.
     await join(conversationId, sockets[1]);
     await succeed(sockets[1], 'markConversationAsRead', { conversationId });
+    const b = await client(t, 'conversations', ben, { url: urls[0] });
+    await join(conversationId, b);
     await succeed(sockets[1], 'typing', { conversationId });
+    await once(b, 'userTyping');
+    // A message that is refused leaves her typing, until she says that she does not.
+    await refusedFor(sockets[1], 'error', ['code', 'message', 'event'], 'sendMessage', { conversationId, content });
+    await succeed(sockets[1], 'stopTyping', { conversationId });
+    await once(b, 'userStoppedTyping', () => true, 2_500);
     await succeed(await client(t, 'direct', ben, { url: urls[0] }), 'send_message', { receiverId: ann.id, content });
   });
 
@@ -197,6 +209,95 @@ test('rate limits', { concurrency: 16, timeout: 120_000 }, async (t) => {
     isBlock(Math.max(...refusals), BLOCK_MS);
     await succeed(sockets[0], 'sendMessage', { conversationId, content: 'messages are counted apart' });
     await succeed(await connect(t, ann, { url: urls[0] }), 'joinRoom', { conversationId });
+  });
+
+  check('a first message to somebody makes a conversation, and counts as that as well', async (t) => {
+    const [ann, ben] = await Promise.all(['ann', 'ben'].map((name) => register(name)));
+    const strangers = await populate(Array.from({ length: 16 }, () => slug('stranger').replaceAll('-', '_')));
+    const write = (socket) => strangers.map(({ id }) => () => emitAck(socket, 'send_message', { receiverId: id, content: unique() }));
+    const socket = await client(t, 'direct', ann, { url: few });
+    const { passed, refusals, seconds } = await flood(write(socket));
+    assert.ok(passed >= 10 && passed <= 10 + Math.ceil(seconds / 6), `${passed} of one socket in ${seconds} s`);
+    isBlock(Math.max(...refusals), BLOCK_MS);
+    assert.equal(await membershipCount(ann.id), passed, 'what was refused makes nothing');
+    await succeed(socket, 'send_message', { receiverId: strangers[0].id, content: 'they know each other by now' });
+    // Over REST the same is used up.
+    const body = JSON.stringify({ participantIds: [ben.id] });
+    failed(await call(few, '/conversations', { method: 'POST', headers: { ...bearer(ann), 'content-type': 'application/json' }, body }), 429, 'RATE_LIMITED');
+
+    // Who may say nothing makes nothing.
+    const sockets = await Promise.all([0, 1].map((index) => client(t, 'direct', ben, { url: urls[index] })));
+    await flood(each(sockets, 70, (one) => emitAck(one, 'send_message', { receiverId: ann.id, content: unique() })));
+    assert.equal((await flood(write(sockets[0]))).passed, 0);
+    assert.equal(await membershipCount(ben.id), 1);
+  });
+
+  check('each conversation that is made counts once', async (t) => {
+    const ann = await register('ann');
+    const others = await populate(Array.from({ length: 9 }, () => slug('other').replaceAll('-', '_')));
+    const [d, c, n] = await Promise.all(['direct', 'conversations', 'namespaced'].map((dialect) => client(t, dialect, ann, { url: few })));
+    const post = (participantIds) =>
+      call(few, '/conversations', { method: 'POST', headers: { ...bearer(ann), 'content-type': 'application/json' }, body: JSON.stringify({ participantIds }) });
+    const begun = Date.now();
+    for (const { id } of others.slice(0, 4)) await succeed(d, 'send_message', { receiverId: id, content: unique() });
+    for (const { id } of others.slice(4, 6)) await succeed(c, 'createConversation', { participantIds: [id] });
+    await succeed(n, 'chat:room:create', { name: unique(), participants: [others[6].id] });
+    await succeed(n, 'chat:room:create', { name: unique() });
+    for (const { id } of others.slice(7)) ok(await post([id]), 201);
+    // One becomes free every six seconds.
+    let more = 0;
+    while ((await emitAck(c, 'createConversation', { participantIds: [others[4].id] })).success) more += 1;
+    assert.ok(more <= Math.ceil((Date.now() - begun) / 6_000), `${more} after ten`);
+  });
+
+  check('what is read: many, but not without end', async (t) => {
+    const { ann, ben } = await cast('ann', 'ben');
+    const conversationId = await group(ann, [ben]);
+    const socket = await client(t, 'conversations', ben, { url: few });
+    const last = (await succeed(await client(t, 'conversations', ann, { url: few }), 'sendMessage', { conversationId, content: unique() })).messageId;
+    const { passed, refusals, seconds } = await flood([
+      ...each([socket], 15, () => emitAck(socket, 'markAsRead', { conversationId, messageId: last })),
+      ...each([socket], 15, () => emitAck(socket, 'markConversationAsRead', { conversationId })),
+    ]);
+    assert.ok(passed >= 20 && passed <= 20 + Math.ceil(seconds / 3), `${passed} in ${seconds} s`);
+    isBlock(Math.max(...refusals), BLOCK_MS);
+    await refusedFor(socket, 'error', ['code', 'message', 'event'], 'markAsRead', { conversationId, messageId: last });
+    // Several hundred at once are nothing by default.
+    const other = await client(t, 'conversations', ann, { url: urls[0] });
+    assert.equal((await flood(each([other], 250, () => emitAck(other, 'markConversationAsRead', { conversationId })))).passed, 250);
+  });
+
+  check('questions of all dialects are counted together', async (t) => {
+    const { ann, ben } = await cast('ann', 'ben');
+    const [c, d, n] = await Promise.all(['conversations', 'direct', 'namespaced'].map((dialect) => client(t, dialect, ann, { url: few })));
+    const { passed, refusals, seconds } = await flood([
+      ...each([c], 5, () => emitAck(c, 'getOnlineUsers')),
+      ...each([d], 5, () => emitAck(d, 'get_messages', { otherUserId: ben.id })),
+      ...each([n], 5, (_, round) => emitAck(n, 'status:update', { isOnline: round % 2 === 0 })),
+    ]);
+    assert.ok(passed >= 10 && passed <= 10 + Math.ceil(seconds / 6), `${passed} in ${seconds} s`);
+    isBlock(Math.max(...refusals), BLOCK_MS);
+    await refusedFor(d, 'error', ['code', 'message'], 'get_messages', { otherUserId: ben.id });
+    await refusedFor(n, 'system:error', ['code', 'message'], 'status:update', { isOnline: true });
+    c.emit('getOnlineUsers');
+    await once(c, 'error', ({ code, event, retryAfterMs }) => code === 'RATE_LIMITED' && event === 'getOnlineUsers' && retryAfterMs > 0);
+    await succeed(d, 'send_message', { receiverId: ben.id, content: 'messages are counted apart' });
+    await succeed(await client(t, 'conversations', ben, { url: few }), 'getOnlineUsers');
+  });
+
+  check('whatever guests call themselves, one address has so many of them', async (t) => {
+    const [here, roomId] = [address(), slug()];
+    const come = async (where, named = true) => {
+      const socket = await guest(t, 'rooms', { url: few, extraHeaders: from(where) });
+      return () => emitAck(socket, 'chat.addUser', { roomId, ...(named ? { username: slug('guest').replaceAll('-', '_') } : {}) });
+    };
+    await (await come(address()))();
+    const calls = await Promise.all(Array.from({ length: 14 }, () => come(here)));
+    const { passed, refusals, seconds } = await flood(calls);
+    assert.ok(passed >= 10 && passed <= 10 + Math.ceil(seconds / 6), `${passed} in ${seconds} s`);
+    isBlock(Math.max(...refusals), BLOCK_MS);
+    limited(await (await come(here, false))(), 'without a name');
+    assert.equal((await (await come(address()))()).success, true, 'another address');
   });
 
   check('a guest is an address and a name', async (t) => {
@@ -238,6 +339,28 @@ test('rate limits', { concurrency: 16, timeout: 120_000 }, async (t) => {
     tooMany(await call(strict[1], '/messages', { method: 'POST', headers: { ...bearer(ann), 'content-type': 'application/json' }, body: '{}' }), 20);
     assert.equal(budget(ok200(await get(ben, 0)), 20), 19, 'others are not concerned');
     for (let index = 0; index < 25; index += 1) assert.equal((await call(strict[0], '/health', { headers: from(address()) })).status, 200);
+  });
+
+  check('REST: who is known to be blocked is not even looked up', async () => {
+    const ann = await register('ann');
+    const get = () => call(strict[0], '/auth/me', { headers: bearer(ann) });
+    const block = async () => {
+      let answer = await get();
+      for (let index = 0; index < 40 && answer.status === 200; index += 1) answer = await get();
+      tooMany(answer, 20);
+    };
+    // A refusal is believed for a second. Then it is asked again, and it would be seen that her token has ended.
+    const seen = [];
+    for (let attempt = 0; attempt < 5 && !seen.includes(429); attempt += 1) {
+      await block();
+      await setTokens(ann.id, { end: true });
+      seen.push((await get()).status);
+      await setTokens(ann.id, { end: false });
+    }
+    assert.ok(seen.includes(429), `${seen}`);
+    await quiet(1_100);
+    await setTokens(ann.id, { end: true });
+    assert.equal((await get()).status, 401);
   });
 
   check('REST without a token: per address, as a trusted proxy tells it', async () => {
@@ -291,11 +414,35 @@ test('rate limits', { concurrency: 16, timeout: 120_000 }, async (t) => {
     }
   });
 
+  check('passwords are guessed no faster by who has a token', async () => {
+    const user = await register('ann');
+    const where = address();
+    const send = (method, path, body, headers = {}) =>
+      call(urls[0], path, { method, headers: { 'content-type': 'application/json', ...from(where), ...headers }, body: JSON.stringify(body) });
+    const guess = () => send('PUT', '/auth/change-password', { currentPassword: 'not the password', newPassword: 'another password' }, bearer(user));
+    const begun = Date.now();
+    let answer;
+    let passed = -1;
+    do {
+      answer = await guess();
+      passed += 1;
+    } while (answer.status === 400 && passed < 50);
+    failed(answer, 429, 'RATE_LIMITED');
+    // One becomes free every six seconds.
+    assert.ok(passed >= 10 && passed <= 10 + Math.ceil((Date.now() - begun) / 6_000), `${passed} were let through`);
+    failed(await send('POST', '/auth/login', { email: user.email, password: user.password }), 429, 'RATE_LIMITED');
+    ok200(await send('GET', '/auth/me', undefined, bearer(user)));
+    ok200(await call(urls[0], '/auth/login', {
+      method: 'POST', headers: { 'content-type': 'application/json', ...from(address()) }, body: JSON.stringify({ email: user.email, password: user.password }),
+    }));
+  });
+
   check('off is off', async (t) => {
     const url = await privateGateway(t, { ...DEFAULTS, ...OPEN, CONFAB_RATE_LIMITS__ENABLED: 'false' });
     const { ann, ben } = await cast('ann', 'ben');
     const conversationId = await direct(ann, ben);
     const [a, r] = await Promise.all([client(t, 'conversations', ann, { url }), client(t, 'rooms', ann, { url })]);
+    for (let index = 0; index < 130; index += 1) await succeed(a, 'getOnlineUsers');
     for (let index = 0; index < 8; index += 1) await succeed(r, 'chat.addUser', { roomId: slug() });
     const roomId = slug();
     await succeed(r, 'chat.addUser', { roomId });

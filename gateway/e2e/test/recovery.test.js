@@ -79,7 +79,7 @@ test('everything lasting that happens is replayed, in its order', limit, async (
   const second = await say(a, conversationId);
   await succeed(a, 'editMessage', { conversationId, messageId: second, content: 'better' });
   await succeed(a, 'deleteMessage', { conversationId, messageId: first });
-  await succeed(a, 'markConversationAsRead', { conversationId });
+  await succeed(witness, 'markConversationAsRead', { conversationId });
   const elsewhere = await group(ann, [ben]);
   await recovers(b, id);
   await barrier(conversationId, a, b, witness);

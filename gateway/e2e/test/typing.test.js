@@ -142,6 +142,16 @@ test('typing', { concurrency: 16, timeout: 120_000 }, async (t) => {
     });
   }
 
+  check('a message that is refused ends nothing: who stops then has to be believed', async (t) => {
+    const { ann, a, b, c, conversationId } = await trio(t);
+    await succeed(a, 'typing', { conversationId });
+    for (const socket of [b, c]) await begins(socket, ann, conversationId);
+    await rejected(a, 'NOT_FOUND', 'sendMessage', { conversationId, content: unique(), replyTo: '4611686018427387904' });
+    assert.deepEqual(course(b, ann, conversationId), [true]);
+    await succeed(a, 'stopTyping', { conversationId });
+    for (const socket of [b, c]) await ends(socket, ann, conversationId, LASTS_MS - 2_000);
+  });
+
   check('somebody else’s message ends nobody’s typing', async (t) => {
     const { ann, a, b, c, conversationId } = await trio(t);
     a.emit('typing', { conversationId });

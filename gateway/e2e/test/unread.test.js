@@ -7,7 +7,7 @@ import { people, register } from './support/people.js';
 import { as, ok } from './support/rest.js';
 import * as shapes from './support/shapes.js';
 import { connect, heard, once, rejected, succeed } from './support/socket.js';
-import { unreadIs } from './support/truth.js';
+import { counters, unreadIs } from './support/truth.js';
 
 const cast = people('ann', 'ben', 'cat', 'dan');
 const limit = { timeout: 120_000 };
@@ -168,6 +168,23 @@ test('a mark never goes back', limit, async (t) => {
   await unreadIs('a mark that went back', conversationId, [ben, 1]);
   const told = heard(a, 'messageRead', (event) => event.readBy === ben.id).map((event) => event.messageId);
   assert.equal(told[0], second);
+});
+
+test('a reading that changes nothing is told to nobody', limit, async (t) => {
+  const { ann, ben, a, b, c, conversationId } = await trio(t);
+  await join(conversationId, a, b, c);
+  const [first, last] = [await say(a, conversationId), await say(a, conversationId)];
+  await succeed(b, 'markAsRead', { conversationId, messageId: last });
+  const was = await counters(conversationId);
+  for (const messageId of [last, first]) await succeed(b, 'markAsRead', { conversationId, messageId });
+  for (const socket of [a, b]) await succeed(socket, 'markConversationAsRead', { conversationId });
+  ok(await as(ann, 'PUT', '/messages/mark-as-read', { conversationId }, { gateway: 1 }), 200);
+  assert.deepEqual(await counters(conversationId), was);
+  await barrier(conversationId, a, a, b, c);
+  for (const socket of [a, b, c]) {
+    const told = ['messageRead', 'conversationRead'].flatMap((event) => heard(socket, event, ({ conversationId: id }) => id === conversationId));
+    assert.deepEqual(told.map(({ messageId, readBy }) => [messageId, readBy]), [[last, ben.id]]);
+  }
 });
 
 test('reading over REST is heard on sockets and counts alike', limit, async (t) => {

@@ -10,8 +10,9 @@ use confab_shared::model::error::{ErrorCode, Rejection};
 use confab_shared::postgres::conversations;
 
 use super::answer::Answer;
+use super::inside::Place;
 use super::socket::UserSocket;
-use crate::dialect::Confirmation;
+use crate::dialect::{Confirmation, Intent};
 use crate::limits::{Class, Question, Verdict};
 use crate::node::Node;
 
@@ -53,12 +54,51 @@ pub(super) fn creation(
 }
 
 impl UserSocket {
+    /// What an intent is counted as before anything is done for it. Changes are counted on their way, and what is said before it is
+    /// looked where; typing is passed on seldom instead.
+    pub(super) fn class_of(&self, intent: &Intent) -> Option<Class> {
+        match intent {
+            Intent::Enter { .. } | Intent::Exit(_) | Intent::CreateRoom { .. } => {
+                Some(Class::room_operations(self.socket.dialect().tier()))
+            }
+            Intent::History { .. } | Intent::WhoIsOnline | Intent::Appear { .. } => {
+                Some(Class::Questions)
+            }
+            Intent::Create { .. }
+            | Intent::Change { .. }
+            | Intent::Type { .. }
+            | Intent::Say { .. }
+            | Intent::SayTo { .. }
+            | Intent::LogIn { .. }
+            | Intent::LogOut => None,
+        }
+    }
+
     /// Sends a command on its way, behind those that were sent before, if its user has not done too much. The answer comes when the
     /// worker has committed it.
     pub(super) fn change(
         &mut self,
         conversation: ConversationId,
         command: Command,
+        answer: Answer,
+    ) {
+        let class = Class::of(&command, self.socket.dialect().tier());
+        self.submit(conversation, command, Some(class), answer);
+    }
+
+    /// Says something where its place was found.
+    pub(super) fn say(&mut self, place: Place, command: Command, answer: Answer) {
+        match place {
+            Place::Known(conversation) => self.change(conversation, command, answer),
+            Place::Found(conversation) => self.submit(conversation, command, None, answer),
+        }
+    }
+
+    fn submit(
+        &mut self,
+        conversation: ConversationId,
+        command: Command,
+        class: Option<Class>,
         mut answer: Answer,
     ) {
         if !answer.count(self.node.config.sockets.max_in_flight) {
@@ -66,9 +106,10 @@ impl UserSocket {
             answer.reject(&Rejection::new(ErrorCode::Overloaded, message));
             return;
         }
-        if matches!(command, Command::SendMessage { .. }) {
-            self.typing.spoke(conversation);
-        }
+        let spoken = match command {
+            Command::SendMessage { .. } => self.typing.speaks(conversation),
+            _ => None,
+        };
         let user = self.user();
         let (id, temp_id) = match &command {
             Command::SendMessage {
@@ -82,15 +123,16 @@ impl UserSocket {
             }
             _ => (CommandId::generate(), None),
         };
-        let question = Class::of(&command, self.socket.dialect().tier()).map(|class| Question {
-            class,
-            subject: self.subject.clone(),
-        });
+        let subject = self.subject.clone();
+        let question = class.map(|class| Question { class, subject });
         let node = self.node.clone();
         let submit = move |verdict: Verdict| match verdict {
             Ok(_) => {
                 let ingress = node.ingress.clone();
                 ingress.submit(id, conversation, user, command, move |outcome| {
+                    if let (Ok(Outcome::Stored { .. }), Some(spoken)) = (&outcome, &spoken) {
+                        spoken.is_heard();
+                    }
                     complete(&node, conversation, outcome, temp_id.as_ref(), answer);
                 });
             }

@@ -16,6 +16,7 @@ use super::commands::creation;
 use super::socket::UserSocket;
 use crate::dialect::{Called, Confirmation, RoomName};
 use crate::hub::{JoinOutcome, Joining};
+use crate::limits::Class;
 use crate::presence::PresenceError;
 use crate::recovery::EnteredRoom;
 use crate::rooms;
@@ -33,7 +34,27 @@ pub(super) struct Inside {
     called: Called,
 }
 
+/// Where something is to be said.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Place {
+    /// That was known.
+    Known(ConversationId),
+    /// It had to be looked for, or made, for a message that is counted.
+    Found(ConversationId),
+}
+
 impl UserSocket {
+    /// Counts something of the user's, unless there was too much of it.
+    pub(super) async fn count(&self, class: Class) -> Result<(), Rejection> {
+        let counted = self.node.limits.ask(class, self.subject.clone()).await;
+        counted.map(|_| ()).map_err(|refusal| refusal.rejection())
+    }
+
+    async fn count_message(&self) -> Result<(), Rejection> {
+        self.count(Class::messages(self.socket.dialect().tier()))
+            .await
+    }
+
     /// Listens to a conversation, and is present in it if it is public. Entering again does no harm.
     pub(super) async fn enter(&mut self, room: &RoomName) -> Result<Inside, RequestError> {
         let called = match room {
@@ -190,13 +211,17 @@ impl UserSocket {
         Ok(())
     }
 
-    /// The conversation that a client names.
-    pub(super) async fn resolve(&self, room: &RoomName) -> Result<ConversationId, RequestError> {
-        let entered = match room {
+    /// The conversation that a client names, if nobody has to be asked which it is.
+    fn known(&self, room: &RoomName) -> Option<ConversationId> {
+        match room {
             RoomName::Id(id) => Some(*id),
             RoomName::Slug(slug) => self.names.get::<Slug>(slug).copied(),
-        };
-        match entered {
+        }
+    }
+
+    /// The conversation that a client names.
+    pub(super) async fn resolve(&self, room: &RoomName) -> Result<ConversationId, RequestError> {
+        match self.known(room) {
             Some(id) => Ok(id),
             None => rooms::resolve(&self.node, room)
                 .await?
@@ -204,41 +229,46 @@ impl UserSocket {
         }
     }
 
-    /// Where something is to be said; `inside`: only where the socket is.
+    /// Where something is to be said; `inside`: only where the socket is. Who may say nothing now has nothing looked for.
     pub(super) async fn whereabouts(
         &self,
         room: &RoomName,
         inside: bool,
-    ) -> Result<ConversationId, RequestError> {
+    ) -> Result<Place, RequestError> {
+        let may_be = |conversation| !inside || self.kept.is_in(conversation);
+        if let Some(known) = self.known(room).filter(|known| may_be(*known)) {
+            return Ok(Place::Known(known));
+        }
+        self.count_message().await?;
         let conversation = self.resolve(room).await?;
-        if !inside || self.kept.is_in(conversation) {
-            return Ok(conversation);
+        if may_be(conversation) {
+            return Ok(Place::Found(conversation));
         }
         self.access(conversation).await?;
         Err(Rejection::new(ErrorCode::Forbidden, "join the room first").into())
     }
 
     /// The conversation with somebody, which is made if it is the first time. Clients that know nobody but users may also name a
-    /// conversation that they were shown in a user's place.
-    pub(super) async fn between(
-        &mut self,
-        receiver: UserId,
-    ) -> Result<ConversationId, RequestError> {
+    /// conversation that they were shown in a user's place. Making one counts as such, beside the message.
+    pub(super) async fn between(&mut self, receiver: UserId) -> Result<Place, RequestError> {
         if receiver == self.user() {
             return Err(Rejection::invalid("receiverId must be somebody else's").into());
         }
         let conversation = ConversationId::direct(self.user(), receiver);
         if self.directs.contains(&conversation) {
-            return Ok(conversation);
+            return Ok(Place::Known(conversation));
         }
+        self.count_message().await?;
         let database = &self.node.database;
         if memberships::access(database, conversation, self.user())
             .await?
             .is_none()
         {
             if users::profile(database, receiver).await?.is_none() {
-                return self.named_instead(receiver).await;
+                return self.named_instead(receiver).await.map(Place::Found);
             }
+            self.count(Class::room_operations(self.socket.dialect().tier()))
+                .await?;
             let (_, command) =
                 creation(self.user(), ConversationKind::Direct, None, vec![receiver])?;
             let id = CommandId::generate();
@@ -252,7 +282,7 @@ impl UserSocket {
             self.directs.clear();
         }
         self.directs.insert(conversation);
-        Ok(conversation)
+        Ok(Place::Found(conversation))
     }
 
     /// A conversation by its id, in the place of a user's.

@@ -54,6 +54,12 @@ impl Chat {
                 None
             }
             Intent::Enter { room, guest_name } if self.node.config.auth.guests => {
+                // Another name is another guest, but not another address.
+                let whoever = anonymous.subject(None);
+                if let Err(refusal) = self.node.limits.ask(Class::Guests, whoever).await {
+                    anonymous.reject(&event, &refusal.rejection());
+                    return None;
+                }
                 let class = Class::room_operations(dialect.tier());
                 let subject = guest_subject(anonymous.address(), guest_name.as_deref());
                 if let Err(refusal) = self.node.limits.ask(class, subject).await {

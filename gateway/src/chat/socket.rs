@@ -21,7 +21,7 @@ use super::revocation;
 use super::typing::Typing;
 use crate::dialect::{Confirmation, Intent};
 use crate::hub::socket::SocketRef;
-use crate::limits::{Class, Line, Subject};
+use crate::limits::{Line, Subject};
 use crate::node::Node;
 use crate::recovery::Kept;
 use crate::rooms::{self, NewRoom};
@@ -174,17 +174,11 @@ impl UserSocket {
             answer.reject(&Rejection::new(ErrorCode::Unauthorized, "log in first"));
             return;
         }
-        let is_room_operation = matches!(
-            intent,
-            Intent::Enter { .. } | Intent::Exit(_) | Intent::CreateRoom { .. }
-        );
-        if is_room_operation {
-            let class = Class::room_operations(self.socket.dialect().tier());
-            let verdict = self.node.limits.ask(class, self.subject.clone()).await;
-            if let Err(refusal) = verdict {
-                answer.reject(&refusal.rejection());
-                return;
-            }
+        if let Some(class) = self.class_of(&intent)
+            && let Err(refused) = self.count(class).await
+        {
+            answer.reject(&refused);
+            return;
         }
         self.perform(intent, answer, patience).await;
     }
@@ -228,9 +222,7 @@ impl UserSocket {
                 temp_id,
                 inside,
             } => match in_time(patience, self.whereabouts(&room, inside)).await {
-                Ok(conversation) => {
-                    self.change(conversation, message(content, temp_id), answer);
-                }
+                Ok(place) => self.say(place, message(content, temp_id), answer),
                 Err(error) => answer.fail(&error),
             },
             Intent::SayTo {
@@ -238,9 +230,7 @@ impl UserSocket {
                 content,
                 temp_id,
             } => match in_time(patience, self.between(receiver)).await {
-                Ok(conversation) => {
-                    self.change(conversation, message(content, temp_id), answer);
-                }
+                Ok(place) => self.say(place, message(content, temp_id), answer),
                 Err(error) => answer.fail(&error),
             },
             Intent::History {

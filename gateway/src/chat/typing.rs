@@ -3,6 +3,8 @@
 //! Nothing of it is kept anywhere. Whoever stops in another way than by saying so (its gateway is killed, say) is forgotten by those
 //! who show it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use confab_shared::id::ConversationId;
@@ -36,10 +38,36 @@ struct Said {
     checked: Instant,
     /// Why it may not.
     refusal: Option<Rejection>,
-    /// When it was last passed on that its user types, while that still stands.
-    stands_since: Option<Instant>,
+    /// That its user types, as it was passed on last.
+    stand: Option<Stand>,
     /// From when on all beginnings are free again that were passed on.
     free: Instant,
+}
+
+/// Something that others were told and that still stands, unless they were shown since what took it back.
+#[derive(Debug)]
+struct Stand {
+    since: Instant,
+    is_over: Arc<AtomicBool>,
+}
+
+/// What the user says on its way to others: if they hear it, it takes back what stood when it was said.
+#[derive(Debug)]
+pub(super) struct Spoken(Arc<AtomicBool>);
+
+impl Spoken {
+    /// It is stored: those who are shown it are shown, too, that its user types no more.
+    pub(super) fn is_heard(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Said {
+    /// What stands, unless it is over.
+    fn stand(&self) -> Option<&Stand> {
+        let stand = self.stand.as_ref()?;
+        (!stand.is_over.load(Ordering::Relaxed)).then_some(stand)
+    }
 }
 
 impl Typing {
@@ -86,7 +114,7 @@ impl Typing {
             conversation,
             checked: now,
             refusal,
-            stands_since: None,
+            stand: None,
             free: now,
         });
     }
@@ -103,24 +131,29 @@ impl Typing {
             return false;
         };
         if !typing {
-            return said.stands_since.take().is_some();
+            let stood = said.stand().is_some();
+            said.stand = None;
+            return stood;
         }
         let free = said.free.max(now);
-        let is_due = match said.stands_since {
-            Some(last) => now.duration_since(last) >= interval,
+        let is_due = match said.stand() {
+            Some(last) => now.duration_since(last.since) >= interval,
             None => free.duration_since(now) <= interval * (BEGINNINGS - 1),
         };
         if is_due {
-            (said.stands_since, said.free) = (Some(now), free + interval);
+            said.free = free + interval;
+            said.stand = Some(Stand {
+                since: now,
+                is_over: Arc::default(),
+            });
         }
         is_due
     }
 
-    /// Its user has said something: those who are shown that are shown, too, that it types no more.
-    pub(super) fn spoke(&mut self, conversation: ConversationId) {
-        if let Some(said) = self.of(conversation) {
-            said.stands_since = None;
-        }
+    /// Its user says something, and may be refused: until it is heard, what stands is to be taken back by a word of its own.
+    pub(super) fn speaks(&mut self, conversation: ConversationId) -> Option<Spoken> {
+        let stand = self.of(conversation)?.stand()?;
+        Some(Spoken(stand.is_over.clone()))
     }
 }
 
@@ -192,7 +225,7 @@ impl UserSocket {
             .typing
             .said
             .drain(..)
-            .filter(|said| said.stands_since.is_some())
+            .filter(|said| said.stand().is_some())
             .map(|said| said.conversation)
             .collect();
         for conversation in stands {
@@ -233,8 +266,29 @@ mod tests {
         assert!(!turn(false, INTERVAL));
         typing.note(room, None, now + INTERVAL);
         assert!(typing.turn(room, true, INTERVAL, now + INTERVAL));
-        typing.spoke(room);
+        typing.speaks(room).unwrap().is_heard();
         assert!(!typing.turn(room, false, INTERVAL, now + INTERVAL));
+        assert!(typing.speaks(room).is_none(), "nothing stands");
+    }
+
+    #[test]
+    fn only_what_is_heard_takes_back_and_only_what_stood_then() {
+        let (mut typing, room, now) = (Typing::new(), ConversationId::generate(), Instant::now());
+        typing.note(room, None, now);
+        assert!(typing.turn(room, true, INTERVAL, now));
+        let refused = typing.speaks(room).unwrap();
+        drop(refused);
+        assert!(
+            typing.turn(room, false, INTERVAL, now),
+            "others still saw it"
+        );
+
+        assert!(typing.turn(room, true, INTERVAL, now));
+        let late = typing.speaks(room).unwrap();
+        assert!(typing.turn(room, false, INTERVAL, now));
+        assert!(typing.turn(room, true, INTERVAL, now));
+        late.is_heard();
+        assert!(typing.turn(room, false, INTERVAL, now), "she typed again");
     }
 
     #[test]

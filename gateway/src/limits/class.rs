@@ -24,6 +24,10 @@ pub enum Class {
     RoomOperations,
     /// The same, in a dialect of the strict tier and on /api/rooms.
     RoomsRoomOperations,
+    /// Saying on sockets what was read.
+    Reads,
+    /// What sockets ask for or set beside messages: what was said, who is online, how one is seen.
+    Questions,
     /// Requests to REST, whatever they are for.
     Rest,
     /// Logins to one account from one address.
@@ -32,19 +36,24 @@ pub enum Class {
     LoginAddress,
     /// Registrations from one address.
     Register,
+    /// Guests of one address, whatever they want to be called.
+    Guests,
 }
 
 impl Class {
     /// Every class, in the order of their declaration.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Messages,
         Self::RoomsMessages,
         Self::RoomOperations,
         Self::RoomsRoomOperations,
+        Self::Reads,
+        Self::Questions,
         Self::Rest,
         Self::Login,
         Self::LoginAddress,
         Self::Register,
+        Self::Guests,
     ];
 
     /// Its name in keys, metrics and logs.
@@ -54,10 +63,13 @@ impl Class {
             Self::RoomsMessages => "rooms_messages",
             Self::RoomOperations => "room_operations",
             Self::RoomsRoomOperations => "rooms_room_operations",
+            Self::Reads => "reads",
+            Self::Questions => "questions",
             Self::Rest => "rest",
             Self::Login => "login",
             Self::LoginAddress => "login_address",
             Self::Register => "register",
+            Self::Guests => "guests",
         }
     }
 
@@ -77,20 +89,20 @@ impl Class {
         }
     }
 
-    /// The class of a command. Reading is not limited: whoever may hear a message may say that it was read.
-    pub fn of(command: &Command, tier: Tier) -> Option<Self> {
+    /// The class of a command that came by a socket.
+    pub fn of(command: &Command, tier: Tier) -> Self {
         match command {
             Command::SendMessage { .. }
             | Command::EditMessage { .. }
-            | Command::DeleteMessage { .. } => Some(Self::messages(tier)),
+            | Command::DeleteMessage { .. } => Self::messages(tier),
             Command::CreateConversation { .. }
             | Command::AddMembers { .. }
             | Command::RemoveMember { .. }
             | Command::CreateRoom { .. }
             | Command::UpdateRoom { .. }
             | Command::DeleteRoom
-            | Command::Leave => Some(Self::room_operations(tier)),
-            Command::MarkRead { .. } => None,
+            | Command::Leave => Self::room_operations(tier),
+            Command::MarkRead { .. } => Self::Reads,
         }
     }
 }

@@ -123,6 +123,12 @@ impl Limits {
         }
     }
 
+    /// Whether it is known on this node, without asking, that this may not be done now. Nothing is counted.
+    pub fn recall(&self, class: Class, subject: Subject) -> Verdict {
+        self.refused_just_now(&Question { class, subject })
+            .map_or(Ok(None), Err)
+    }
+
     /// Whether this may be done now; if so, it is counted.
     pub async fn ask(&self, class: Class, subject: Subject) -> Verdict {
         if self.rates[class as usize].is_none() {

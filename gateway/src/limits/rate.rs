@@ -78,6 +78,10 @@ pub struct RateLimitsConfig {
     #[serde(deserialize_with = "text_or_number")]
     pub rooms_room_operations: String,
     #[serde(deserialize_with = "text_or_number")]
+    pub reads: String,
+    #[serde(deserialize_with = "text_or_number")]
+    pub questions: String,
+    #[serde(deserialize_with = "text_or_number")]
     pub rest_requests: String,
     pub rest_window_seconds: u64,
     #[serde(deserialize_with = "text_or_number")]
@@ -86,6 +90,8 @@ pub struct RateLimitsConfig {
     pub login_address: String,
     #[serde(deserialize_with = "text_or_number")]
     pub register: String,
+    #[serde(deserialize_with = "text_or_number")]
+    pub guests: String,
     pub block_seconds: u64,
     pub longest_block_seconds: u64,
     pub forget_seconds: u64,
@@ -135,10 +141,13 @@ impl RateLimitsConfig {
             strict_messages.filter(|_| messages.is_some()),
             operations,
             strict_operations.filter(|_| operations.is_some()),
+            read("rate_limits.reads", &self.reads)?,
+            read("rate_limits.questions", &self.questions)?,
             rest,
             read("rate_limits.login", &self.login)?,
             read("rate_limits.login_address", &self.login_address)?,
             read("rate_limits.register", &self.register)?,
+            read("rate_limits.guests", &self.guests)?,
         ];
         for (key, seconds) in [
             ("rate_limits.block_seconds", self.block_seconds),
@@ -194,6 +203,9 @@ mod tests {
         assert_eq!(of(Class::RoomOperations), (60, minute));
         assert_eq!(of(Class::RoomsRoomOperations), (5, minute));
         assert_eq!(of(Class::Rest), (100, minute));
+        assert_eq!(of(Class::Reads), (600, minute));
+        assert_eq!(of(Class::Questions), (120, minute));
+        assert_eq!(of(Class::Guests), (60, minute));
         let blocks = [figures.block, figures.longest_block, figures.forget];
         assert_eq!(blocks.map(|block| block.as_secs()), [10, 900, 600]);
     }
@@ -213,7 +225,7 @@ mod tests {
     #[test]
     fn a_bad_setting_is_named() {
         type Setting = fn(&mut RateLimitsConfig) -> &mut String;
-        let cases: [(&str, Setting, &str); 7] = [
+        let cases: [(&str, Setting, &str); 10] = [
             ("messages", |c| &mut c.messages, "120"),
             ("rooms_messages", |c| &mut c.rooms_messages, "0/1m"),
             ("room_operations", |c| &mut c.room_operations, "60/soon"),
@@ -225,6 +237,9 @@ mod tests {
             ("rest_requests", |c| &mut c.rest_requests, "-1"),
             ("login", |c| &mut c.login, "Off"),
             ("register", |c| &mut c.register, "1/1m/1m"),
+            ("reads", |c| &mut c.reads, "lots"),
+            ("questions", |c| &mut c.questions, "1/8d"),
+            ("guests", |c| &mut c.guests, ""),
         ];
         for (key, setting, bad) in cases {
             let mut config = defaults();

@@ -142,8 +142,15 @@ pub(super) async fn logout(
 pub(super) async fn change_password(
     State(rest): State<Arc<Rest>>,
     caller: Caller,
+    visitor: Visitor,
     JsonBody(form): JsonBody<PasswordChange>,
 ) -> Result<NoContent, ApiError> {
+    // Whoever has somebody's token guesses no faster than somebody without.
+    let Account {
+        email, username, ..
+    } = &caller.account;
+    let login = email.as_ref().unwrap_or(username);
+    visitor.count_login(&rest, login).await?;
     let wrong = || ApiError::field("currentPassword", "currentPassword is wrong");
     let old = tokens::password_hash(rest.database(), caller.id()).await?;
     let old = old.ok_or_else(wrong)?;

@@ -35,19 +35,16 @@ impl Caller {
         self.tally.count(&rest.node.limits, class, subject).await
     }
 
-    async fn with_token(parts: &Parts, rest: &Rest) -> Result<Option<(Account, Claims)>, ApiError> {
-        let Some(token) = bearer(&parts.headers) else {
-            return Ok(None);
-        };
-        let token = match rest.node.tokens.verify(token) {
-            Ok(token) => token,
+    /// The request's token, if it was issued here and is not over.
+    fn token(parts: &Parts, rest: &Rest) -> Option<Claims> {
+        let token = bearer(&parts.headers)?;
+        match rest.node.tokens.verify(token) {
+            Ok(token) => Some(token),
             Err(refused) => {
                 tracing::debug!(%refused, "a token was refused");
-                return Ok(None);
+                None
             }
-        };
-        let account = tokens::bearer(rest.database(), &token).await?;
-        Ok(account.map(|account| (account, token)))
+        }
     }
 }
 
@@ -56,15 +53,19 @@ impl FromRequestParts<Arc<Rest>> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, rest: &Arc<Rest>) -> Result<Self, ApiError> {
         let (limits, tally) = (&rest.node.limits, Tally::of(parts));
-        // Not by a token alone that is not good any more: whoever has one could use up what its user may do.
-        if let Some((account, token)) = Self::with_token(parts, rest).await? {
-            let subject = Subject::User(account.id);
-            tally.count(limits, Class::Rest, subject).await?;
-            return Ok(Self {
-                account,
-                token,
-                tally,
-            });
+        if let Some(token) = Self::token(parts, rest) {
+            let subject = Subject::User(token.sub);
+            // Whoever goes on all the same costs PostgreSQL nothing.
+            tally.recall(limits, Class::Rest, subject.clone())?;
+            // Not by a token alone that is not good any more: whoever has one could use up what its user may do.
+            if let Some(account) = tokens::bearer(rest.database(), &token).await? {
+                tally.count(limits, Class::Rest, subject).await?;
+                return Ok(Self {
+                    account,
+                    token,
+                    tally,
+                });
+            }
         }
         let subject = Subject::Address(address(parts, rest));
         tally.count(limits, Class::Rest, subject).await?;

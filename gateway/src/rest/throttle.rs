@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use super::Rest;
 use super::describe::{Draft, Part};
 use super::error::ApiError;
-use crate::limits::{Class, Limits, Refusal, Standing, Subject};
+use crate::limits::{Class, Limits, Refusal, Standing, Subject, Verdict};
 use crate::transport::admission::client_network;
 
 pub(super) const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
@@ -36,7 +36,20 @@ impl Tally {
         class: Class,
         subject: Subject,
     ) -> Result<(), ApiError> {
-        let verdict = limits.ask(class, subject).await;
+        self.note(limits.ask(class, subject).await)
+    }
+
+    /// Refuses the request without counting it, if it is known already that its author has made too many.
+    pub(super) fn recall(
+        &self,
+        limits: &Limits,
+        class: Class,
+        subject: Subject,
+    ) -> Result<(), ApiError> {
+        self.note(limits.recall(class, subject))
+    }
+
+    fn note(&self, verdict: Verdict) -> Result<(), ApiError> {
         let standing = match &verdict {
             Ok(standing) => *standing,
             Err(Refusal::Limited { standing, .. }) => Some(*standing),
@@ -87,7 +100,7 @@ pub(super) fn address(parts: &Parts, rest: &Rest) -> IpAddr {
     client_network(rest.proxies.client(remote, &parts.headers))
 }
 
-/// Somebody who has no token yet, and wants one.
+/// Somebody by the address, who has no token yet or has to prove once more who it is.
 pub(super) struct Visitor {
     address: IpAddr,
     tally: Tally,
@@ -100,7 +113,7 @@ impl Visitor {
         self.tally.count(&rest.node.limits, class, subject).await
     }
 
-    /// Counts a login to an account from the visitor's address.
+    /// Counts a login to an account from the visitor's address, or whatever else tells whether a password is its own.
     pub(super) async fn count_login(&self, rest: &Rest, login: &str) -> Result<(), ApiError> {
         let subject = Subject::account(self.address, login);
         self.tally

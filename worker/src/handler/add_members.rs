@@ -65,6 +65,6 @@ pub(super) fn apply(
         .collect();
     scope
         .conversation
-        .announce(Some(seq), scope.at, Fact::MembersAdded { members });
+        .announce(seq, scope.at, Fact::MembersAdded { members });
     Ok(Answer::Outcome(Outcome::Done))
 }

@@ -231,7 +231,8 @@ impl Conversation {
         Some(role)
     }
 
-    pub(super) fn announce(&mut self, seq: Option<Seq>, at: Timestamp, fact: Fact) {
+    pub(super) fn announce(&mut self, seq: Seq, at: Timestamp, fact: Fact) {
+        let seq = Some(seq);
         self.events.push(Draft::Event(Event { seq, at, fact }));
     }
 

@@ -92,7 +92,7 @@ pub(super) fn apply(
             },
         ));
     }
-    conversation.announce(Some(seq), at, Fact::ConversationCreated { by: actor });
+    conversation.announce(seq, at, Fact::ConversationCreated { by: actor });
     state.make(id, conversation);
     Ok(Answer::Outcome(Outcome::Created { fresh: true }))
 }

@@ -41,7 +41,7 @@ pub(super) fn apply(
     let mut room = Conversation::made(ConversationKind::Room, info, actor);
     let seq = room.advance();
     // Nobody is a member, so there is nobody to be told but those who will have joined.
-    room.announce(Some(seq), at, Fact::ConversationCreated { by: actor });
+    room.announce(seq, at, Fact::ConversationCreated { by: actor });
     state.make(id, room);
     Ok(Answer::Outcome(Outcome::Created { fresh: true }))
 }

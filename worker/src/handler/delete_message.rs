@@ -34,7 +34,7 @@ pub(super) fn apply(
             message: id,
             by: request.actor(),
         };
-        scope.conversation.announce(Some(seq), scope.at, fact);
+        scope.conversation.announce(seq, scope.at, fact);
     }
     Ok(Answer::Outcome(Outcome::Done))
 }

@@ -21,6 +21,6 @@ pub(super) fn apply(state: &mut BatchState, request: &Request<'_>) -> Result<Ans
     let seq = scope.conversation.end(by);
     scope
         .conversation
-        .announce(Some(seq), at, Fact::RoomDeleted { by });
+        .announce(seq, at, Fact::RoomDeleted { by });
     Ok(Answer::Outcome(Outcome::Done))
 }

@@ -49,6 +49,6 @@ pub(super) fn apply(
     };
     scope
         .conversation
-        .announce(Some(seq), scope.at, Fact::MessageEdited { message });
+        .announce(seq, scope.at, Fact::MessageEdited { message });
     Ok(Answer::Outcome(Outcome::Done))
 }

@@ -37,7 +37,7 @@ pub(super) fn depart(scope: Scope<'_>, user: UserId, by: UserId) -> Answer {
         member.role = MemberRole::Owner;
         member.change_seq = seq;
     }
-    conversation.announce(Some(seq), at, Fact::MemberRemoved { user, by });
+    conversation.announce(seq, at, Fact::MemberRemoved { user, by });
     notices.push((
         user,
         UserNotice::Removed {

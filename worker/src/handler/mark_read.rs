@@ -30,11 +30,7 @@ pub(super) fn apply(
         .member(user)
         .map_or(0, |member| member.read_count);
     let marker = stands.max(asked);
-    let fact = Fact::MessagesRead {
-        user,
-        message: up_to,
-        read_count: marker,
-    };
+    // Where nothing changes nobody is told: whoever asked has the answer, and the others know.
     if marker > stands {
         let seq = scope.conversation.advance_quietly();
         if let Some(member) = scope.conversation.member_mut(user) {
@@ -43,10 +39,12 @@ pub(super) fn apply(
             member.read_message_id = up_to;
             member.read_at = Some(at);
         }
-        scope.conversation.announce(Some(seq), at, fact);
-    } else if !request.redelivered {
-        // Nothing changed, but who asked expects to hear of it. A repetition was answered before, or will be caught up with.
-        scope.conversation.announce(None, at, fact);
+        let fact = Fact::MessagesRead {
+            user,
+            message: up_to,
+            read_count: marker,
+        };
+        scope.conversation.announce(seq, at, fact);
     }
     Ok(Answer::Outcome(Outcome::Read {
         unread: state.unread(request.conversation(), marker),

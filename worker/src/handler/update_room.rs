@@ -37,7 +37,7 @@ pub(super) fn apply(
             max_users: info.max_users,
         };
         let seq = scope.conversation.inform(info, by);
-        scope.conversation.announce(Some(seq), at, fact);
+        scope.conversation.announce(seq, at, fact);
     }
     Ok(Answer::Outcome(Outcome::Done))
 }

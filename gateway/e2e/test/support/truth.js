@@ -98,6 +98,11 @@ export function populate(usernames) {
   );
 }
 
+/** Has every token of an account end, as a change of its password does, without anybody being told; or takes that back. */
+export async function setTokens(userId, { end }) {
+  await rows('UPDATE users SET token_version = token_version + $2 WHERE id = $1', userId, end ? 1 : -1);
+}
+
 /** Makes an account an admin's, as the worker's command does. */
 export async function promote(userId) {
   await rows("UPDATE users SET role = 'admin' WHERE id = $1", userId);
