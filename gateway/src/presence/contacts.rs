@@ -126,6 +126,14 @@ impl Found {
         }
     }
 
+    /// The moment that nothing of this is older than, in microseconds of Redis's clock. If nobody had contacts, whatever is said is news.
+    pub(super) fn as_of(&self) -> u64 {
+        if self.circles.is_empty() {
+            return 0;
+        }
+        self.look.earliest()
+    }
+
     /// The same, for whoever asks for single users.
     pub(super) fn sorted(self) -> Sorted {
         let mut circles_of: HashMap<UserId, Vec<usize>> = HashMap::new();

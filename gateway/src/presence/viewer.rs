@@ -1,7 +1,8 @@
 //! Shows the sockets of this node who of their users' contacts is online: all of them when a socket comes, then what changes.
 //!
 //! What other nodes announce and what is read for those who come overtake each other. Each has its moment by Redis's clock: what is older than what
-//! was shown of a user is left out, and what was read is corrected by what was announced since. One task does both, so nothing comes between.
+//! was shown of a user, or to a socket, is left out, and what was read is corrected by what was announced since. One task does both, so nothing
+//! comes between.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Weak};
@@ -262,6 +263,10 @@ impl Screen {
                 if !dialect.shows_contacts() {
                     continue;
                 }
+                // It was shown what was true later; or it is still to be shown anything, and this will be part of that.
+                if change.position < socket.contacts_as_of() {
+                    continue;
+                }
                 let same = |(id, space, _): &&(&str, Namespace, Bytes)| {
                     (*id, *space) == (dialect.id(), namespace)
                 };
@@ -287,6 +292,7 @@ impl Screen {
                 found.correct(*user, seen.position, seen.is_online);
             }
         }
+        let as_of = found.as_of();
         let found = found.sorted();
         let mut people: HashMap<UserId, Vec<UserId>> = HashMap::new();
         let mut online = |user: UserId| {
@@ -305,6 +311,7 @@ impl Screen {
                 Vec::new()
             };
             self.show_contacts(&socket, &online(user), &absent);
+            socket.set_contacts_as_of(as_of);
         }
     }
 
