@@ -187,6 +187,7 @@ impl Presence {
             rooms,
             users,
             announcer: announcer.clone(),
+            viewer: viewer.clone(),
             metrics: parts.metrics.clone(),
             reaping: Arc::default(),
         };

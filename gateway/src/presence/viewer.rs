@@ -38,6 +38,7 @@ const MOST_REMEMBERED: usize = 131_072;
 pub(super) struct Viewer {
     wishes: Arc<Mutex<Wishes>>,
     more: Arc<Notify>,
+    everything: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -91,6 +92,11 @@ impl Viewer {
         self.more.notify_one();
     }
 
+    /// Nobody elsewhere may have found those who are here for a while: everybody is shown everything again.
+    pub(super) fn show_everything(&self) {
+        self.everything.notify_one();
+    }
+
     /// Who of a user's contacts is online. None if the node is shutting down.
     pub(super) async fn ask(&self, user: UserId) -> Option<Vec<UserId>> {
         let (answer, found) = oneshot::channel();
@@ -131,8 +137,8 @@ impl Viewer {
         (!is_empty).then_some(batch)
     }
 
-    /// Runs until told to stop. Inputs: announcements; sockets and questions; what was found for those; losses, after which everybody is
-    /// shown everything again.
+    /// Runs until told to stop. Inputs: announcements; sockets and questions; what was found for those; losses, of what was said or of who is
+    /// here, after which everybody is shown everything again.
     pub(super) async fn run(
         self,
         finder: Finder,
@@ -153,6 +159,7 @@ impl Viewer {
                 },
                 () = self.more.notified(), if finding.is_empty() => {}
                 Ok(()) = inbox.losses.changed() => self.show_all_again(&screen.hub),
+                () = self.everything.notified() => self.show_all_again(&screen.hub),
                 _ = forget.tick() => screen.forget(),
             }
             if finding.is_empty()
