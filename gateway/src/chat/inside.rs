@@ -338,13 +338,9 @@ impl UserSocket {
 
     /// The user wants to be seen as online, or as offline whatever they do.
     pub(super) async fn appear(&self, online: bool) -> Result<(), RequestError> {
-        let account = users::set_appears_offline(&self.node.database, self.user(), !online).await?;
+        let account = self.node.presence.wish(self.user(), online).await?;
         let unauthorized = || Rejection::new(ErrorCode::Unauthorized, "Unauthorized");
-        let (_, is_changed) = account.ok_or_else(unauthorized)?;
-        if is_changed {
-            self.node.presence.appears(self.user()).await;
-        }
-        Ok(())
+        account.map(|_| ()).ok_or_else(|| unauthorized().into())
     }
 
     /// A conversation, with those who are present in it if it is public.

@@ -22,8 +22,9 @@ use std::time::Duration;
 
 use confab_shared::id::{ConversationId, NodeId, UserId};
 use confab_shared::lifecycle::spawn_vital;
-use confab_shared::model::account::Profile;
+use confab_shared::model::account::{Account, Profile};
 use confab_shared::model::conversation::Participant;
+use confab_shared::postgres::users;
 use confab_shared::redis::keyspace::Keyspace;
 use confab_shared::redis::presence::{Online, Stay};
 use confab_shared::seen;
@@ -249,8 +250,22 @@ impl Presence {
         self.viewer.ask(user).await
     }
 
-    /// A user wants to be seen otherwise than before, and PostgreSQL knows: its contacts are told, now or as soon as Redis answers.
-    pub async fn appears(&self, user: UserId) {
+    /// A user wants to be seen as online, or as offline whatever they do. None if there is no such account. What is stored is announced, whatever
+    /// becomes of whoever asked; and so is a wish that was stored before, which perhaps nobody was told of.
+    pub async fn wish(&self, user: UserId, online: bool) -> Result<Option<Account>, sqlx::Error> {
+        let presence = self.clone();
+        let wish = tokio::spawn(async move {
+            let account = users::set_appears_offline(&presence.database, user, !online).await?;
+            if account.is_some() {
+                presence.appears(user).await;
+            }
+            Ok(account)
+        });
+        wish.await.map_err(|_| sqlx::Error::WorkerCrashed)?
+    }
+
+    /// How a user wants to be seen stands in PostgreSQL: its contacts are told, now or as soon as Redis answers.
+    async fn appears(&self, user: UserId) {
         if self.announce_wish(user).await {
             return;
         }

@@ -165,7 +165,7 @@ fn who_wants_to_be_seen_as_offline_is_and_nobody_notices_their_comings_and_going
         let mut watcher = one.connect(ann, "conversations");
         let first = one.connect(ben, "conversations");
         sees(&mut watcher, &[ben]).await;
-        world.appear(&one, ben, false).await;
+        World::appear(&one, ben, false).await;
         sees(&mut watcher, &[]).await;
         let hidden_at = users::find(&world.pool, ben)
             .await
@@ -183,14 +183,14 @@ fn who_wants_to_be_seen_as_offline_is_and_nobody_notices_their_comings_and_going
         assert_eq!(one.presence.online_contacts(ben).await, Some(vec![ann]));
         let seen = users::find(&world.pool, ben).await.unwrap().unwrap();
         assert_eq!(seen.last_seen_at, hidden_at);
-        world.appear(&one, ben, true).await;
+        World::appear(&one, ben, true).await;
         sees(&mut watcher, &[ben]).await;
         // Who is not there at all has nothing to announce.
         one.disconnect(&again);
         sees(&mut watcher, &[]).await;
         let frames = watcher.frames;
         for online in [false, true] {
-            world.appear(&one, ben, online).await;
+            World::appear(&one, ben, online).await;
         }
         rest(1).await;
         watcher.read();
@@ -207,12 +207,9 @@ fn who_hides_in_the_moment_of_coming_is_said_to_be_offline() {
         let one = world.gateway().await;
         let mut watcher = one.connect(ann, "conversations");
         sees(&mut watcher, &[]).await;
-        users::set_appears_offline(&world.pool, ben, true)
-            .await
-            .unwrap();
         let _socket = one.connect(ben, "conversations");
         // Redis was not told of it: that takes a tick.
-        one.presence.appears(ben).await;
+        World::appear(&one, ben, false).await;
         let until = std::time::Instant::now() + SOON;
         while watcher.told_offline != [ben] {
             watcher.read();

@@ -18,7 +18,6 @@ use confab_shared::auth::Claims;
 use confab_shared::config::load;
 use confab_shared::id::{ConversationId, NodeId, UserId};
 use confab_shared::model::timestamp::Timestamp;
-use confab_shared::postgres::users;
 use confab_shared::redis::keyspace::{Keyspace, UserSlot};
 use confab_shared::redis::presence::Online;
 use confab_shared::redis::{self, RedisConfig, Retries};
@@ -193,11 +192,8 @@ impl World {
     }
 
     /// A user wants to be seen otherwise, and says so at some node.
-    pub(super) async fn appear(&self, gateway: &Gateway, user: UserId, online: bool) {
-        let changed = users::set_appears_offline(&self.pool, user, !online).await;
-        if matches!(changed, Ok(Some((_, true)))) {
-            gateway.presence.appears(user).await;
-        }
+    pub(super) async fn appear(gateway: &Gateway, user: UserId, online: bool) {
+        gateway.presence.wish(user, online).await.unwrap();
     }
 
     /// Of whom something is still to be said.
