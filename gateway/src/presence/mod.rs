@@ -237,11 +237,12 @@ impl Presence {
         self.touched.add([user]);
     }
 
-    /// A socket is to be shown who of its user's contacts is online, if its dialect does, as soon as those can see that the user is.
-    pub fn welcome(&self, socket: &SocketRef) {
+    /// A socket is to be shown who of its user's contacts is online, if its dialect does, as soon as those can see that the user is. If its client
+    /// `has_come_back` to where it was, also who is not, where that is not the same.
+    pub fn welcome(&self, socket: &SocketRef, has_come_back: bool) {
         if viewer::is_shown(socket) {
             self.touch(socket.user());
-            self.arrivals.add(socket);
+            self.arrivals.add(socket, has_come_back);
         }
     }
 

@@ -218,6 +218,17 @@ impl World {
 impl Gateway {
     /// A socket of a user, as chat has it once it is connected.
     pub(super) fn connect(&self, user: UserId, dialect: &str) -> Watcher {
+        self.let_in(user, dialect, false)
+    }
+
+    /// The same, of a client that has come back and thinks that those whom it saw last are online.
+    pub(super) fn recover(&self, user: UserId, dialect: &str, view: &[UserId]) -> Watcher {
+        let mut watcher = self.let_in(user, dialect, true);
+        (watcher.began, watcher.view) = (true, view.iter().copied().collect());
+        watcher
+    }
+
+    fn let_in(&self, user: UserId, dialect: &str, has_come_back: bool) -> Watcher {
         let claims = Claims {
             sub: user,
             iat: 0,
@@ -238,7 +249,7 @@ impl Gateway {
         socket.release(|_| Vec::new());
         self.hub.users().add(socket.clone());
         self.presence.touch(user);
-        self.presence.welcome(&socket);
+        self.presence.welcome(&socket, has_come_back);
         Watcher {
             user,
             node: self.id,
