@@ -243,6 +243,8 @@ impl Presence {
         if viewer::is_shown(socket) {
             self.touch(socket.user());
             self.arrivals.add(socket, has_come_back);
+            // That may have been seen to before the socket was there to be shown anything.
+            self.touch(socket.user());
         }
     }
 
