@@ -197,7 +197,11 @@ impl State {
             };
             let user = socket.user();
             if ledger.is_noted(user) {
-                let ready = if arrival.again { &mut again } else { &mut fresh };
+                let ready = if arrival.again {
+                    &mut again
+                } else {
+                    &mut fresh
+                };
                 ready.push(socket);
                 return false;
             }

@@ -22,9 +22,9 @@ use std::time::Duration;
 
 use confab_shared::id::{ConversationId, NodeId, UserId};
 use confab_shared::lifecycle::spawn_vital;
-use confab_shared::model::account::{Account, Profile};
+use confab_shared::model::account::Profile;
 use confab_shared::model::conversation::Participant;
-use confab_shared::postgres::users;
+use confab_shared::postgres::users::{self, Account};
 use confab_shared::redis::keyspace::Keyspace;
 use confab_shared::redis::presence::{Online, Stay};
 use confab_shared::seen;
@@ -267,8 +267,8 @@ impl Presence {
         wish.await.map_err(|_| sqlx::Error::WorkerCrashed)?
     }
 
-    /// How a user wants to be seen stands in PostgreSQL: its contacts are told, now or as soon as Redis answers.
-    async fn appears(&self, user: UserId) {
+    /// How a user wants to be seen stands in PostgreSQL already: its contacts are told, now or as soon as Redis answers.
+    pub async fn appears(&self, user: UserId) {
         if self.announce_wish(user).await {
             return;
         }

@@ -3,12 +3,15 @@
 //! The nodes are in this process, without listeners; Redis and PostgreSQL are real. Times are a tenth of production's.
 
 mod history;
+mod missed;
+mod overtaken;
 mod world;
 
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::time::Duration;
 
+use confab_gateway::presence::Timing;
 use confab_shared::id::UserId;
 use confab_shared::postgres;
 use confab_shared::postgres::users;
@@ -23,8 +26,15 @@ const SOON: Duration = Duration::from_secs(1);
 fn with_world<F: Future<Output = ()> + Send + 'static>(
     test: impl FnOnce(World) -> F + Send + 'static,
 ) {
-    on_fresh_database(postgres::pool, |pool| async move {
-        test(World::new(pool, hurried()).await).await;
+    with_world_at(hurried(), test);
+}
+
+fn with_world_at<F: Future<Output = ()> + Send + 'static>(
+    timing: Timing,
+    test: impl FnOnce(World) -> F + Send + 'static,
+) {
+    on_fresh_database(postgres::pool, move |pool| async move {
+        test(World::new(pool, timing).await).await;
     });
 }
 
@@ -188,6 +198,7 @@ fn who_wants_to_be_seen_as_offline_is_and_nobody_notices_their_comings_and_going
         // Who is not there at all has nothing to announce.
         one.disconnect(&again);
         sees(&mut watcher, &[]).await;
+        rest(1).await;
         let frames = watcher.frames;
         for online in [false, true] {
             World::appear(&one, ben, online).await;
@@ -201,7 +212,9 @@ fn who_wants_to_be_seen_as_offline_is_and_nobody_notices_their_comings_and_going
 #[test]
 #[ignore = "needs CONFAB_TEST_STATE; run by deploy/test"]
 fn who_hides_in_the_moment_of_coming_is_said_to_be_offline() {
-    with_world(|world| async move {
+    let tick = hurried().linger;
+    let slow = Timing { tick, ..hurried() };
+    with_world_at(slow, |world| async move {
         let (ann, ben) = (world.user().await, world.user().await);
         world.group(&[ann, ben]).await;
         let one = world.gateway().await;

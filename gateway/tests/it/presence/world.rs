@@ -92,6 +92,11 @@ impl World {
 
     /// A node that has just been started.
     pub(super) async fn gateway(&self) -> Gateway {
+        self.gateway_with(self.timing, self.pool.clone()).await
+    }
+
+    /// The same, with times of its own, or its own way to PostgreSQL.
+    pub(super) async fn gateway_with(&self, timing: Timing, database: PgPool) -> Gateway {
         let config = load::<GatewayConfig>(DEFAULTS).unwrap().config;
         let stop = CancellationToken::new();
         let (id, keyspace) = (NodeId::generate(), Keyspace::new(16));
@@ -107,7 +112,6 @@ impl World {
         let ingress = Ingress::start(&config.ingress, id, keyspace, &redis, &metrics, &stop);
         let (hub, requests) = Hub::start(&config.hub, false, &metrics, &stop);
         let patience = Duration::from_secs(5);
-        let database = self.pool.clone();
         let parts = backplane::Parts {
             node: id,
             keyspace,
@@ -136,7 +140,7 @@ impl World {
             backplane,
             inbox: inbox.online,
             metrics: metrics.clone(),
-            timing: self.timing,
+            timing,
             largest_group: LARGEST_GROUP,
         };
         let presence = Presence::start(parts, &stop);
