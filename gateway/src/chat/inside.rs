@@ -332,8 +332,13 @@ impl UserSocket {
     /// Who of the user's contacts is online.
     pub(super) async fn online_contacts(&self) -> Result<Vec<UserId>, RequestError> {
         let found = self.node.presence.online_contacts(self.user()).await;
-        let going = || Rejection::new(ErrorCode::Overloaded, "the node is going away");
-        Ok(found.ok_or_else(going)?)
+        let unknown = || {
+            Rejection::new(
+                ErrorCode::Overloaded,
+                "who is online is not known; try again",
+            )
+        };
+        Ok(found.ok_or_else(unknown)?)
     }
 
     /// The user wants to be seen as online, or as offline whatever they do.

@@ -17,7 +17,7 @@ use fred::types::Value;
 use fred::types::scripts::Script;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Entrance, PresenceError};
+use super::rooms::{Entrance, PresenceError};
 
 /// How often those who linger are looked at.
 const TICK: Duration = Duration::from_millis(500);

@@ -31,6 +31,8 @@ use crate::registry::Redis;
 
 /// Groups of more members make nobody contacts.
 pub(super) const LARGEST_GROUP: u32 = 6;
+/// Of more, the contacts of a user are those of the latest.
+pub(super) const MOST_CONVERSATIONS: usize = 100;
 
 /// As in production, ten times as fast.
 pub(super) fn hurried() -> Timing {
@@ -142,6 +144,7 @@ impl World {
             metrics: metrics.clone(),
             timing,
             largest_group: LARGEST_GROUP,
+            most_conversations: MOST_CONVERSATIONS,
         };
         let presence = Presence::start(parts, &stop);
         Gateway {
