@@ -103,7 +103,7 @@ impl Divisible for Batch {
 
     fn divide(self, most: usize) -> Vec<Self> {
         let mut parts = vec![Self::default()];
-        let mut open = |parts: &mut Vec<Self>| {
+        let open = |parts: &mut Vec<Self>| {
             if parts.last().is_none_or(|part| part.len() >= most) {
                 parts.push(Self::default());
             }
