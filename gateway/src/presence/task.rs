@@ -58,6 +58,8 @@ pub(super) enum Command {
 struct Here {
     profile: Arc<Profile>,
     sockets: usize,
+    /// Whether Redis knows: if it gave no answer, nobody can tell.
+    is_noted: bool,
 }
 
 /// A node's part.
@@ -165,7 +167,9 @@ impl Task {
         most: Option<i32>,
     ) -> Result<(), PresenceError> {
         let user = profile.id;
-        if let Some(here) = self.here(room, user) {
+        if let Some(here) = self.here(room, user)
+            && here.is_noted
+        {
             here.sockets += 1;
             // Whoever was about to be taken out is not any more.
             self.leaving.retain(|(_, r, u)| (*r, *u) != (room, user));
@@ -181,16 +185,19 @@ impl Task {
         if matches!(&put, Ok(answer) if answer == "full") {
             return Err(PresenceError::Full);
         }
-        let here = Here {
+        let users = self.rooms.entry(room).or_default();
+        let here = users.entry(user).or_insert(Here {
             profile,
-            sockets: usize::from(put.is_ok()),
-        };
-        self.rooms.entry(room).or_default().insert(user, here);
+            sockets: 0,
+            is_noted: false,
+        });
         if let Err(error) = put {
             // It may have been done all the same: then it is undone.
             self.leaving.push((Instant::now(), room, user));
             return Err(error.into());
         }
+        (here.is_noted, here.sockets) = (true, here.sockets + 1);
+        self.leaving.retain(|(_, r, u)| (*r, *u) != (room, user));
         Ok(())
     }
 
@@ -230,6 +237,9 @@ impl Task {
             }
             if let Err(error) = self.take(self.stay, room, Some(user)).await {
                 tracing::debug!(%error, "somebody who left a room is still noted; trying again");
+                if let Some(here) = self.here(room, user) {
+                    here.is_noted = false;
+                }
                 self.leaving.push((now + self.linger, room, user));
                 continue;
             }
