@@ -111,7 +111,12 @@ impl Lease {
         if let Some(commands) = self.rooms.upgrade() {
             let done = rooms_done;
             // The node is shutting down if nobody takes it.
-            let _ = commands.send(Command::Renew { stay, done }).await;
+            let renewal = Command::Renew {
+                stay,
+                quiet_until,
+                done,
+            };
+            let _ = commands.send(renewal).await;
         }
         let renewal = Renewal {
             stay,

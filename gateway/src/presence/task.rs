@@ -43,6 +43,8 @@ pub(super) enum Command {
     /// From now on everything is noted by another stay.
     Renew {
         stay: Stay,
+        /// Until when nobody is told who is there, in microseconds of Redis's clock.
+        quiet_until: u64,
         /// To be said when everybody is.
         done: oneshot::Sender<()>,
     },
@@ -73,6 +75,9 @@ pub(super) struct Task {
     enter: Script,
     exit: Script,
     rooms: HashMap<ConversationId, HashMap<UserId, Here>>,
+    /// Stays by which somebody here may still be noted.
+    former: Vec<Stay>,
+    quiet_until: u64,
     /// Who wants to know when everybody is noted by the present stay, if not everybody is.
     renewed: Vec<oneshot::Sender<()>>,
     /// Those whose last socket is gone, until when they count as present all the same.
@@ -98,6 +103,8 @@ impl Task {
             enter: scripts::room_enter(),
             exit: scripts::room_exit(),
             rooms: HashMap::new(),
+            former: Vec::new(),
+            quiet_until: 0,
             renewed: Vec::new(),
             leaving: Vec::new(),
         }
@@ -144,8 +151,13 @@ impl Task {
                 user,
                 on_purpose,
             } => self.exit(room, user, on_purpose).await,
-            Command::Renew { stay, done } => {
-                self.stay = stay;
+            Command::Renew {
+                stay,
+                quiet_until,
+                done,
+            } => {
+                self.former.push(std::mem::replace(&mut self.stay, stay));
+                self.quiet_until = quiet_until;
                 self.renewed.push(done);
                 self.renew().await;
             }
@@ -180,8 +192,7 @@ impl Task {
             .sadd::<(), _, _>(Keyspace::stay_rooms(self.stay), room.to_string())
             .await?;
         self.online.register(self.stay).await?;
-        let head = announcement(room, "entered");
-        let put = self.put(room, &profile, most.unwrap_or(0), &head).await;
+        let put = self.put(room, &profile, most.unwrap_or(0), 0).await;
         if matches!(&put, Ok(answer) if answer == "full") {
             return Err(PresenceError::Full);
         }
@@ -226,6 +237,10 @@ impl Task {
 
     /// Takes out those who have lingered long enough.
     async fn let_go(&mut self, now: Instant) {
+        if !self.renewed.is_empty() {
+            // By which stay they are there is not settled.
+            return;
+        }
         let due: Vec<_> = self
             .leaving
             .extract_if(.., |(until, ..)| *until <= now)
@@ -259,6 +274,7 @@ impl Task {
         }
         match self.restore().await {
             Ok(()) => {
+                self.former.clear();
                 for done in self.renewed.drain(..) {
                     // Whoever asked may have gone.
                     let _ = done.send(());
@@ -279,8 +295,8 @@ impl Task {
                 .sadd::<(), _, _>(Keyspace::stay_rooms(self.stay), room.to_string())
                 .await?;
             for here in users.values() {
-                // Nobody is told: they have been there all the time.
-                self.put(*room, &here.profile, 0, "").await?;
+                // Whoever was not taken out meanwhile was there all the time, which is no news.
+                self.put(*room, &here.profile, 0, self.quiet_until).await?;
             }
         }
         Ok(())
@@ -309,17 +325,20 @@ impl Task {
         room: ConversationId,
         profile: &Profile,
         most: i32,
-        head: &str,
+        quiet_until: u64,
     ) -> Result<String, fred::error::Error> {
         let json = serde_json::to_string(profile).map_err(|error| {
             fred::error::Error::new(fred::error::ErrorKind::InvalidArgument, error.to_string())
         })?;
+        let former: Vec<String> = self.former.iter().map(Stay::to_string).collect();
         let arguments = vec![
             profile.id.to_string(),
             self.stay.to_string(),
             json,
             most.to_string(),
-            head.to_owned(),
+            announcement(room, "entered"),
+            quiet_until.to_string(),
+            former.join(","),
         ];
         let (answer, _present): (String, Value) = self
             .enter
