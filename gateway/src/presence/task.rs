@@ -262,8 +262,18 @@ impl Task {
                 users.get_mut().remove(&user);
                 if users.get().is_empty() {
                     users.remove();
+                    self.forget(room).await;
                 }
             }
+        }
+    }
+
+    /// Nobody of this node is in a room any more, so nobody has to tidy up there. If that is not noted, others look there in vain.
+    async fn forget(&self, room: ConversationId) {
+        let key = Keyspace::stay_rooms(self.stay);
+        let forgotten = self.redis.srem::<(), _, _>(key, room.to_string()).await;
+        if let Err(error) = forgotten {
+            tracing::debug!(%error, %room, "a room is still noted in which nobody is");
         }
     }
 
