@@ -11,6 +11,7 @@ mod contacts;
 mod keeper;
 mod lease;
 mod ledger;
+mod noted;
 mod pending;
 mod pieces;
 mod plan;

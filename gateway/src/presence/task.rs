@@ -7,22 +7,16 @@ use std::time::{Duration, Instant};
 
 use confab_shared::id::{ConversationId, UserId};
 use confab_shared::model::account::Profile;
-use confab_shared::model::timestamp::Timestamp;
 use confab_shared::redis::keyspace::Keyspace;
-use confab_shared::redis::presence::{Online, Stay};
-use confab_shared::redis::scripts;
+use confab_shared::redis::presence::Stay;
 use fred::clients::Client;
-use fred::interfaces::SetsInterface;
-use fred::types::Value;
-use fred::types::scripts::Script;
 use tokio::sync::{mpsc, oneshot};
 
+use super::noted::{Entering, Noted};
 use super::rooms::{Entrance, PresenceError};
 
 /// How often those who linger are looked at.
 const TICK: Duration = Duration::from_millis(500);
-/// How many rooms of a node that is gone are tidied up in one go.
-const REAPED: usize = 64;
 
 /// What the task is asked for.
 #[derive(Debug)]
@@ -67,13 +61,9 @@ struct Here {
 /// A node's part.
 pub(super) struct Task {
     commands: mpsc::WeakSender<Command>,
-    redis: Client,
-    online: Online,
-    keyspace: Keyspace,
+    noted: Noted,
     stay: Stay,
     linger: Duration,
-    enter: Script,
-    exit: Script,
     rooms: HashMap<ConversationId, HashMap<UserId, Here>>,
     /// Stays by which somebody here may still be noted.
     former: Vec<Stay>,
@@ -95,13 +85,9 @@ impl Task {
     ) -> Self {
         Self {
             commands,
-            online: Online::new(redis.clone()),
-            redis,
-            keyspace,
+            noted: Noted::new(redis, keyspace),
             stay,
             linger,
-            enter: scripts::room_enter(),
-            exit: scripts::room_exit(),
             rooms: HashMap::new(),
             former: Vec::new(),
             quiet_until: 0,
@@ -162,7 +148,7 @@ impl Task {
                 self.renew().await;
             }
             Command::Reap { stay, done } => {
-                let reaped = self.reap(stay).await;
+                let reaped = self.noted.reap(stay).await;
                 if let Err(error) = &reaped {
                     tracing::debug!(%error, %stay, "rooms not tidied up after a node");
                 }
@@ -188,12 +174,16 @@ impl Task {
             return Ok(());
         }
         // In this order: a node that dies in between leaves nothing that nobody knows of.
-        self.redis
-            .sadd::<(), _, _>(Keyspace::stay_rooms(self.stay), room.to_string())
-            .await?;
-        self.online.register(self.stay).await?;
-        let put = self.put(room, &profile, most.unwrap_or(0), 0).await;
-        if matches!(&put, Ok(answer) if answer == "full") {
+        self.noted.begin(self.stay, room).await?;
+        let entering = Entering {
+            profile: &profile,
+            stay: self.stay,
+            former: &self.former,
+            most: most.unwrap_or(0),
+            quiet_until: 0,
+        };
+        let put = self.noted.put(room, entering).await;
+        if matches!(put, Ok(false)) {
             return Err(PresenceError::Full);
         }
         let users = self.rooms.entry(room).or_default();
@@ -250,7 +240,7 @@ impl Task {
             if is_back {
                 continue;
             }
-            if let Err(error) = self.take(self.stay, room, Some(user)).await {
+            if let Err(error) = self.noted.take(self.stay, room, Some(user)).await {
                 tracing::debug!(%error, "somebody who left a room is still noted; trying again");
                 if let Some(here) = self.here(room, user) {
                     here.is_noted = false;
@@ -262,18 +252,9 @@ impl Task {
                 users.get_mut().remove(&user);
                 if users.get().is_empty() {
                     users.remove();
-                    self.forget(room).await;
+                    self.noted.end(self.stay, room).await;
                 }
             }
-        }
-    }
-
-    /// Nobody of this node is in a room any more, so nobody has to tidy up there. If that is not noted, others look there in vain.
-    async fn forget(&self, room: ConversationId) {
-        let key = Keyspace::stay_rooms(self.stay);
-        let forgotten = self.redis.srem::<(), _, _>(key, room.to_string()).await;
-        if let Err(error) = forgotten {
-            tracing::debug!(%error, %room, "a room is still noted in which nobody is");
         }
     }
 
@@ -299,126 +280,20 @@ impl Task {
             return Ok(());
         }
         tracing::info!("putting back who is present on this node");
-        self.online.register(self.stay).await?;
         for (room, users) in &self.rooms {
-            self.redis
-                .sadd::<(), _, _>(Keyspace::stay_rooms(self.stay), room.to_string())
-                .await?;
+            self.noted.begin(self.stay, *room).await?;
             for here in users.values() {
                 // Whoever was not taken out meanwhile was there all the time, which is no news.
-                self.put(*room, &here.profile, 0, self.quiet_until).await?;
+                let entering = Entering {
+                    profile: &here.profile,
+                    stay: self.stay,
+                    former: &self.former,
+                    most: 0,
+                    quiet_until: self.quiet_until,
+                };
+                self.noted.put(*room, entering).await?;
             }
         }
         Ok(())
-    }
-
-    /// Several nodes may do this at once: each user is announced by whoever takes it out.
-    async fn reap(&self, stay: Stay) -> Result<(), fred::error::Error> {
-        let key = Keyspace::stay_rooms(stay);
-        loop {
-            let rooms: Vec<String> = self.redis.srandmember(&key, Some(REAPED)).await?;
-            for room in &rooms {
-                if let Ok(id) = room.parse() {
-                    self.take(stay, id, None).await?;
-                }
-                // Last: a room is forgotten when nothing is left to do in it.
-                self.redis.srem::<(), _, _>(&key, room).await?;
-            }
-            if rooms.is_empty() {
-                return Ok(());
-            }
-        }
-    }
-
-    async fn put(
-        &self,
-        room: ConversationId,
-        profile: &Profile,
-        most: i32,
-        quiet_until: u64,
-    ) -> Result<String, fred::error::Error> {
-        let json = serde_json::to_string(profile).map_err(|error| {
-            fred::error::Error::new(fred::error::ErrorKind::InvalidArgument, error.to_string())
-        })?;
-        let former: Vec<String> = self.former.iter().map(Stay::to_string).collect();
-        let arguments = vec![
-            profile.id.to_string(),
-            self.stay.to_string(),
-            json,
-            most.to_string(),
-            announcement(room, "entered"),
-            quiet_until.to_string(),
-            former.join(","),
-        ];
-        let (answer, _present): (String, Value) = self
-            .enter
-            .evalsha_with_reload(&self.redis, self.keys(room), arguments)
-            .await?;
-        Ok(answer)
-    }
-
-    /// Takes a user, or everybody, of a stay out of a room.
-    async fn take(
-        &self,
-        stay: Stay,
-        room: ConversationId,
-        user: Option<UserId>,
-    ) -> Result<(), fred::error::Error> {
-        let arguments = vec![
-            stay.to_string(),
-            announcement(room, "exited"),
-            user.map(|user| user.to_string()).unwrap_or_default(),
-        ];
-        let _present: i64 = self
-            .exit
-            .evalsha_with_reload(&self.redis, self.keys(room), arguments)
-            .await?;
-        Ok(())
-    }
-
-    fn keys(&self, room: ConversationId) -> Vec<String> {
-        vec![self.keyspace.present(room), self.keyspace.room(room)]
-    }
-}
-
-/// How a [`RoomBatch`](confab_shared::model::event::RoomBatch) begins that says who came or went: the scripts add the profile and
-/// how many are present then.
-fn announcement(room: ConversationId, fact: &str) -> String {
-    let at = serde_json::to_string(&Timestamp::now()).unwrap_or_default();
-    format!(r#"{{"conversation":"{room}","events":[{{"at":{at},"fact":"{fact}","user":"#)
-}
-
-#[cfg(test)]
-mod tests {
-    use confab_shared::model::account::AccountRole;
-    use confab_shared::model::event::{Fact, RoomBatch};
-
-    use super::*;
-
-    #[test]
-    fn what_the_scripts_put_together_is_a_batch() {
-        let (room, user) = (ConversationId::generate(), UserId::generate());
-        let profile = Profile {
-            id: user,
-            username: "ann".into(),
-            name: "Ann \"A\"".into(),
-            avatar: None,
-            account: AccountRole::Guest,
-        };
-        let json = serde_json::to_string(&profile).unwrap();
-        for (name, entered) in [("entered", true), ("exited", false)] {
-            let text = announcement(room, name) + &json + ",\"present\":3}]}";
-            let batch: RoomBatch = serde_json::from_str(&text).unwrap();
-            assert_eq!((batch.conversation, batch.events[0].seq), (room, None));
-            match &batch.events[0].fact {
-                Fact::Entered { user, present } => {
-                    assert!(entered && **user == profile && *present == 3);
-                }
-                Fact::Exited { user, present } => {
-                    assert!(!entered && **user == profile && *present == 3);
-                }
-                other => panic!("{other:?}"),
-            }
-        }
     }
 }

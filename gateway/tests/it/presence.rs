@@ -3,6 +3,7 @@
 //! The nodes are in this process, without listeners; Redis and PostgreSQL are real. Times are a tenth of production's.
 
 mod history;
+mod in_rooms;
 mod missed;
 mod overtaken;
 mod world;

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use confab_gateway::presence::Timing;
 use confab_shared::postgres::users;
-use confab_shared::redis::keyspace::Keyspace;
 use confab_shared::redis::presence::Stay;
-use fred::interfaces::SortedSetsInterface;
 use sqlx::Connection;
 
 use super::overtaken::{are_held, held_gateway, hold, to_each_their_own};
@@ -33,12 +31,7 @@ fn a_node_that_was_taken_for_gone_shows_what_it_missed() {
             watcher.began = true;
             sees(watcher, &[ben]).await;
         }
-        let lapsed = (1.0, Stay::first(here.id).to_string());
-        world
-            .redis
-            .zadd::<(), _, _>(Keyspace::stays(), None, None, false, false, lapsed)
-            .await
-            .unwrap();
+        world.lapse(Stay::first(here.id)).await;
         let gone = |user| {
             let world = &world;
             move || async move {

@@ -17,14 +17,19 @@ use confab_gateway::presence::{Parts, Presence, Timing};
 use confab_shared::auth::Claims;
 use confab_shared::config::load;
 use confab_shared::id::{ConversationId, NodeId, UserId};
+use confab_shared::model::event::{Fact, RoomBatch};
 use confab_shared::model::timestamp::Timestamp;
 use confab_shared::redis::keyspace::{Keyspace, UserSlot};
-use confab_shared::redis::presence::Online;
-use confab_shared::redis::{self, RedisConfig, Retries};
+use confab_shared::redis::presence::{Online, Stay};
+use confab_shared::redis::{self, Retries};
 use fred::clients::Client;
-use fred::interfaces::{ClientLike, HashesInterface};
+use fred::interfaces::{
+    ClientLike, EventInterface, HashesInterface, PubsubInterface, SortedSetsInterface,
+};
+use fred::types::Message;
 use serde_json::Value;
 use sqlx::PgPool;
+use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 use crate::registry::Redis;
@@ -33,6 +38,7 @@ use crate::registry::Redis;
 pub(super) const LARGEST_GROUP: u32 = 6;
 /// Of more, the contacts of a user are those of the latest.
 pub(super) const MOST_CONVERSATIONS: usize = 100;
+pub(super) const PARTITIONS: u16 = 16;
 
 /// As in production, ten times as fast.
 pub(super) fn hurried() -> Timing {
@@ -71,6 +77,28 @@ pub(super) struct Watcher {
     pub(super) frames: usize,
 }
 
+/// What is said in a room.
+pub(super) struct Heard {
+    messages: broadcast::Receiver<Message>,
+    _subscriber: Client,
+}
+
+impl Heard {
+    /// Who comes or goes next, and which.
+    pub(super) async fn next(&mut self) -> (&'static str, UserId) {
+        let waiting = tokio::time::timeout(Duration::from_secs(5), self.messages.recv());
+        let message = waiting.await.expect("nothing is said").unwrap();
+        let text: String = message.value.convert().unwrap();
+        let (_, batch) = text.split_once('\n').unwrap();
+        let batch: RoomBatch = serde_json::from_str(batch).unwrap();
+        match &batch.events[0].fact {
+            Fact::Entered { user, .. } => ("entered", user.id),
+            Fact::Exited { user, .. } => ("exited", user.id),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 /// Everything that a test is about.
 pub(super) struct World {
     server: Redis,
@@ -101,13 +129,9 @@ impl World {
     pub(super) async fn gateway_with(&self, timing: Timing, database: PgPool) -> Gateway {
         let config = load::<GatewayConfig>(DEFAULTS).unwrap().config;
         let stop = CancellationToken::new();
-        let (id, keyspace) = (NodeId::generate(), Keyspace::new(16));
+        let (id, keyspace) = (NodeId::generate(), Keyspace::new(PARTITIONS));
         let metrics = Arc::new(Metrics::new().unwrap());
-        let settings = RedisConfig {
-            url: self.server.url.clone(),
-            command_timeout_ms: 5_000,
-            connect_timeout_ms: 5_000,
-        };
+        let settings = self.server.config();
         let redis = redis::connect(&settings, Retries::Idempotent)
             .await
             .unwrap();
@@ -214,6 +238,31 @@ impl World {
                 .unwrap();
         }
         count
+    }
+
+    /// The lease of a stay is over before its holder knows.
+    pub(super) async fn lapse(&self, stay: Stay) {
+        let lapsed = (1.0, stay.to_string());
+        self.redis
+            .zadd::<(), _, _>(Keyspace::stays(), None, None, false, false, lapsed)
+            .await
+            .unwrap();
+    }
+
+    /// What is said in a public room from here on.
+    pub(super) async fn hear(&self, room: ConversationId) -> Heard {
+        let subscriber = redis::subscriber(&self.server.config())
+            .unwrap()
+            .build()
+            .unwrap();
+        let messages = subscriber.message_rx();
+        subscriber.init().await.unwrap();
+        let channel = Keyspace::new(PARTITIONS).room(room);
+        subscriber.ssubscribe(channel).await.unwrap();
+        Heard {
+            messages,
+            _subscriber: subscriber,
+        }
     }
 
     /// What Redis says, of these users: those who are connected.
