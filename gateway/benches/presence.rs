@@ -184,7 +184,7 @@ fn connect(node: &Node, user: UserId) -> SocketRef {
     socket.release(|_| Vec::new());
     node.hub.users().add(socket.clone());
     node.presence.touch(user);
-    node.presence.welcome(&socket);
+    node.presence.welcome(&socket, false);
     socket
 }
 

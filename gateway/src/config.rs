@@ -225,6 +225,7 @@ pub struct RoomsConfig {
 pub struct PresenceConfig {
     pub linger_seconds: u64,
     pub largest_group: u32,
+    pub max_conversations: usize,
 }
 
 /// The way of commands to the workers.
@@ -302,6 +303,10 @@ impl GatewayConfig {
             ("ingress.max_stream_length", self.ingress.max_stream_length),
             ("recovery.max_events", self.recovery.max_events),
             ("engine.max_sessions", self.engine.max_sessions),
+            (
+                "presence.max_conversations",
+                self.presence.max_conversations,
+            ),
             ("engine.max_payload", self.engine.max_payload),
             ("engine.send_queue_bytes", self.engine.send_queue_bytes),
         ];

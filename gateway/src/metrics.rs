@@ -98,6 +98,8 @@ pub struct OnlineMetrics {
     pub reaped: IntCounter,
     /// Times that a socket was shown who is online.
     pub shown: IntCounter,
+    /// Users whose contacts could not be found while others' could: they were not told of a change, or not shown who is online.
+    pub given_up: IntCounter,
 }
 
 impl OnlineMetrics {
@@ -129,6 +131,10 @@ impl OnlineMetrics {
             shown: counter(
                 "confab_gateway_contacts_shown_total",
                 "Times that a socket was shown who is online.",
+            )?,
+            given_up: counter(
+                "confab_gateway_contacts_given_up_total",
+                "Users whose contacts could not be found while others' could: they were not told of a change, or not shown who is online.",
             )?,
         })
     }

@@ -127,6 +127,7 @@ impl Node {
                 Duration::from_secs(config.rooms.linger_seconds),
             ),
             largest_group: config.presence.largest_group,
+            most_conversations: config.presence.max_conversations,
         };
         let presence = Presence::start(presence, stop);
         let node = Self {

@@ -363,19 +363,20 @@ impl UserSocket {
     /// Who of the user's contacts is online.
     pub(super) async fn online_contacts(&self) -> Result<Vec<UserId>, RequestError> {
         let found = self.node.presence.online_contacts(self.user()).await;
-        let going = || Rejection::new(ErrorCode::Overloaded, "the node is going away");
-        Ok(found.ok_or_else(going)?)
+        let unknown = || {
+            Rejection::new(
+                ErrorCode::Overloaded,
+                "who is online is not known; try again",
+            )
+        };
+        Ok(found.ok_or_else(unknown)?)
     }
 
     /// The user wants to be seen as online, or as offline whatever they do.
     pub(super) async fn appear(&self, online: bool) -> Result<(), RequestError> {
-        let account = users::set_appears_offline(&self.node.database, self.user(), !online).await?;
+        let account = self.node.presence.wish(self.user(), online).await?;
         let unauthorized = || Rejection::new(ErrorCode::Unauthorized, "Unauthorized");
-        let (_, is_changed) = account.ok_or_else(unauthorized)?;
-        if is_changed {
-            self.node.presence.appears(self.user()).await;
-        }
-        Ok(())
+        account.map(|_| ()).ok_or_else(|| unauthorized().into())
     }
 
     /// A conversation, with those who are present in it if it is public.

@@ -1,5 +1,6 @@
 //! How a socket without a token becomes somebody's: by a token that comes later, or as a guest.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use confab_shared::id::UserId;
@@ -54,10 +55,8 @@ impl Chat {
                 None
             }
             Intent::Enter { room, guest_name } if self.node.config.auth.guests => {
-                // Another name is another guest, but not another address.
-                let whoever = anonymous.subject(None);
-                if let Err(refusal) = self.node.limits.ask(Class::Guests, whoever).await {
-                    anonymous.reject(&event, &refusal.rejection());
+                if let Err(rejection) = self.lets_in_a_guest(anonymous.address()).await {
+                    anonymous.reject(&event, &rejection);
                     return None;
                 }
                 let class = Class::room_operations(dialect.tier());
@@ -90,6 +89,15 @@ impl Chat {
                 anonymous.turn_away(&event);
                 None
             }
+        }
+    }
+
+    /// Whether one more guest may come from this address. Another name is another guest, but not another address.
+    pub(super) async fn lets_in_a_guest(&self, address: IpAddr) -> Result<(), Rejection> {
+        let whoever = guest_subject(address, None);
+        match self.node.limits.ask(Class::Guests, whoever).await {
+            Ok(_) => Ok(()),
+            Err(refusal) => Err(refusal.rejection()),
         }
     }
 

@@ -123,13 +123,14 @@ impl UserSocket {
     /// The client knows that it is connected: what came meanwhile goes out.
     pub(super) fn begin(&mut self) {
         let (socket, catch_up) = (&self.socket, self.catch_up.take());
+        let has_come_back = catch_up.is_some();
         socket.release(|held| match catch_up {
             Some(catch_up) => catch_up.frames(socket, held),
             None => held_frames(socket, held),
         });
         self.kept.begin();
         self.watch();
-        self.node.presence.welcome(&self.socket);
+        self.node.presence.welcome(&self.socket, has_come_back);
     }
 
     /// The client left by itself: it will not come back for what it misses.

@@ -49,6 +49,6 @@ impl UserSocket {
             tracing::warn!(%error, "a socket does not hear what it ought to; it has to come back");
             self.socket.queue().close(DisconnectReason::Unavailable);
         }
-        self.node.presence.welcome(&self.socket);
+        self.node.presence.welcome(&self.socket, false);
     }
 }

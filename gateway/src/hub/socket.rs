@@ -78,6 +78,8 @@ pub struct Socket {
     followed: Mutex<Option<BTreeSet<ConversationId>>>,
     /// Whether it is told how much is unread in conversations that it has not joined.
     watching: AtomicU8,
+    /// When it was looked up which of its user's contacts are online, as it was shown that last.
+    contacts_as_of: AtomicU64,
 }
 
 /// It does not watch yet.
@@ -144,6 +146,7 @@ impl Socket {
             held: Mutex::new(Some(Vec::new())),
             followed: Mutex::new(None),
             watching: AtomicU8::new(BEFORE),
+            contacts_as_of: AtomicU64::new(u64::MAX),
         }
     }
 
@@ -229,6 +232,17 @@ impl Socket {
     /// It is not any more, for good. Whether it was.
     pub fn end_watching(&self) -> bool {
         self.watching.swap(OVER, Ordering::AcqRel) == WATCHING
+    }
+
+    /// When it was looked up which of its user's contacts are online, as it was shown that last, in microseconds of Redis's clock: what is
+    /// older is no news to it. Until it is shown that for the first time nothing is.
+    pub fn contacts_as_of(&self) -> u64 {
+        self.contacts_as_of.load(Ordering::Relaxed)
+    }
+
+    /// It is shown which of them were online then.
+    pub fn set_contacts_as_of(&self, position: u64) {
+        self.contacts_as_of.store(position, Ordering::Relaxed);
     }
 
     /// The namespace it joined.

@@ -4,25 +4,24 @@
 //! announced stands in Redis together with the change, so that it outlives whoever was about to; and it is struck out only if nothing has
 //! changed since it was read. So the last thing that is said of a user is true, however many say it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use confab_shared::id::{NodeId, UserId};
-use confab_shared::model::timestamp::Timestamp;
-use confab_shared::postgres::contacts::{self, Circle};
-use confab_shared::redis::presence::{Look, Owed};
+use confab_shared::id::UserId;
+use confab_shared::postgres::contacts;
 use tokio::sync::Notify;
+use tokio::task::{JoinError, JoinSet};
 
-use super::contacts::Finder;
+use super::contacts::{Finder, Unanswered};
 use super::pending::Pending;
-use crate::backplane::{Backplane, StatusChange, Statuses};
+use super::pieces::{Divisible, Failures, Piece};
+use super::plan::{Plan, plan};
+use crate::backplane::Backplane;
 use crate::metrics::Metrics;
 
 /// The most users whose statuses are announced together.
 const BATCH: usize = 512;
-/// The most people whom one message tells of something.
-const RECIPIENTS: usize = 2_000;
 /// How long it is left after it could not be done.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -50,9 +49,7 @@ enum NotAnnounced {
     #[error(transparent)]
     Redis(#[from] fred::error::Error),
     #[error(transparent)]
-    Database(#[from] sqlx::Error),
-    #[error("the database does not answer")]
-    Silent,
+    Database(#[from] Unanswered),
     #[error("Redis is being told again who is connected")]
     Unsettled,
 }
@@ -68,25 +65,53 @@ impl Announcer {
         self.look_round.notify_one();
     }
 
-    /// Runs until told to stop. Inputs: users; a slow clock, and the ends of other nodes, for what those left unsaid.
+    /// Runs until told to stop. Inputs: users; a slow clock, and the ends of other nodes, for what those left unsaid; what was announced. What
+    /// cannot be announced with others is announced apart from them, and holds nobody else up.
     pub(super) async fn run(self, means: Means) {
+        let means = Arc::new(means);
+        let mut failures = Failures::default();
+        let (mut fresh, mut pieces) = (JoinSet::new(), JoinSet::new());
         let mut rounds = tokio::time::interval(means.round);
         rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = self.owed.some() => {}
+                () = self.owed.some(), if fresh.is_empty() && failures.has_room() => {}
                 () = self.look_round.notified() => self.take_over(&means).await,
                 _ = rounds.tick() => self.take_over(&means).await,
+                Some(done) = fresh.join_next() => self.settle(&means, done, &mut failures).await,
+                Some(done) = pieces.join_next() => self.settle(&means, done, &mut failures).await,
             }
-            let users = self.owed.take(BATCH);
-            if users.is_empty() {
-                continue;
+            if fresh.is_empty() && failures.has_room() {
+                let users = self.owed.take(BATCH);
+                if !users.is_empty() {
+                    fresh.spawn(try_to(means.clone(), failures.piece(users)));
+                }
             }
-            if let Err(error) = means.announce(&users).await {
+            if pieces.is_empty()
+                && let Some(piece) = failures.next()
+            {
+                pieces.spawn(try_to(means.clone(), piece));
+            }
+        }
+    }
+
+    /// Sees to what was not announced.
+    async fn settle(&self, means: &Means, done: Done, failures: &mut Failures<Vec<UserId>>) {
+        match done {
+            Ok((_, Ok(true))) => failures.succeeded(),
+            Ok((_, Ok(false))) => {}
+            Ok((piece, Err(error))) => {
                 tracing::debug!(%error, "statuses not announced; trying again");
-                self.owe(users);
-                tokio::time::sleep(PAUSE).await;
+                match error {
+                    NotAnnounced::Database(_) => {
+                        if let Some(users) = failures.failed(piece) {
+                            means.give_up(&users).await;
+                        }
+                    }
+                    NotAnnounced::Redis(_) | NotAnnounced::Unsettled => self.owe(piece.batch),
+                }
             }
+            Err(error) => tracing::error!(%error, "statuses were not announced"),
         }
     }
 
@@ -98,14 +123,51 @@ impl Announcer {
     }
 }
 
+type Done = Result<(Piece<Vec<UserId>>, Result<bool, NotAnnounced>), JoinError>;
+
+impl Divisible for Vec<UserId> {
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn divide(self, most: usize) -> Vec<Self> {
+        self.chunks(most).map(<[UserId]>::to_vec).collect()
+    }
+}
+
+async fn try_to(
+    means: Arc<Means>,
+    piece: Piece<Vec<UserId>>,
+) -> (Piece<Vec<UserId>>, Result<bool, NotAnnounced>) {
+    let done = means.announce(&piece.batch).await;
+    if done.is_err() {
+        tokio::time::sleep(PAUSE).await;
+    }
+    (piece, done)
+}
+
 impl Means {
-    async fn announce(&self, users: &[UserId]) -> Result<(), NotAnnounced> {
+    /// These cannot be announced: nobody is to try it any more until they change again.
+    async fn give_up(&self, users: &[UserId]) {
+        for user in users {
+            tracing::warn!(%user, "the contacts of a user cannot be told of a change; given up");
+            self.metrics.online.given_up.inc();
+        }
+        let online = &self.finder.online;
+        let struck = async { online.said(&online.owed(users).await?).await };
+        if let Err(error) = struck.await {
+            tracing::debug!(%error, "what was given up will be tried again");
+        }
+    }
+
+    /// Announces what there is to be said of these. False if there is nothing.
+    async fn announce(&self, users: &[UserId]) -> Result<bool, NotAnnounced> {
         // In this order: what changes after it was read here is announced once more, and who connects after contacts were looked up sees it
         // for himself.
         let finder = &self.finder;
         let owed = finder.online.owed(users).await?;
         let Some(earliest) = owed.iter().map(|owed| owed.position).min() else {
-            return Ok(());
+            return Ok(false);
         };
         if !finder.is_settled(earliest).await? {
             return Err(NotAnnounced::Unsettled);
@@ -113,13 +175,11 @@ impl Means {
         let asked: Vec<UserId> = owed.iter().map(|owed| owed.user).collect();
         let read = async {
             tokio::try_join!(
-                contacts::circles(&finder.database, &asked, finder.largest_group),
+                finder.circles(&asked),
                 contacts::appearances(&finder.database, &asked),
             )
         };
-        let (circles, appearances) = tokio::time::timeout(finder.patience, read)
-            .await
-            .map_err(|_| NotAnnounced::Silent)??;
+        let (circles, appearances) = finder.answered(read).await?;
         let hidden: HashSet<UserId> = appearances
             .iter()
             .filter(|one| one.appears_offline)
@@ -139,211 +199,10 @@ impl Means {
         } = plan(&owed, &circles, &hidden, &look);
         self.backplane.tell(&messages).await?;
         let noted = contacts::note_last_seen(&finder.database, &last_seen);
-        tokio::time::timeout(finder.patience, noted)
-            .await
-            .map_err(|_| NotAnnounced::Silent)??;
+        finder.answered(noted).await?;
         finder.online.said(&owed).await?;
         self.metrics.online.announced.inc_by(changes);
         self.metrics.online.told.inc_by(told);
-        Ok(())
-    }
-}
-
-/// What is to be said, and to whom.
-#[derive(Debug, Default)]
-struct Plan {
-    messages: Vec<(NodeId, Statuses)>,
-    last_seen: Vec<(UserId, Timestamp)>,
-    changes: u64,
-    told: u64,
-}
-
-fn plan(owed: &[Owed], circles: &[Circle], hidden: &HashSet<UserId>, look: &Look) -> Plan {
-    let connected: Vec<Vec<UserId>> = circles
-        .iter()
-        .map(|circle| {
-            let members = circle.members.iter().copied();
-            members
-                .filter(|member| look.is_connected(*member))
-                .collect()
-        })
-        .collect();
-    let mut circles_of: HashMap<UserId, Vec<usize>> = HashMap::new();
-    for (index, circle) in circles.iter().enumerate() {
-        for user in &circle.asked {
-            circles_of.entry(*user).or_default().push(index);
-        }
-    }
-    let (mut plan, mut letters) = (Plan::default(), HashMap::<NodeId, Letters>::new());
-    for owed in owed {
-        let is_hidden = hidden.contains(&owed.user);
-        if is_hidden && !owed.by_will {
-            // Offline before and after: that something has changed is nobody's business.
-            continue;
-        }
-        let at = Timestamp::from_micros(owed.since);
-        if !owed.is_connected && !is_hidden {
-            plan.last_seen.push((owed.user, at));
-        }
-        let mut contacts: Vec<UserId> = circles_of
-            .get(&owed.user)
-            .into_iter()
-            .flatten()
-            .flat_map(|index| &connected[*index])
-            .copied()
-            .filter(|contact| *contact != owed.user)
-            .collect();
-        contacts.sort_unstable();
-        contacts.dedup();
-        plan.changes += 1;
-        let mut by_node: HashMap<NodeId, Vec<UserId>> = HashMap::new();
-        for contact in contacts {
-            for node in look.nodes(contact) {
-                by_node.entry(*node).or_default().push(contact);
-                plan.told += 1;
-            }
-        }
-        for (node, to) in by_node {
-            for to in to.chunks(RECIPIENTS) {
-                letters.entry(node).or_default().add(StatusChange {
-                    user: owed.user,
-                    is_online: owed.is_connected && !is_hidden,
-                    at,
-                    position: owed.position,
-                    to: to.to_vec(),
-                });
-            }
-        }
-    }
-    for (node, letters) in letters {
-        plan.messages
-            .extend(letters.sealed.into_iter().map(|letter| (node, letter)));
-    }
-    plan
-}
-
-/// What one node is told: messages of a bounded size.
-#[derive(Debug, Default)]
-struct Letters {
-    sealed: Vec<Statuses>,
-    recipients: usize,
-}
-
-impl Letters {
-    fn add(&mut self, change: StatusChange) {
-        self.recipients += change.to.len();
-        match self.sealed.last_mut() {
-            Some(open) if self.recipients <= RECIPIENTS => open.statuses.push(change),
-            _ => {
-                self.recipients = change.to.len();
-                let statuses = vec![change];
-                self.sealed.push(Statuses { statuses });
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A user who has come, or gone, at second 7.
-    fn owed(user: UserId, is_connected: bool, mark: &str) -> Owed {
-        Owed::read(user, 9_000_000, is_connected, &format!("7000000{mark}")).unwrap()
-    }
-
-    fn look(connected: &[(UserId, &[NodeId])]) -> Look {
-        let mut look = Look::default();
-        for (user, nodes) in connected {
-            look.note(*user, 9_000_000, nodes.to_vec());
-        }
-        look
-    }
-
-    fn told(plan: &Plan, node: NodeId) -> Vec<(UserId, bool, Vec<UserId>)> {
-        let letters = plan.messages.iter().filter(|(to, _)| *to == node);
-        let changes = letters.flat_map(|(_, letter)| &letter.statuses);
-        changes
-            .map(|change| (change.user, change.is_online, change.to.clone()))
-            .collect()
-    }
-
-    #[test]
-    fn each_contact_is_told_once_on_every_node_that_has_it() {
-        let [ann, ben, cat, dan] = std::array::from_fn(|_| UserId::generate());
-        let [one, other] = std::array::from_fn(|_| NodeId::generate());
-        let circles = [
-            Circle {
-                asked: vec![ann],
-                members: vec![ann, ben, cat],
-            },
-            Circle {
-                asked: vec![ann, dan],
-                members: vec![ann, ben, dan],
-            },
-        ];
-        let look = look(&[(ann, &[one]), (ben, &[one, other])]);
-        let owed = [owed(ann, true, ""), owed(dan, false, "")];
-        let plan = plan(&owed, &circles, &HashSet::new(), &look);
-        let mut here = told(&plan, one);
-        here[1].2.sort_unstable();
-        let mut both = vec![ann, ben];
-        both.sort_unstable();
-        assert_eq!(here, [(ann, true, vec![ben]), (dan, false, both)]);
-        assert_eq!(
-            told(&plan, other),
-            [(ann, true, vec![ben]), (dan, false, vec![ben])]
-        );
-        assert_eq!(plan.last_seen, [(dan, Timestamp::from_micros(7_000_000))]);
-        assert_eq!((plan.changes, plan.told), (2, 5));
-    }
-
-    #[test]
-    fn of_who_is_hidden_only_the_hiding_is_told() {
-        let [ann, ben] = std::array::from_fn(|_| UserId::generate());
-        let node = NodeId::generate();
-        let circles = [Circle {
-            asked: vec![ann],
-            members: vec![ann, ben],
-        }];
-        let look = look(&[(ann, &[node]), (ben, &[node])]);
-        let hidden = HashSet::from([ann]);
-        for is_connected in [true, false] {
-            let silent = plan(&[owed(ann, is_connected, "")], &circles, &hidden, &look);
-            assert!(silent.messages.is_empty() && silent.last_seen.is_empty());
-            let plan = plan(&[owed(ann, is_connected, "v")], &circles, &hidden, &look);
-            assert_eq!(told(&plan, node), [(ann, false, vec![ben])]);
-            assert!(
-                plan.last_seen.is_empty(),
-                "it would tell that they were there"
-            );
-        }
-    }
-
-    #[test]
-    fn messages_are_bounded() {
-        let ann = UserId::generate();
-        let node = NodeId::generate();
-        let members: Vec<UserId> = (0..RECIPIENTS * 2 + 7)
-            .map(|_| UserId::generate())
-            .collect();
-        let nodes = [node];
-        let connected: Vec<_> = members.iter().map(|user| (*user, &nodes[..])).collect();
-        let circles = [Circle {
-            asked: vec![ann],
-            members: members.clone(),
-        }];
-        let look = look(&connected);
-        let plan = plan(&[owed(ann, true, "")], &circles, &HashSet::new(), &look);
-        assert_eq!(plan.messages.len(), 3);
-        let told: Vec<UserId> = told(&plan, node)
-            .into_iter()
-            .flat_map(|(_, _, to)| to)
-            .collect();
-        assert_eq!(told.len(), members.len());
-        for (_, letter) in &plan.messages {
-            let recipients: usize = letter.statuses.iter().map(|change| change.to.len()).sum();
-            assert!(recipients <= RECIPIENTS);
-        }
+        Ok(true)
     }
 }

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use confab_shared::id::UserId;
 use confab_shared::model::timestamp::Timestamp;
-use confab_shared::postgres::contacts::{self, Appearance, Circle};
-use confab_shared::postgres::until_answered;
+use confab_shared::postgres::contacts::{self, Appearance, Bounds, Circle};
 use confab_shared::redis::presence::{Look, Online};
 use fred::clients::Client;
 use sqlx::PgPool;
@@ -24,6 +23,15 @@ pub(super) struct Asked {
     pub(super) with_absent: bool,
 }
 
+/// PostgreSQL gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unanswered {
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    #[error("the database does not answer")]
+    Silent,
+}
+
 /// What it takes to find out.
 #[derive(Clone)]
 pub(super) struct Finder {
@@ -32,15 +40,16 @@ pub(super) struct Finder {
     pub(super) database: PgPool,
     pub(super) patience: Duration,
     pub(super) largest_group: u32,
+    /// Of how many conversations of a user its contacts are.
+    pub(super) most_conversations: usize,
     /// How long nodes may take to tell a Redis that lost its memory who is connected.
     pub(super) settling: Duration,
 }
 
 impl Finder {
-    /// Finds out, however long PostgreSQL and Redis take to come back.
-    pub(super) async fn find(&self, asked: Asked) -> Found {
-        let read = || contacts::circles(&self.database, &asked.users, self.largest_group);
-        let circles = until_answered(self.patience, "contacts not read", read).await;
+    /// Finds out, however long Redis takes to come back.
+    pub(super) async fn find(&self, asked: Asked) -> Result<Found, Unanswered> {
+        let circles = self.answered(self.circles(&asked.users)).await?;
         let members: BTreeSet<UserId> = circles
             .iter()
             .flat_map(|circle| &circle.members)
@@ -60,9 +69,27 @@ impl Finder {
         } else {
             look.connected().collect()
         };
-        let read = || contacts::appearances(&self.database, &concerned);
-        let appearances = until_answered(self.patience, "contacts not read", read).await;
-        Found::new(circles, look, appearances)
+        let read = contacts::appearances(&self.database, &concerned);
+        let appearances = self.answered(read).await?;
+        Ok(Found::new(circles, look, appearances))
+    }
+
+    /// The people whom these share conversations with.
+    pub(super) async fn circles(&self, users: &[UserId]) -> Result<Vec<Circle>, sqlx::Error> {
+        let bounds = Bounds {
+            largest: self.largest_group,
+            most: self.most_conversations,
+        };
+        contacts::circles(&self.database, users, bounds).await
+    }
+
+    /// PostgreSQL's answer, if it comes in time.
+    pub(super) async fn answered<T>(
+        &self,
+        question: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, Unanswered> {
+        let answer = tokio::time::timeout(self.patience, question).await;
+        Ok(answer.map_err(|_| Unanswered::Silent)??)
     }
 
     /// Looks who of these is connected. None while Redis is being told again.
@@ -124,6 +151,14 @@ impl Found {
         } else {
             self.online.remove(&user);
         }
+    }
+
+    /// The moment that nothing of this is older than, in microseconds of Redis's clock. If nobody had contacts, whatever is said is news.
+    pub(super) fn as_of(&self) -> u64 {
+        if self.circles.is_empty() {
+            return 0;
+        }
+        self.look.earliest()
     }
 
     /// The same, for whoever asks for single users.

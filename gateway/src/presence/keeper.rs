@@ -37,15 +37,24 @@ pub(super) struct Renewal {
 
 /// Sockets that are to be shown who is online as soon as others can find them. Those that end meanwhile are not kept for it.
 #[derive(Debug, Default)]
-pub(super) struct Arrivals(Mutex<Vec<Weak<Socket>>>);
+pub(super) struct Arrivals(Mutex<Vec<Arrival>>);
+
+/// One of them.
+#[derive(Debug)]
+struct Arrival {
+    socket: Weak<Socket>,
+    /// Whether its client has come back, and may take somebody for online who went meanwhile.
+    again: bool,
+}
 
 impl Arrivals {
     /// One more.
-    pub(super) fn add(&self, socket: &SocketRef) {
-        self.0.lock().push(Arc::downgrade(socket));
+    pub(super) fn add(&self, socket: &SocketRef, again: bool) {
+        let socket = Arc::downgrade(socket);
+        self.0.lock().push(Arrival { socket, again });
     }
 
-    fn take(&self) -> Vec<Weak<Socket>> {
+    fn take(&self) -> Vec<Arrival> {
         std::mem::take(&mut *self.0.lock())
     }
 }
@@ -103,7 +112,7 @@ struct State {
     quiet_until: u64,
     ledger: Ledger,
     /// Sockets whose users Redis was not told of yet.
-    waiting: Vec<Weak<Socket>>,
+    waiting: Vec<Arrival>,
     /// Who wants to know when everybody is noted.
     renewed: Vec<oneshot::Sender<()>>,
 }
@@ -119,7 +128,8 @@ impl State {
     async fn flush(&mut self) -> Result<(), fred::error::Error> {
         // In this order: whoever is among the sockets is among those who have come.
         self.waiting.append(&mut self.keeper.arrivals.take());
-        self.waiting.retain(|socket| socket.strong_count() > 0);
+        self.waiting
+            .retain(|arrival| arrival.socket.strong_count() > 0);
         let now = Instant::now();
         for user in self.keeper.touched.take(usize::MAX) {
             let is_connected = self.keeper.hub.users().is_connected(user);
@@ -180,18 +190,24 @@ impl State {
     /// Whose coming others can find by now is shown who is online: either they see that somebody came, or are told of it.
     fn show_contacts(&mut self) {
         let ledger = &self.ledger;
-        let mut ready = Vec::new();
-        self.waiting.retain(|socket| {
-            let Some(socket) = socket.upgrade() else {
+        let (mut fresh, mut again) = (Vec::new(), Vec::new());
+        self.waiting.retain(|arrival| {
+            let Some(socket) = arrival.socket.upgrade() else {
                 return false;
             };
             let user = socket.user();
             if ledger.is_noted(user) {
+                let ready = if arrival.again {
+                    &mut again
+                } else {
+                    &mut fresh
+                };
                 ready.push(socket);
                 return false;
             }
             ledger.knows(user)
         });
-        self.keeper.viewer.show(&ready, false);
+        self.keeper.viewer.show(&fresh, false);
+        self.keeper.viewer.show(&again, true);
     }
 }

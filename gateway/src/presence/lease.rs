@@ -17,6 +17,7 @@ use super::announcer::Announcer;
 use super::contacts::settled_at;
 use super::keeper::Renewal;
 use super::task::Command;
+use super::viewer::Viewer;
 use crate::backplane::memory_name;
 use crate::metrics::Metrics;
 
@@ -38,6 +39,7 @@ pub(super) struct Lease {
     /// and who is connected.
     pub(super) users: mpsc::Sender<Renewal>,
     pub(super) announcer: Announcer,
+    pub(super) viewer: Viewer,
     pub(super) metrics: Arc<Metrics>,
     pub(super) reaping: Arc<Mutex<HashSet<Stay>>>,
 }
@@ -97,7 +99,8 @@ pub(super) async fn run(
 }
 
 impl Lease {
-    /// Begins another stay, and has everybody noted by it. While Redis's memory is young, that is no news to anybody.
+    /// Begins another stay, and has everybody noted by it. While Redis's memory is young, that is no news to anybody. Until then nobody else found
+    /// those who are here to tell them anything, so they are shown everything again.
     async fn begin_anew(&mut self, memory: &str) {
         let quiet_until = settled_at(memory, self.settling);
         let former = self.stay;
@@ -108,7 +111,12 @@ impl Lease {
         if let Some(commands) = self.rooms.upgrade() {
             let done = rooms_done;
             // The node is shutting down if nobody takes it.
-            let _ = commands.send(Command::Renew { stay, done }).await;
+            let renewal = Command::Renew {
+                stay,
+                quiet_until,
+                done,
+            };
+            let _ = commands.send(renewal).await;
         }
         let renewal = Renewal {
             stay,
@@ -116,7 +124,12 @@ impl Lease {
             done: users_done,
         };
         let _ = self.users.send(renewal).await;
-        let online = self.online.clone();
+        let (online, viewer) = (self.online.clone(), self.viewer.clone());
+        let users = async move {
+            users.await?;
+            viewer.show_everything();
+            Ok(())
+        };
         tokio::spawn(async move {
             if tokio::try_join!(rooms, users).is_err() {
                 return;

@@ -11,7 +11,12 @@ mod contacts;
 mod keeper;
 mod lease;
 mod ledger;
+mod noted;
 mod pending;
+mod pieces;
+mod plan;
+mod rooms;
+mod screen;
 mod task;
 mod timing;
 mod viewer;
@@ -20,15 +25,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use confab_shared::id::{ConversationId, NodeId, UserId};
+use confab_shared::id::{NodeId, UserId};
 use confab_shared::lifecycle::spawn_vital;
-use confab_shared::model::account::Profile;
 use confab_shared::model::conversation::Participant;
+use confab_shared::postgres::users::{self, Account};
 use confab_shared::redis::keyspace::Keyspace;
 use confab_shared::redis::presence::{Online, Stay};
 use confab_shared::seen;
 use fred::clients::Client;
-use fred::interfaces::{HashesInterface, SetsInterface};
 use sqlx::PgPool;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -42,6 +46,7 @@ use contacts::Finder;
 use keeper::{Arrivals, Keeper};
 use lease::Lease;
 use pending::Pending;
+pub use rooms::{Entrance, PresenceError};
 use task::{Command, Task};
 pub use timing::Timing;
 use viewer::Viewer;
@@ -54,56 +59,6 @@ const WISH_PAUSE: Duration = Duration::from_millis(250);
 const RENEWALS: usize = 8;
 /// How many wishes may wait. Those who have more wait with them.
 const WAITING: usize = 16_384;
-
-/// Why somebody is not in a room.
-#[derive(Debug, thiserror::Error)]
-pub enum PresenceError {
-    /// As many as may be present are.
-    #[error("the room is full")]
-    Full,
-    /// Redis did not answer.
-    #[error(transparent)]
-    Redis(#[from] fred::error::Error),
-    /// The node is shutting down.
-    #[error("the node is shutting down")]
-    Closed,
-}
-
-/// That a socket was let into a room. Unless it stays, it goes with this: whoever asked may have given up waiting.
-#[derive(Debug)]
-pub struct Entrance {
-    commands: mpsc::WeakSender<Command>,
-    room: ConversationId,
-    user: UserId,
-    stays: bool,
-}
-
-impl Entrance {
-    /// The socket counts; whoever has it says when it goes.
-    pub fn stay(mut self) {
-        self.stays = true;
-    }
-}
-
-impl Drop for Entrance {
-    fn drop(&mut self) {
-        if self.stays {
-            return;
-        }
-        let command = Command::Exit {
-            room: self.room,
-            user: self.user,
-            on_purpose: true,
-        };
-        let sent = self
-            .commands
-            .upgrade()
-            .is_some_and(|commands| commands.try_send(command).is_ok());
-        if !sent {
-            tracing::debug!("somebody who gave up entering a room counts until the node ends");
-        }
-    }
-}
 
 /// What it takes to know who is present.
 pub struct Parts {
@@ -129,6 +84,8 @@ pub struct Parts {
     pub timing: Timing,
     /// The most members of a group that are contacts of each other.
     pub largest_group: u32,
+    /// Of how many conversations of a user its contacts are.
+    pub most_conversations: usize,
 }
 
 /// Who is present. Cheap to clone.
@@ -187,6 +144,7 @@ impl Presence {
             rooms,
             users,
             announcer: announcer.clone(),
+            viewer: viewer.clone(),
             metrics: parts.metrics.clone(),
             reaping: Arc::default(),
         };
@@ -200,6 +158,7 @@ impl Presence {
             database: parts.database.clone(),
             patience: parts.patience,
             largest_group: parts.largest_group,
+            most_conversations: parts.most_conversations,
             settling: timing.settling,
         };
         let means = Means {
@@ -235,20 +194,37 @@ impl Presence {
         self.touched.add([user]);
     }
 
-    /// A socket is to be shown who of its user's contacts is online, if its dialect does, as soon as those can see that the user is.
-    pub fn welcome(&self, socket: &SocketRef) {
+    /// A socket is to be shown who of its user's contacts is online, if its dialect does, as soon as those can see that the user is. If its client
+    /// `has_come_back` to where it was, also who is not, where that is not the same.
+    pub fn welcome(&self, socket: &SocketRef, has_come_back: bool) {
         if viewer::is_shown(socket) {
             self.touch(socket.user());
-            self.arrivals.add(socket);
+            self.arrivals.add(socket, has_come_back);
+            // That may have been seen to before the socket was there to be shown anything.
+            self.touch(socket.user());
         }
     }
 
-    /// Who of a user's contacts is online. None if the node is shutting down.
+    /// Who of a user's contacts is online. None if it cannot be found out, or the node is shutting down.
     pub async fn online_contacts(&self, user: UserId) -> Option<Vec<UserId>> {
         self.viewer.ask(user).await
     }
 
-    /// A user wants to be seen otherwise than before, and PostgreSQL knows: its contacts are told, now or as soon as Redis answers.
+    /// A user wants to be seen as online, or as offline whatever they do. None if there is no such account. What is stored is announced, whatever
+    /// becomes of whoever asked; and so is a wish that was stored before, which perhaps nobody was told of.
+    pub async fn wish(&self, user: UserId, online: bool) -> Result<Option<Account>, sqlx::Error> {
+        let presence = self.clone();
+        let wish = tokio::spawn(async move {
+            let account = users::set_appears_offline(&presence.database, user, !online).await?;
+            if account.is_some() {
+                presence.appears(user).await;
+            }
+            Ok(account)
+        });
+        wish.await.map_err(|_| sqlx::Error::WorkerCrashed)?
+    }
+
+    /// How a user wants to be seen stands in PostgreSQL already: its contacts are told, now or as soon as Redis answers.
     pub async fn appears(&self, user: UserId) {
         if self.announce_wish(user).await {
             return;
@@ -302,84 +278,5 @@ impl Presence {
         if self.leaving.send(done).await.is_ok() && left.await.is_err() {
             tracing::debug!("the node ended before it had left");
         }
-    }
-
-    /// One more socket of a user is in a room. `most`: how many may be present; none: any number.
-    pub async fn enter(
-        &self,
-        room: ConversationId,
-        user: Arc<Profile>,
-        most: Option<i32>,
-    ) -> Result<Entrance, PresenceError> {
-        let (done, entered) = oneshot::channel();
-        let command = Command::Enter {
-            room,
-            user,
-            most,
-            done,
-        };
-        self.commands
-            .send(command)
-            .await
-            .map_err(|_| PresenceError::Closed)?;
-        entered.await.unwrap_or(Err(PresenceError::Closed))
-    }
-
-    /// One socket of a user is in a room no more; it may be back soon if it did not leave on purpose.
-    pub async fn exit(&self, room: ConversationId, user: UserId, on_purpose: bool) {
-        let command = Command::Exit {
-            room,
-            user,
-            on_purpose,
-        };
-        if self.commands.send(command).await.is_err() {
-            tracing::debug!("the node is shutting down; others will note who left");
-        }
-    }
-
-    /// How many are present in a room.
-    pub async fn count(&self, room: ConversationId) -> Result<u64, fred::error::Error> {
-        self.redis.hlen(self.keyspace.present(room)).await
-    }
-
-    /// How many are present in each of these rooms.
-    pub async fn counts(&self, rooms: &[ConversationId]) -> Result<Vec<u64>, fred::error::Error> {
-        if rooms.is_empty() {
-            return Ok(Vec::new());
-        }
-        let pipeline = self.redis.pipeline();
-        for room in rooms {
-            let () = pipeline.hlen(self.keyspace.present(*room)).await?;
-        }
-        pipeline.all().await
-    }
-
-    /// In how many rooms somebody is.
-    pub async fn active_rooms(&self) -> Result<u64, fred::error::Error> {
-        let stays = self.online.stays().await?;
-        let sets: Vec<String> = stays.into_iter().map(Keyspace::stay_rooms).collect();
-        if sets.is_empty() {
-            return Ok(0);
-        }
-        let rooms: Vec<String> = self.redis.sunion(sets).await?;
-        let rooms: Vec<ConversationId> =
-            rooms.iter().filter_map(|room| room.parse().ok()).collect();
-        let counts = self.counts(&rooms).await?;
-        let active = counts.iter().filter(|count| **count > 0).count();
-        Ok(u64::try_from(active).unwrap_or(u64::MAX))
-    }
-
-    /// Who is present in a room, by name.
-    pub async fn present(&self, room: ConversationId) -> Result<Vec<Profile>, fred::error::Error> {
-        let entries: Vec<String> = self.redis.hvals(self.keyspace.present(room)).await?;
-        let mut present: Vec<Profile> = entries
-            .iter()
-            .filter_map(|entry| {
-                let (_, profile) = entry.split_once(' ')?;
-                serde_json::from_str(profile).ok()
-            })
-            .collect();
-        present.sort_by(|one, other| (&one.username, one.id).cmp(&(&other.username, other.id)));
-        Ok(present)
     }
 }

@@ -7,22 +7,16 @@ use std::time::{Duration, Instant};
 
 use confab_shared::id::{ConversationId, UserId};
 use confab_shared::model::account::Profile;
-use confab_shared::model::timestamp::Timestamp;
 use confab_shared::redis::keyspace::Keyspace;
-use confab_shared::redis::presence::{Online, Stay};
-use confab_shared::redis::scripts;
+use confab_shared::redis::presence::Stay;
 use fred::clients::Client;
-use fred::interfaces::SetsInterface;
-use fred::types::Value;
-use fred::types::scripts::Script;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Entrance, PresenceError};
+use super::noted::{Entering, Noted};
+use super::rooms::{Entrance, PresenceError};
 
 /// How often those who linger are looked at.
 const TICK: Duration = Duration::from_millis(500);
-/// How many rooms of a node that is gone are tidied up in one go.
-const REAPED: usize = 64;
 
 /// What the task is asked for.
 #[derive(Debug)]
@@ -43,6 +37,8 @@ pub(super) enum Command {
     /// From now on everything is noted by another stay.
     Renew {
         stay: Stay,
+        /// Until when nobody is told who is there, in microseconds of Redis's clock.
+        quiet_until: u64,
         /// To be said when everybody is.
         done: oneshot::Sender<()>,
     },
@@ -58,19 +54,20 @@ pub(super) enum Command {
 struct Here {
     profile: Arc<Profile>,
     sockets: usize,
+    /// Whether Redis knows: if it gave no answer, nobody can tell.
+    is_noted: bool,
 }
 
 /// A node's part.
 pub(super) struct Task {
     commands: mpsc::WeakSender<Command>,
-    redis: Client,
-    online: Online,
-    keyspace: Keyspace,
+    noted: Noted,
     stay: Stay,
     linger: Duration,
-    enter: Script,
-    exit: Script,
     rooms: HashMap<ConversationId, HashMap<UserId, Here>>,
+    /// Stays by which somebody here may still be noted.
+    former: Vec<Stay>,
+    quiet_until: u64,
     /// Who wants to know when everybody is noted by the present stay, if not everybody is.
     renewed: Vec<oneshot::Sender<()>>,
     /// Those whose last socket is gone, until when they count as present all the same.
@@ -88,14 +85,12 @@ impl Task {
     ) -> Self {
         Self {
             commands,
-            online: Online::new(redis.clone()),
-            redis,
-            keyspace,
+            noted: Noted::new(redis, keyspace),
             stay,
             linger,
-            enter: scripts::room_enter(),
-            exit: scripts::room_exit(),
             rooms: HashMap::new(),
+            former: Vec::new(),
+            quiet_until: 0,
             renewed: Vec::new(),
             leaving: Vec::new(),
         }
@@ -142,13 +137,18 @@ impl Task {
                 user,
                 on_purpose,
             } => self.exit(room, user, on_purpose).await,
-            Command::Renew { stay, done } => {
-                self.stay = stay;
+            Command::Renew {
+                stay,
+                quiet_until,
+                done,
+            } => {
+                self.former.push(std::mem::replace(&mut self.stay, stay));
+                self.quiet_until = quiet_until;
                 self.renewed.push(done);
                 self.renew().await;
             }
             Command::Reap { stay, done } => {
-                let reaped = self.reap(stay).await;
+                let reaped = self.noted.reap(stay).await;
                 if let Err(error) = &reaped {
                     tracing::debug!(%error, %stay, "rooms not tidied up after a node");
                 }
@@ -165,32 +165,40 @@ impl Task {
         most: Option<i32>,
     ) -> Result<(), PresenceError> {
         let user = profile.id;
-        if let Some(here) = self.here(room, user) {
+        if let Some(here) = self.here(room, user)
+            && here.is_noted
+        {
             here.sockets += 1;
             // Whoever was about to be taken out is not any more.
             self.leaving.retain(|(_, r, u)| (*r, *u) != (room, user));
             return Ok(());
         }
         // In this order: a node that dies in between leaves nothing that nobody knows of.
-        self.redis
-            .sadd::<(), _, _>(Keyspace::stay_rooms(self.stay), room.to_string())
-            .await?;
-        self.online.register(self.stay).await?;
-        let head = announcement(room, "entered");
-        let put = self.put(room, &profile, most.unwrap_or(0), &head).await;
-        if matches!(&put, Ok(answer) if answer == "full") {
+        self.noted.begin(self.stay, room).await?;
+        let entering = Entering {
+            profile: &profile,
+            stay: self.stay,
+            former: &self.former,
+            most: most.unwrap_or(0),
+            quiet_until: 0,
+        };
+        let put = self.noted.put(room, entering).await;
+        if matches!(put, Ok(false)) {
             return Err(PresenceError::Full);
         }
-        let here = Here {
+        let users = self.rooms.entry(room).or_default();
+        let here = users.entry(user).or_insert(Here {
             profile,
-            sockets: usize::from(put.is_ok()),
-        };
-        self.rooms.entry(room).or_default().insert(user, here);
+            sockets: 0,
+            is_noted: false,
+        });
         if let Err(error) = put {
             // It may have been done all the same: then it is undone.
             self.leaving.push((Instant::now(), room, user));
             return Err(error.into());
         }
+        (here.is_noted, here.sockets) = (true, here.sockets + 1);
+        self.leaving.retain(|(_, r, u)| (*r, *u) != (room, user));
         Ok(())
     }
 
@@ -219,6 +227,10 @@ impl Task {
 
     /// Takes out those who have lingered long enough.
     async fn let_go(&mut self, now: Instant) {
+        if !self.renewed.is_empty() {
+            // By which stay they are there is not settled.
+            return;
+        }
         let due: Vec<_> = self
             .leaving
             .extract_if(.., |(until, ..)| *until <= now)
@@ -228,8 +240,11 @@ impl Task {
             if is_back {
                 continue;
             }
-            if let Err(error) = self.take(self.stay, room, Some(user)).await {
+            if let Err(error) = self.noted.take(self.stay, room, Some(user)).await {
                 tracing::debug!(%error, "somebody who left a room is still noted; trying again");
+                if let Some(here) = self.here(room, user) {
+                    here.is_noted = false;
+                }
                 self.leaving.push((now + self.linger, room, user));
                 continue;
             }
@@ -237,6 +252,7 @@ impl Task {
                 users.get_mut().remove(&user);
                 if users.get().is_empty() {
                     users.remove();
+                    self.noted.end(self.stay, room).await;
                 }
             }
         }
@@ -249,6 +265,7 @@ impl Task {
         }
         match self.restore().await {
             Ok(()) => {
+                self.former.clear();
                 for done in self.renewed.drain(..) {
                     // Whoever asked may have gone.
                     let _ = done.send(());
@@ -263,123 +280,20 @@ impl Task {
             return Ok(());
         }
         tracing::info!("putting back who is present on this node");
-        self.online.register(self.stay).await?;
         for (room, users) in &self.rooms {
-            self.redis
-                .sadd::<(), _, _>(Keyspace::stay_rooms(self.stay), room.to_string())
-                .await?;
+            self.noted.begin(self.stay, *room).await?;
             for here in users.values() {
-                // Nobody is told: they have been there all the time.
-                self.put(*room, &here.profile, 0, "").await?;
+                // Whoever was not taken out meanwhile was there all the time, which is no news.
+                let entering = Entering {
+                    profile: &here.profile,
+                    stay: self.stay,
+                    former: &self.former,
+                    most: 0,
+                    quiet_until: self.quiet_until,
+                };
+                self.noted.put(*room, entering).await?;
             }
         }
         Ok(())
-    }
-
-    /// Several nodes may do this at once: each user is announced by whoever takes it out.
-    async fn reap(&self, stay: Stay) -> Result<(), fred::error::Error> {
-        let key = Keyspace::stay_rooms(stay);
-        loop {
-            let rooms: Vec<String> = self.redis.srandmember(&key, Some(REAPED)).await?;
-            for room in &rooms {
-                if let Ok(id) = room.parse() {
-                    self.take(stay, id, None).await?;
-                }
-                // Last: a room is forgotten when nothing is left to do in it.
-                self.redis.srem::<(), _, _>(&key, room).await?;
-            }
-            if rooms.is_empty() {
-                return Ok(());
-            }
-        }
-    }
-
-    async fn put(
-        &self,
-        room: ConversationId,
-        profile: &Profile,
-        most: i32,
-        head: &str,
-    ) -> Result<String, fred::error::Error> {
-        let json = serde_json::to_string(profile).map_err(|error| {
-            fred::error::Error::new(fred::error::ErrorKind::InvalidArgument, error.to_string())
-        })?;
-        let arguments = vec![
-            profile.id.to_string(),
-            self.stay.to_string(),
-            json,
-            most.to_string(),
-            head.to_owned(),
-        ];
-        let (answer, _present): (String, Value) = self
-            .enter
-            .evalsha_with_reload(&self.redis, self.keys(room), arguments)
-            .await?;
-        Ok(answer)
-    }
-
-    /// Takes a user, or everybody, of a stay out of a room.
-    async fn take(
-        &self,
-        stay: Stay,
-        room: ConversationId,
-        user: Option<UserId>,
-    ) -> Result<(), fred::error::Error> {
-        let arguments = vec![
-            stay.to_string(),
-            announcement(room, "exited"),
-            user.map(|user| user.to_string()).unwrap_or_default(),
-        ];
-        let _present: i64 = self
-            .exit
-            .evalsha_with_reload(&self.redis, self.keys(room), arguments)
-            .await?;
-        Ok(())
-    }
-
-    fn keys(&self, room: ConversationId) -> Vec<String> {
-        vec![self.keyspace.present(room), self.keyspace.room(room)]
-    }
-}
-
-/// How a [`RoomBatch`](confab_shared::model::event::RoomBatch) begins that says who came or went: the scripts add the profile and
-/// how many are present then.
-fn announcement(room: ConversationId, fact: &str) -> String {
-    let at = serde_json::to_string(&Timestamp::now()).unwrap_or_default();
-    format!(r#"{{"conversation":"{room}","events":[{{"at":{at},"fact":"{fact}","user":"#)
-}
-
-#[cfg(test)]
-mod tests {
-    use confab_shared::model::account::AccountRole;
-    use confab_shared::model::event::{Fact, RoomBatch};
-
-    use super::*;
-
-    #[test]
-    fn what_the_scripts_put_together_is_a_batch() {
-        let (room, user) = (ConversationId::generate(), UserId::generate());
-        let profile = Profile {
-            id: user,
-            username: "ann".into(),
-            name: "Ann \"A\"".into(),
-            avatar: None,
-            account: AccountRole::Guest,
-        };
-        let json = serde_json::to_string(&profile).unwrap();
-        for (name, entered) in [("entered", true), ("exited", false)] {
-            let text = announcement(room, name) + &json + ",\"present\":3}]}";
-            let batch: RoomBatch = serde_json::from_str(&text).unwrap();
-            assert_eq!((batch.conversation, batch.events[0].seq), (room, None));
-            match &batch.events[0].fact {
-                Fact::Entered { user, present } => {
-                    assert!(entered && **user == profile && *present == 3);
-                }
-                Fact::Exited { user, present } => {
-                    assert!(!entered && **user == profile && *present == 3);
-                }
-                other => panic!("{other:?}"),
-            }
-        }
     }
 }

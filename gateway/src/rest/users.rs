@@ -79,11 +79,8 @@ pub(super) async fn set_online_status(
     caller: Caller,
     JsonBody(OnlineStatus { is_online }): JsonBody<OnlineStatus>,
 ) -> Result<Shown<UserJson<'static>>, ApiError> {
-    let account = users::set_appears_offline(rest.database(), caller.id(), !is_online).await?;
-    let (account, is_changed) = account.ok_or_else(ApiError::unauthorized)?;
-    if is_changed {
-        rest.node.presence.appears(caller.id()).await;
-    }
+    let account = rest.node.presence.wish(caller.id(), is_online).await?;
+    let account = account.ok_or_else(ApiError::unauthorized)?;
     // What was asked for, though nobody sees it before there is a connection.
     Ok(Shown::of(&UserJson::seen(&account, is_online)))
 }

@@ -3,12 +3,16 @@
 //! The nodes are in this process, without listeners; Redis and PostgreSQL are real. Times are a tenth of production's.
 
 mod history;
+mod in_rooms;
+mod missed;
+mod overtaken;
 mod world;
 
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::time::Duration;
 
+use confab_gateway::presence::Timing;
 use confab_shared::id::UserId;
 use confab_shared::postgres;
 use confab_shared::postgres::users;
@@ -23,8 +27,15 @@ const SOON: Duration = Duration::from_secs(1);
 fn with_world<F: Future<Output = ()> + Send + 'static>(
     test: impl FnOnce(World) -> F + Send + 'static,
 ) {
-    on_fresh_database(postgres::pool, |pool| async move {
-        test(World::new(pool, hurried()).await).await;
+    with_world_at(hurried(), test);
+}
+
+fn with_world_at<F: Future<Output = ()> + Send + 'static>(
+    timing: Timing,
+    test: impl FnOnce(World) -> F + Send + 'static,
+) {
+    on_fresh_database(postgres::pool, move |pool| async move {
+        test(World::new(pool, timing).await).await;
     });
 }
 
@@ -165,7 +176,7 @@ fn who_wants_to_be_seen_as_offline_is_and_nobody_notices_their_comings_and_going
         let mut watcher = one.connect(ann, "conversations");
         let first = one.connect(ben, "conversations");
         sees(&mut watcher, &[ben]).await;
-        world.appear(&one, ben, false).await;
+        World::appear(&one, ben, false).await;
         sees(&mut watcher, &[]).await;
         let hidden_at = users::find(&world.pool, ben)
             .await
@@ -183,14 +194,15 @@ fn who_wants_to_be_seen_as_offline_is_and_nobody_notices_their_comings_and_going
         assert_eq!(one.presence.online_contacts(ben).await, Some(vec![ann]));
         let seen = users::find(&world.pool, ben).await.unwrap().unwrap();
         assert_eq!(seen.last_seen_at, hidden_at);
-        world.appear(&one, ben, true).await;
+        World::appear(&one, ben, true).await;
         sees(&mut watcher, &[ben]).await;
         // Who is not there at all has nothing to announce.
         one.disconnect(&again);
         sees(&mut watcher, &[]).await;
+        rest(1).await;
         let frames = watcher.frames;
         for online in [false, true] {
-            world.appear(&one, ben, online).await;
+            World::appear(&one, ben, online).await;
         }
         rest(1).await;
         watcher.read();
@@ -201,18 +213,17 @@ fn who_wants_to_be_seen_as_offline_is_and_nobody_notices_their_comings_and_going
 #[test]
 #[ignore = "needs CONFAB_TEST_STATE; run by deploy/test"]
 fn who_hides_in_the_moment_of_coming_is_said_to_be_offline() {
-    with_world(|world| async move {
+    let tick = hurried().linger;
+    let slow = Timing { tick, ..hurried() };
+    with_world_at(slow, |world| async move {
         let (ann, ben) = (world.user().await, world.user().await);
         world.group(&[ann, ben]).await;
         let one = world.gateway().await;
         let mut watcher = one.connect(ann, "conversations");
         sees(&mut watcher, &[]).await;
-        users::set_appears_offline(&world.pool, ben, true)
-            .await
-            .unwrap();
         let _socket = one.connect(ben, "conversations");
         // Redis was not told of it: that takes a tick.
-        one.presence.appears(ben).await;
+        World::appear(&one, ben, false).await;
         let until = std::time::Instant::now() + SOON;
         while watcher.told_offline != [ben] {
             watcher.read();

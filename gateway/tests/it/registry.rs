@@ -29,14 +29,19 @@ impl Redis {
             .spawn()
             .expect("redis-server is installed");
         let url = format!("redis://127.0.0.1:{port}");
-        let config = RedisConfig {
-            url: url.clone(),
+        let redis = Self { child, url };
+        let client = redis::connect(&redis.config(), Retries::Idempotent)
+            .await
+            .unwrap();
+        (redis, client)
+    }
+
+    pub(crate) fn config(&self) -> RedisConfig {
+        RedisConfig {
+            url: self.url.clone(),
             command_timeout_ms: 5_000,
             connect_timeout_ms: 5_000,
-        };
-        let redis = Self { child, url };
-        let client = redis::connect(&config, Retries::Idempotent).await.unwrap();
-        (redis, client)
+        }
     }
 }
 

@@ -17,19 +17,33 @@ pub struct Circle {
     pub members: Vec<UserId>,
 }
 
-/// The conversations of these users that make people contacts: those of more than `largest` members do not.
+/// Which conversations make people contacts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Those of no more members.
+    pub largest: u32,
+    /// So many of each user, those first that something was said in last: somebody who is in very many is not to keep everybody waiting.
+    pub most: usize,
+}
+
+/// The conversations of these users that make people contacts.
 ///
 /// Each conversation comes once, however many of its members were asked about, so that what is read grows with the memberships and
 /// not with the pairs.
 pub async fn circles(
     pool: &PgPool,
     users: &[UserId],
-    largest: u32,
+    bounds: Bounds,
 ) -> Result<Vec<Circle>, sqlx::Error> {
     sqlx::query_as(
         "SELECT shared.asked, people.members
-         FROM (SELECT s.conversation_id, array_agg(s.user_id) AS asked FROM memberships s
-               WHERE s.user_id = ANY($1) AND s.left_at IS NULL GROUP BY s.conversation_id) shared
+         FROM (SELECT latest.conversation_id, array_agg(asking.id) AS asked
+               FROM (SELECT DISTINCT id FROM unnest($1::uuid[]) AS one (id)) asking
+               CROSS JOIN LATERAL (
+                 SELECT s.conversation_id FROM memberships s WHERE s.user_id = asking.id AND s.left_at IS NULL
+                 ORDER BY s.listed_at DESC, s.conversation_id LIMIT $3
+               ) latest
+               GROUP BY latest.conversation_id) shared
          CROSS JOIN LATERAL (
            SELECT array_agg(few.user_id) AS members
            FROM (SELECT o.user_id FROM memberships o
@@ -38,7 +52,8 @@ pub async fn circles(
          WHERE cardinality(people.members) BETWEEN 2 AND $2",
     )
     .bind(users)
-    .bind(i64::from(largest))
+    .bind(i64::from(bounds.largest))
+    .bind(i64::try_from(bounds.most).unwrap_or(i64::MAX))
     .fetch_all(pool)
     .await
 }

@@ -191,34 +191,23 @@ pub async fn update(
     Ok(account)
 }
 
-/// An account, and whether it was another before.
-#[derive(Debug, sqlx::FromRow)]
-struct Changed {
-    #[sqlx(flatten)]
-    account: Account,
-    changed: bool,
-}
-
-/// Notes whether a user wants to be seen as offline. Whoever begins to was last seen now. With whether that is another wish than before.
+/// Notes whether a user wants to be seen as offline. Whoever begins to was last seen now.
 pub async fn set_appears_offline(
     pool: &PgPool,
     id: UserId,
     appears_offline: bool,
-) -> Result<Option<(Account, bool)>, sqlx::Error> {
-    let noted: Option<Changed> = sqlx::query_as(
-        "UPDATE users u
+) -> Result<Option<Account>, sqlx::Error> {
+    sqlx::query_as(
+        "UPDATE users
          SET appears_offline = $2,
-             last_seen_at = CASE WHEN $2 AND NOT u.appears_offline THEN date_trunc('milliseconds', now()) ELSE u.last_seen_at END
-         FROM (SELECT id, appears_offline FROM users WHERE id = $1 AND role <> 'guest' FOR UPDATE) former
-         WHERE u.id = former.id
-         RETURNING u.id, u.email, u.username, u.name, u.avatar, u.role, u.token_version, u.appears_offline, u.last_seen_at, u.created_at,
-                   former.appears_offline <> $2 AS changed",
+             last_seen_at = CASE WHEN $2 AND NOT appears_offline THEN date_trunc('milliseconds', now()) ELSE last_seen_at END
+         WHERE id = $1 AND role <> 'guest'
+         RETURNING id, email, username, name, avatar, role, token_version, appears_offline, last_seen_at, created_at",
     )
     .bind(id)
     .bind(appears_offline)
     .fetch_optional(pool)
-    .await?;
-    Ok(noted.map(|noted| (noted.account, noted.changed)))
+    .await
 }
 
 /// The place after an account that was found, from where the next page goes on.

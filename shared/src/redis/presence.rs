@@ -246,7 +246,8 @@ impl Online {
             .collect())
     }
 
-    /// A user wants to be seen otherwise than before. Whether there is anything to be said: the user is connected.
+    /// A user wants to be seen otherwise than before. Whether there is anything to be said: the user is connected, or it is still to be said that
+    /// it is not.
     pub async fn appear(&self, user: UserId) -> Result<bool, Error> {
         let slot = UserSlot::of(user);
         let keys = vec![Keyspace::online(slot), Keyspace::unsaid(slot)];

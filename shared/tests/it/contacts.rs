@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use confab_shared::id::{Seq, UserId};
 use confab_shared::model::timestamp::Timestamp;
-use confab_shared::postgres::contacts::{appearances, circles, note_last_seen};
+use confab_shared::postgres::contacts::{Bounds, appearances, circles, note_last_seen};
 use confab_shared::postgres::users;
 
 use crate::database::with_database;
@@ -34,10 +34,11 @@ fn contacts_are_present_members_of_what_is_not_too_large() {
             .execute(&db.pool)
             .await
             .unwrap();
-        let found = |asked: Vec<UserId>, largest| {
+        let find = |asked: Vec<UserId>, largest, most| {
             let pool = db.pool.clone();
             async move {
-                let circles = circles(&pool, &asked, largest).await.unwrap();
+                let bounds = Bounds { largest, most };
+                let circles = circles(&pool, &asked, bounds).await.unwrap();
                 let sorted = circles.into_iter().map(|circle| {
                     let set = |users: Vec<UserId>| users.into_iter().collect::<BTreeSet<_>>();
                     (set(circle.asked), set(circle.members))
@@ -45,6 +46,7 @@ fn contacts_are_present_members_of_what_is_not_too_large() {
                 sorted.collect::<BTreeSet<_>>()
             }
         };
+        let found = |asked, largest| find(asked, largest, 100);
         let pair = |asked: &[UserId]| (asked.iter().copied().collect(), [ann, ben].into());
         let rest = ([ann].into(), [ann, cat].into());
         assert_eq!(
@@ -60,6 +62,19 @@ fn contacts_are_present_members_of_what_is_not_too_large() {
         assert_eq!(
             found(vec![eve], 5).await,
             [([eve].into(), everybody)].into()
+        );
+        // Of each, the one that something was said in last.
+        sqlx::query(
+            "UPDATE memberships SET listed_at = CASE WHEN conversation_id = $1 THEN now() ELSE now() - interval '1 day' END",
+        )
+        .bind(left)
+        .execute(&db.pool)
+        .await
+        .unwrap();
+        let both: BTreeSet<UserId> = [ann, cat].into();
+        assert_eq!(
+            find(vec![ann, cat], 4, 1).await,
+            [(both.clone(), both)].into()
         );
     });
 }
@@ -90,15 +105,14 @@ fn who_hides_was_last_seen_then_and_is_not_seen_to_go() {
         note_last_seen(&db.pool, &[(ann, first)]).await.unwrap();
         assert_eq!(at(ann).await, (false, second), "never back in time");
         let hide = |hides| users::set_appears_offline(&db.pool, ben, hides);
-        let (hidden, is_changed) = hide(true).await.unwrap().unwrap();
-        assert!(is_changed);
+        let hidden = hide(true).await.unwrap().unwrap();
         assert!(hidden.last_seen_at < first, "now");
         note_last_seen(&db.pool, &[(ben, second)]).await.unwrap();
-        let (_, is_changed) = hide(true).await.unwrap().unwrap();
-        assert!(!is_changed);
+        let repeated = hide(true).await.unwrap().unwrap();
+        assert_eq!(repeated, hidden);
         assert_eq!(at(ben).await, (true, hidden.last_seen_at));
-        let (_, is_changed) = hide(false).await.unwrap().unwrap();
-        assert!(is_changed);
+        let shown = hide(false).await.unwrap().unwrap();
+        assert!(hidden.appears_offline && !shown.appears_offline);
         assert_eq!(at(ben).await, (false, hidden.last_seen_at));
         assert!(appearances(&db.pool, &[]).await.unwrap().is_empty());
     });

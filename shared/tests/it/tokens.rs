@@ -153,7 +153,7 @@ fn an_account_changes_where_it_is_asked_to() {
             update(taken).await,
             Err(users::CreateUserError::UsernameTaken)
         ));
-        let (hidden, _) = users::set_appears_offline(&db.pool, ann, true)
+        let hidden = users::set_appears_offline(&db.pool, ann, true)
             .await
             .unwrap()
             .unwrap();

@@ -245,8 +245,9 @@ impl Processor {
         aftermath: &mut Aftermath,
     ) {
         let mut rooms: HashMap<Partition, Vec<RoomBatch>> = HashMap::new();
-        for mut room in announcements.rooms {
-            self.note_online(&mut room).await;
+        let mut announced = announcements.rooms;
+        self.note_online(&mut announced).await;
+        for room in announced {
             rooms
                 .entry(self.context.keyspace.partition(room.conversation))
                 .or_default()
@@ -288,10 +289,10 @@ impl Processor {
     }
 
     /// Members who are added are shown with whether they are online: nobody who listens could find out in time.
-    async fn note_online(&self, room: &mut RoomBatch) {
-        let added = room
-            .events
+    async fn note_online(&self, rooms: &mut [RoomBatch]) {
+        let added = rooms
             .iter_mut()
+            .flat_map(|room| &mut room.events)
             .filter_map(|event| match &mut event.fact {
                 Fact::MembersAdded { members } => Some(members),
                 _ => None,

@@ -71,6 +71,10 @@ impl Chat {
             }
         };
         let patience = self.node.reply_timeout();
+        if let Err(rejection) = self.lets_in_a_guest(client.address).await {
+            reply.refuse(&rejection);
+            return;
+        }
         let class = Class::room_operations(dialect::stomp::SESSION.tier());
         let subject = guest_subject(client.address, name.as_deref());
         if let Err(refusal) = self.node.limits.ask(class, subject).await {

@@ -125,7 +125,10 @@ impl Chat {
         let creator = match client.user() {
             Some(user) => user.user(),
             // Rooms have creators; this one is a guest whom nobody will be.
-            None => self.named_guest(&random_name()).await?.id,
+            None => {
+                self.lets_in_a_guest(client.address).await?;
+                self.named_guest(&random_name()).await?.id
+            }
         };
         rooms::create_by_slug(&self.node, creator, slug).await
     }

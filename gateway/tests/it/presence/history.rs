@@ -165,9 +165,7 @@ impl History<'_> {
                 } else {
                     self.hidden.insert(user);
                 }
-                self.world
-                    .appear(&self.gateways[gateway], user, online)
-                    .await;
+                World::appear(&self.gateways[gateway], user, online).await;
             }
             Step::Forget => self.world.redis.flushall::<()>(false).await.unwrap(),
             Step::Wait { millis } => tokio::time::sleep(Duration::from_millis(millis)).await,

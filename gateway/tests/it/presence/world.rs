@@ -17,21 +17,28 @@ use confab_gateway::presence::{Parts, Presence, Timing};
 use confab_shared::auth::Claims;
 use confab_shared::config::load;
 use confab_shared::id::{ConversationId, NodeId, UserId};
+use confab_shared::model::event::{Fact, RoomBatch};
 use confab_shared::model::timestamp::Timestamp;
-use confab_shared::postgres::users;
 use confab_shared::redis::keyspace::{Keyspace, UserSlot};
-use confab_shared::redis::presence::Online;
-use confab_shared::redis::{self, RedisConfig, Retries};
+use confab_shared::redis::presence::{Online, Stay};
+use confab_shared::redis::{self, Retries};
 use fred::clients::Client;
-use fred::interfaces::{ClientLike, HashesInterface};
+use fred::interfaces::{
+    ClientLike, EventInterface, HashesInterface, PubsubInterface, SortedSetsInterface,
+};
+use fred::types::Message;
 use serde_json::Value;
 use sqlx::PgPool;
+use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 use crate::registry::Redis;
 
 /// Groups of more members make nobody contacts.
 pub(super) const LARGEST_GROUP: u32 = 6;
+/// Of more, the contacts of a user are those of the latest.
+pub(super) const MOST_CONVERSATIONS: usize = 100;
+pub(super) const PARTITIONS: u16 = 16;
 
 /// As in production, ten times as fast.
 pub(super) fn hurried() -> Timing {
@@ -70,6 +77,28 @@ pub(super) struct Watcher {
     pub(super) frames: usize,
 }
 
+/// What is said in a room.
+pub(super) struct Heard {
+    messages: broadcast::Receiver<Message>,
+    _subscriber: Client,
+}
+
+impl Heard {
+    /// Who comes or goes next, and which.
+    pub(super) async fn next(&mut self) -> (&'static str, UserId) {
+        let waiting = tokio::time::timeout(Duration::from_secs(5), self.messages.recv());
+        let message = waiting.await.expect("nothing is said").unwrap();
+        let text: String = message.value.convert().unwrap();
+        let (_, batch) = text.split_once('\n').unwrap();
+        let batch: RoomBatch = serde_json::from_str(batch).unwrap();
+        match &batch.events[0].fact {
+            Fact::Entered { user, .. } => ("entered", user.id),
+            Fact::Exited { user, .. } => ("exited", user.id),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 /// Everything that a test is about.
 pub(super) struct World {
     server: Redis,
@@ -93,22 +122,22 @@ impl World {
 
     /// A node that has just been started.
     pub(super) async fn gateway(&self) -> Gateway {
+        self.gateway_with(self.timing, self.pool.clone()).await
+    }
+
+    /// The same, with times of its own, or its own way to PostgreSQL.
+    pub(super) async fn gateway_with(&self, timing: Timing, database: PgPool) -> Gateway {
         let config = load::<GatewayConfig>(DEFAULTS).unwrap().config;
         let stop = CancellationToken::new();
-        let (id, keyspace) = (NodeId::generate(), Keyspace::new(16));
+        let (id, keyspace) = (NodeId::generate(), Keyspace::new(PARTITIONS));
         let metrics = Arc::new(Metrics::new().unwrap());
-        let settings = RedisConfig {
-            url: self.server.url.clone(),
-            command_timeout_ms: 5_000,
-            connect_timeout_ms: 5_000,
-        };
+        let settings = self.server.config();
         let redis = redis::connect(&settings, Retries::Idempotent)
             .await
             .unwrap();
         let ingress = Ingress::start(&config.ingress, id, keyspace, &redis, &metrics, &stop);
         let (hub, requests) = Hub::start(&config.hub, false, &metrics, &stop);
         let patience = Duration::from_secs(5);
-        let database = self.pool.clone();
         let parts = backplane::Parts {
             node: id,
             keyspace,
@@ -137,8 +166,9 @@ impl World {
             backplane,
             inbox: inbox.online,
             metrics: metrics.clone(),
-            timing: self.timing,
+            timing,
             largest_group: LARGEST_GROUP,
+            most_conversations: MOST_CONVERSATIONS,
         };
         let presence = Presence::start(parts, &stop);
         Gateway {
@@ -193,11 +223,8 @@ impl World {
     }
 
     /// A user wants to be seen otherwise, and says so at some node.
-    pub(super) async fn appear(&self, gateway: &Gateway, user: UserId, online: bool) {
-        let changed = users::set_appears_offline(&self.pool, user, !online).await;
-        if matches!(changed, Ok(Some((_, true)))) {
-            gateway.presence.appears(user).await;
-        }
+    pub(super) async fn appear(gateway: &Gateway, user: UserId, online: bool) {
+        gateway.presence.wish(user, online).await.unwrap();
     }
 
     /// Of whom something is still to be said.
@@ -213,6 +240,31 @@ impl World {
         count
     }
 
+    /// The lease of a stay is over before its holder knows.
+    pub(super) async fn lapse(&self, stay: Stay) {
+        let lapsed = (1.0, stay.to_string());
+        self.redis
+            .zadd::<(), _, _>(Keyspace::stays(), None, None, false, false, lapsed)
+            .await
+            .unwrap();
+    }
+
+    /// What is said in a public room from here on.
+    pub(super) async fn hear(&self, room: ConversationId) -> Heard {
+        let subscriber = redis::subscriber(&self.server.config())
+            .unwrap()
+            .build()
+            .unwrap();
+        let messages = subscriber.message_rx();
+        subscriber.init().await.unwrap();
+        let channel = Keyspace::new(PARTITIONS).room(room);
+        subscriber.ssubscribe(channel).await.unwrap();
+        Heard {
+            messages,
+            _subscriber: subscriber,
+        }
+    }
+
     /// What Redis says, of these users: those who are connected.
     pub(super) async fn connected(&self, users: &[UserId]) -> BTreeSet<UserId> {
         self.online.look(users).await.unwrap().connected().collect()
@@ -222,6 +274,17 @@ impl World {
 impl Gateway {
     /// A socket of a user, as chat has it once it is connected.
     pub(super) fn connect(&self, user: UserId, dialect: &str) -> Watcher {
+        self.let_in(user, dialect, false)
+    }
+
+    /// The same, of a client that has come back and thinks that those whom it saw last are online.
+    pub(super) fn recover(&self, user: UserId, dialect: &str, view: &[UserId]) -> Watcher {
+        let mut watcher = self.let_in(user, dialect, true);
+        (watcher.began, watcher.view) = (true, view.iter().copied().collect());
+        watcher
+    }
+
+    fn let_in(&self, user: UserId, dialect: &str, has_come_back: bool) -> Watcher {
         let claims = Claims {
             sub: user,
             iat: 0,
@@ -242,7 +305,7 @@ impl Gateway {
         socket.release(|_| Vec::new());
         self.hub.users().add(socket.clone());
         self.presence.touch(user);
-        self.presence.welcome(&socket);
+        self.presence.welcome(&socket, has_come_back);
         Watcher {
             user,
             node: self.id,

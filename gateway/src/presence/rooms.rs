@@ -1,0 +1,143 @@
+//! Who is in which public room, for those who ask and those who come and go.
+
+use std::sync::Arc;
+
+use confab_shared::id::{ConversationId, UserId};
+use confab_shared::model::account::Profile;
+use confab_shared::redis::keyspace::Keyspace;
+use fred::interfaces::{HashesInterface, SetsInterface};
+use tokio::sync::{mpsc, oneshot};
+
+use super::Presence;
+use super::task::Command;
+
+/// Why somebody is not in a room.
+#[derive(Debug, thiserror::Error)]
+pub enum PresenceError {
+    /// As many as may be present are.
+    #[error("the room is full")]
+    Full,
+    /// Redis did not answer.
+    #[error(transparent)]
+    Redis(#[from] fred::error::Error),
+    /// The node is shutting down.
+    #[error("the node is shutting down")]
+    Closed,
+}
+
+/// That a socket was let into a room. Unless it stays, it goes with this: whoever asked may have given up waiting.
+#[derive(Debug)]
+pub struct Entrance {
+    pub(super) commands: mpsc::WeakSender<Command>,
+    pub(super) room: ConversationId,
+    pub(super) user: UserId,
+    pub(super) stays: bool,
+}
+
+impl Entrance {
+    /// The socket counts; whoever has it says when it goes.
+    pub fn stay(mut self) {
+        self.stays = true;
+    }
+}
+
+impl Drop for Entrance {
+    fn drop(&mut self) {
+        if self.stays {
+            return;
+        }
+        let command = Command::Exit {
+            room: self.room,
+            user: self.user,
+            on_purpose: true,
+        };
+        let sent = self
+            .commands
+            .upgrade()
+            .is_some_and(|commands| commands.try_send(command).is_ok());
+        if !sent {
+            tracing::debug!("somebody who gave up entering a room counts until the node ends");
+        }
+    }
+}
+
+impl Presence {
+    /// One more socket of a user is in a room. `most`: how many may be present; none: any number.
+    pub async fn enter(
+        &self,
+        room: ConversationId,
+        user: Arc<Profile>,
+        most: Option<i32>,
+    ) -> Result<Entrance, PresenceError> {
+        let (done, entered) = oneshot::channel();
+        let command = Command::Enter {
+            room,
+            user,
+            most,
+            done,
+        };
+        self.commands
+            .send(command)
+            .await
+            .map_err(|_| PresenceError::Closed)?;
+        entered.await.unwrap_or(Err(PresenceError::Closed))
+    }
+
+    /// One socket of a user is in a room no more; it may be back soon if it did not leave on purpose.
+    pub async fn exit(&self, room: ConversationId, user: UserId, on_purpose: bool) {
+        let command = Command::Exit {
+            room,
+            user,
+            on_purpose,
+        };
+        if self.commands.send(command).await.is_err() {
+            tracing::debug!("the node is shutting down; others will note who left");
+        }
+    }
+
+    /// How many are present in a room.
+    pub async fn count(&self, room: ConversationId) -> Result<u64, fred::error::Error> {
+        self.redis.hlen(self.keyspace.present(room)).await
+    }
+
+    /// How many are present in each of these rooms.
+    pub async fn counts(&self, rooms: &[ConversationId]) -> Result<Vec<u64>, fred::error::Error> {
+        if rooms.is_empty() {
+            return Ok(Vec::new());
+        }
+        let pipeline = self.redis.pipeline();
+        for room in rooms {
+            let () = pipeline.hlen(self.keyspace.present(*room)).await?;
+        }
+        pipeline.all().await
+    }
+
+    /// In how many rooms somebody is.
+    pub async fn active_rooms(&self) -> Result<u64, fred::error::Error> {
+        let stays = self.online.stays().await?;
+        let sets: Vec<String> = stays.into_iter().map(Keyspace::stay_rooms).collect();
+        if sets.is_empty() {
+            return Ok(0);
+        }
+        let rooms: Vec<String> = self.redis.sunion(sets).await?;
+        let rooms: Vec<ConversationId> =
+            rooms.iter().filter_map(|room| room.parse().ok()).collect();
+        let counts = self.counts(&rooms).await?;
+        let active = counts.iter().filter(|count| **count > 0).count();
+        Ok(u64::try_from(active).unwrap_or(u64::MAX))
+    }
+
+    /// Who is present in a room, by name.
+    pub async fn present(&self, room: ConversationId) -> Result<Vec<Profile>, fred::error::Error> {
+        let entries: Vec<String> = self.redis.hvals(self.keyspace.present(room)).await?;
+        let mut present: Vec<Profile> = entries
+            .iter()
+            .filter_map(|entry| {
+                let (_, profile) = entry.split_once(' ')?;
+                serde_json::from_str(profile).ok()
+            })
+            .collect();
+        present.sort_by(|one, other| (&one.username, one.id).cmp(&(&other.username, other.id)));
+        Ok(present)
+    }
+}
