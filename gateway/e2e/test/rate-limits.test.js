@@ -374,8 +374,10 @@ test('rate limits', { concurrency: 16, timeout: 120_000 }, async (t) => {
       throw new Error('30 requests were let through');
     };
     // What a client itself says stands before what the proxy adds.
+    const begun = Date.now();
     const [passed, refusal] = await until429((index) => get(`203.0.113.${index}`, here));
-    assert.ok(passed >= 20 && passed <= 22, `${passed} were let through`);
+    const regained = Math.ceil((Date.now() - begun) / 3_000);
+    assert.ok(passed >= 20 && passed <= 20 + regained, `${passed} were let through, of which ${regained} may have become free meanwhile`);
     tooMany(refusal, 20);
     ok200(await get(there));
     ok200(await get(here, there));

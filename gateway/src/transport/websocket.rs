@@ -6,31 +6,26 @@
 //! the session. Writing is ours: server frames are unmasked, so what is queued is written as it is.
 
 mod inbox;
+mod outbox;
 
-use std::collections::VecDeque;
-use std::io::{self, Cursor, IoSlice};
+use std::io::{self, Cursor};
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use confab_gateway_protocol::websocket;
 use fastwebsockets::{Frame, OpCode, Role, WebSocketError, WebSocketRead, after_handshake_split};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Chain};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Chain};
 use tokio::net::TcpStream;
 
 use self::inbox::MessageInbox;
 pub(super) use self::inbox::{EngineInbox, Inbox};
+pub(super) use self::outbox::Outbox;
 use super::application::{EngineHandler, Handshake, Link, MessageHandler};
 use super::engine::{Engine, open_frame};
 use crate::config::EngineConfig;
 use crate::hub::send_queue::SendQueue;
 use crate::session::DisconnectReason;
 use crate::session::stomp::Framing;
-
-/// How many chunks one write takes.
-const MAX_SLICES: usize = 64;
-/// How long a farewell may take.
-const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Serves one session from its first frame to its last. `prefix` is what the client sent behind its handshake.
 pub(super) async fn serve<H: EngineHandler>(
@@ -48,14 +43,14 @@ pub(super) async fn serve<H: EngineHandler>(
     let mut session = handler.open(handshake, link);
     let engine = Engine::new(handler, config, &queue);
     engine.begin(&session);
-    let (read_half, mut writer) = stream.split();
-    let reader = reader(read_half, prefix, config);
+    let (read_half, write_half) = stream.split();
+    let (reader, mut outbox) = (reader(read_half, prefix, config), Outbox::new(write_half));
     let mut inbox = EngineInbox::new(&engine, &mut session);
     let reason = tokio::select! {
-        reason = carry(reader, &mut writer, &queue, &mut inbox) => reason,
+        reason = carry(reader, &mut outbox, &queue, &mut inbox) => reason,
         reason = engine.watch() => reason,
     };
-    conclude(&engine, session, &mut writer, reason).await
+    conclude(&engine, session, &mut outbox, reason).await
 }
 
 /// Serves one session of a handler to which a WebSocket's messages are just bytes. `prefix` is what the client sent behind its handshake.
@@ -73,16 +68,16 @@ pub(super) async fn serve_messages<H: MessageHandler>(
         session,
         max_message: config.max_payload,
     };
-    let (read_half, mut writer) = stream.split();
-    let reader = reader(read_half, prefix, config);
+    let (read_half, write_half) = stream.split();
+    let (reader, mut outbox) = (reader(read_half, prefix, config), Outbox::new(write_half));
     let reason = tokio::select! {
-        reason = carry(reader, &mut writer, &queue, &mut inbox) => reason,
+        reason = carry(reader, &mut outbox, &queue, &mut inbox) => reason,
         reason = clocks => reason,
     };
     queue.close(reason);
     let reason = queue.closing().unwrap_or(reason);
     let last = handler.closed(inbox.session, reason).await;
-    farewell(&mut writer, &queue, last, reason).await;
+    outbox.farewell(&queue, last, reason).await;
     reason
 }
 
@@ -107,13 +102,13 @@ pub(super) fn reader<R: AsyncRead + Unpin>(
 /// Carries a session both ways until it is over.
 pub(super) async fn carry<I: Inbox, R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     reader: WebSocketRead<R>,
-    writer: &mut W,
+    outbox: &mut Outbox<W>,
     queue: &SendQueue,
     inbox: &mut I,
 ) -> DisconnectReason {
     tokio::select! {
         reason = read_loop(reader, queue, inbox) => reason,
-        reason = write_loop(writer, queue) => reason,
+        reason = outbox.write_loop(queue) => reason,
     }
 }
 
@@ -121,13 +116,13 @@ pub(super) async fn carry<I: Inbox, R: AsyncRead + Unpin, W: AsyncWrite + Unpin>
 pub(super) async fn conclude<H: EngineHandler, W: AsyncWrite + Unpin>(
     engine: &Engine<'_, H>,
     session: H::Session,
-    writer: &mut W,
+    outbox: &mut Outbox<W>,
     reason: DisconnectReason,
 ) -> DisconnectReason {
     engine.queue.close(reason);
     let reason = engine.queue.closing().unwrap_or(reason);
     engine.handler.closed(session, reason).await;
-    farewell(writer, engine.queue, None, reason).await;
+    outbox.farewell(engine.queue, None, reason).await;
     reason
 }
 
@@ -197,100 +192,8 @@ async fn read_loop<I: Inbox, R: AsyncRead + Unpin>(
         if let Err(reason) = taken {
             return reason;
         }
-    }
-}
-
-/// Writes what is queued, until the session is to end and all of it is written, or the connection breaks.
-async fn write_loop<W: AsyncWrite + Unpin>(stream: &mut W, queue: &SendQueue) -> DisconnectReason {
-    let mut chunks = VecDeque::new();
-    loop {
-        std::future::poll_fn(|cx| queue.poll_ready(cx)).await;
-        if queue.closing().is_none() {
-            // One turn for whoever else has something for this session: several events then share a write.
-            tokio::task::yield_now().await;
-        }
-        queue.take(&mut chunks);
-        let written = tokio::select! {
-            biased;
-            written = write_all(stream, &mut chunks) => written,
-            // A writer that is stuck does not notice by itself that its session is to end.
-            () = overrun(queue) => return queue.closing().unwrap_or(DisconnectReason::SlowConsumer),
-        };
-        if written.is_err() {
-            return DisconnectReason::TransportError;
-        }
-        if let Some(reason) = queue.closing() {
-            return reason;
-        }
-    }
-}
-
-/// Resolves when the queue ran over, or has been closing for a while: a client that reads nothing must not hold up a drain.
-async fn overrun(queue: &SendQueue) {
-    let mut was_closing = false;
-    loop {
-        tokio::time::sleep(FAREWELL / 2).await;
-        if queue.is_overrun() || was_closing {
-            return;
-        }
-        was_closing = queue.closing().is_some();
-    }
-}
-
-async fn write_all<W: AsyncWrite + Unpin>(
-    stream: &mut W,
-    chunks: &mut VecDeque<Bytes>,
-) -> io::Result<()> {
-    while let Some(first) = chunks.front() {
-        let mut written = if chunks.len() == 1 {
-            stream.write(first).await?
-        } else {
-            let slices: Vec<IoSlice<'_>> = chunks
-                .iter()
-                .take(MAX_SLICES)
-                .map(|chunk| IoSlice::new(chunk))
-                .collect();
-            stream.write_vectored(&slices).await?
-        };
-        if written == 0 && !first.is_empty() {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        while let Some(chunk) = chunks.front_mut() {
-            if written < chunk.len() {
-                chunk.advance(written);
-                break;
-            }
-            written -= chunk.len();
-            chunks.pop_front();
-        }
-    }
-    Ok(())
-}
-
-/// Says goodbye as far as the client still listens, with `last` words of the handler's, then ends the connection.
-pub(super) async fn farewell<W: AsyncWrite + Unpin>(
-    stream: &mut W,
-    queue: &SendQueue,
-    last: Option<Bytes>,
-    reason: DisconnectReason,
-) {
-    if matches!(
-        reason,
-        DisconnectReason::SlowConsumer | DisconnectReason::TransportError
-    ) {
-        return;
-    }
-    let mut chunks = VecDeque::new();
-    queue.take(&mut chunks);
-    chunks.extend(last);
-    chunks.push_back(websocket::close_frame(reason.close_code(), reason.as_str()).into_wire());
-    let goodbye = async {
-        write_all(stream, &mut chunks).await?;
-        stream.shutdown().await
-    };
-    if !matches!(tokio::time::timeout(FAREWELL, goodbye).await, Ok(Ok(()))) {
-        // The client is gone already; there is nobody to tell.
-        tracing::trace!(%reason, "no farewell");
+        // Many messages may be read already, and none of them has to wait for anything.
+        tokio::task::coop::consume_budget().await;
     }
 }
 

@@ -142,7 +142,7 @@ impl Polling<'_> {
     pub(crate) fn waiting_poll(&self) -> Request {
         let mut poll = self.begin_poll();
         assert!(
-            poll.is_waiting(Duration::from_millis(30)),
+            poll.is_waiting(Duration::from_millis(150)),
             "answered at once"
         );
         poll

@@ -9,6 +9,12 @@ use confab_shared::model::error::{ErrorCode, Rejection};
 use super::transactions::{Committed, Kept, TransactionLimits, Transactions};
 use super::{Destinations, Framing, Source, Subscription, Topic, Violation};
 
+/// The longest id of a subscription: it is kept for as long as that lives, and goes out with everything that is shown to it. Clients' have some
+/// ten characters.
+const MAX_ID: usize = 256;
+/// How often a session may be shown the same. Each subscription is addressed by itself, so it costs everybody who is to be shown it, too.
+const MOST_ALIKE: usize = 4;
+
 /// What a session may have at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -63,7 +69,28 @@ pub struct Connected {
 #[derive(Debug)]
 struct Entry {
     subscription: Weak<Subscription>,
-    is_for_errors: bool,
+    shows: Shows,
+}
+
+/// What a subscription shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Shows {
+    /// What happens in the room of this name.
+    Room(Box<str>),
+    DirectMessages,
+    Notifications,
+    Errors,
+}
+
+impl From<Source<'_>> for Shows {
+    fn from(source: Source<'_>) -> Self {
+        match source {
+            Source::Topic(Topic::Room(name)) => Self::Room(name.into()),
+            Source::Topic(Topic::DirectMessages) => Self::DirectMessages,
+            Source::Topic(Topic::Notifications) => Self::Notifications,
+            Source::Errors => Self::Errors,
+        }
+    }
 }
 
 impl Connected {
@@ -169,6 +196,9 @@ impl Connected {
             (None, Version::V1_0) => destination,
             (None, Version::V1_1 | Version::V1_2) => return Err(missing(frame, "id")),
         };
+        if id.len() > MAX_ID {
+            return Err(Violation::IdTooLong);
+        }
         let acknowledges = match frame.header("ack") {
             None | Some("auto") => false,
             Some("client" | "client-individual") => true,
@@ -181,7 +211,8 @@ impl Connected {
             let rejection = Rejection::new(ErrorCode::NotFound, "there is no such destination");
             return Ok(Action::Refuse(rejection));
         };
-        if !self.has_room() {
+        let shows = Shows::from(source);
+        if !self.has_room_for(&shows) {
             let rejection = Rejection::new(ErrorCode::Conflict, "too many subscriptions");
             return Ok(Action::Refuse(rejection));
         }
@@ -192,7 +223,7 @@ impl Connected {
         };
         let entry = Entry {
             subscription: Arc::downgrade(&subscription),
-            is_for_errors: source == Source::Errors,
+            shows,
         };
         self.subscriptions.insert(id.into(), entry);
         Ok(match source {
@@ -218,11 +249,13 @@ impl Connected {
         Ok(match entry {
             // Whoever has been refused does not have to know.
             None => Action::Nothing,
-            Some((_, entry)) if entry.is_for_errors => match entry.subscription.upgrade() {
-                Some(_) => Action::UnsubscribeErrors,
-                // Another one has taken its place.
-                None => Action::Nothing,
-            },
+            Some((_, entry)) if entry.shows == Shows::Errors => {
+                match entry.subscription.upgrade() {
+                    Some(_) => Action::UnsubscribeErrors,
+                    // Another one has taken its place.
+                    None => Action::Nothing,
+                }
+            }
             Some((id, _)) => Action::Unsubscribe(id),
         })
     }
@@ -262,13 +295,17 @@ impl Connected {
         })
     }
 
-    /// Whether there may be one more subscription. Those that have ended are forgotten only when room is needed.
-    fn has_room(&mut self) -> bool {
+    /// Whether there may be one more subscription to this. Those that have ended are forgotten only when room is needed.
+    fn has_room_for(&mut self, shows: &Shows) -> bool {
         if self.subscriptions.len() >= self.limits.subscriptions {
             self.subscriptions
                 .retain(|_, entry| entry.subscription.strong_count() > 0);
         }
-        self.subscriptions.len() < self.limits.subscriptions
+        let alike = self
+            .subscriptions
+            .values()
+            .filter(|entry| entry.shows == *shows && entry.subscription.strong_count() > 0);
+        self.subscriptions.len() < self.limits.subscriptions && alike.count() < MOST_ALIKE
     }
 }
 

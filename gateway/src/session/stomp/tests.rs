@@ -110,6 +110,35 @@ fn a_subscription_is_there_for_as_long_as_something_is_shown_to_it() {
 }
 
 #[test]
+fn a_session_is_shown_the_same_a_few_times_at_most_and_ids_are_short() {
+    let limits = Limits {
+        subscriptions: 100,
+        ..LIMITS
+    };
+    let mut session = Connected::new(Version::V1_2, Framing::Plain, limits);
+    let destinations = destinations();
+    let mut held = Vec::new();
+    for (room, is_taken) in [("a", true), ("b", true), ("a", false)] {
+        for number in 0..4 {
+            let id = format!("{room} {number} {is_taken}");
+            let to = format!("/topic/{room}");
+            let headers = [("id", &*id), ("destination", &*to)];
+            let frame = frame(Command::Subscribe, &headers, b"");
+            match session.take(&frame, &destinations) {
+                Ok(Action::Subscribe { subscription, .. }) if is_taken => held.push(subscription),
+                Ok(Action::Refuse(_)) if !is_taken => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    let long = "i".repeat(257);
+    let headers = [("id", &*long), ("destination", "/topic/c")];
+    let frame = frame(Command::Subscribe, &headers, b"");
+    let refused = session.take(&frame, &destinations).unwrap_err();
+    assert_eq!(refused, Violation::IdTooLong);
+}
+
+#[test]
 fn what_is_shown_is_addressed_to_a_subscription() {
     let rest = |body: &'static [u8]| {
         websocket::text_frame(|out| {

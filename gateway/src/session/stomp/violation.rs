@@ -34,6 +34,9 @@ pub enum Violation {
     /// A subscription with an id that another one has.
     #[error("there is a subscription with this id")]
     SubscriptionTaken,
+    /// A subscription's id that is longer than any client's.
+    #[error("the id is too long")]
+    IdTooLong,
     /// A BEGIN for a transaction that has begun.
     #[error("there is a transaction with this name")]
     TransactionTaken,

@@ -94,15 +94,16 @@ pub(crate) async fn serve<H: EngineHandler>(
         Next::WebSocket(upgraded) => {
             let Upgraded {
                 reader,
-                mut writer,
+                writer,
                 guard,
             } = *upgraded;
+            let mut outbox = websocket::Outbox::new(writer);
             let mut inbox = websocket::EngineInbox::new(&engine, &mut session);
             let reason = tokio::select! {
-                reason = websocket::carry(reader, &mut writer, queue, &mut inbox) => reason,
+                reason = websocket::carry(reader, &mut outbox, queue, &mut inbox) => reason,
                 reason = watch => reason,
             };
-            let reason = websocket::conclude(&engine, session, &mut writer, reason).await;
+            let reason = websocket::conclude(&engine, session, &mut outbox, reason).await;
             drop(guard);
             reason
         }

@@ -52,7 +52,7 @@ impl Client {
     /// A poll that has had the time to arrive.
     pub(crate) fn waiting_poll(&self) -> Request {
         let mut poll = self.begin_poll();
-        assert!(poll.is_waiting(Duration::from_millis(50)));
+        assert!(poll.is_waiting(Duration::from_millis(150)));
         poll
     }
 
