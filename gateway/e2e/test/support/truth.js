@@ -5,7 +5,7 @@ import pg from 'pg';
 import { state } from './cluster.js';
 import { as, ok } from './rest.js';
 
-const pool = new pg.Pool({ connectionString: state.postgres.url, max: 2, allowExitOnIdle: true, connectionTimeoutMillis: 20_000 });
+const pool = new pg.Pool({ connectionString: state.postgres.url, max: 2, allowExitOnIdle: true, connectionTimeoutMillis: 5_000 });
 
 async function rows(sql, ...values) {
   return (await pool.query(sql, values)).rows;
