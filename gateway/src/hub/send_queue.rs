@@ -59,6 +59,15 @@ impl SendQueue {
 
     /// Adds frames. False if the session is closing, or is now, because they did not fit.
     pub fn push(&self, chunk: Bytes) -> bool {
+        self.add(chunk, None)
+    }
+
+    /// Adds the last frames, and ends the session once they are written: nobody else's come behind them. False as [`push`](Self::push).
+    pub fn push_last(&self, chunk: Bytes, reason: DisconnectReason) -> bool {
+        self.add(chunk, Some(reason))
+    }
+
+    fn add(&self, chunk: Bytes, last: Option<DisconnectReason>) -> bool {
         let mut state = self.state.lock();
         if state.closing.is_some() {
             return false;
@@ -68,6 +77,7 @@ impl SendQueue {
             state.bytes += chunk.len();
             QUEUED_BYTES.fetch_add(chunk.len() as u64, Ordering::Relaxed);
             state.chunks.push_back(chunk);
+            state.closing = last;
         } else {
             state.closing = Some(DisconnectReason::SlowConsumer);
             state.forget();
@@ -247,6 +257,17 @@ mod tests {
         queue.state.lock().over_since = Instant::now().checked_sub(GRACE);
         assert!(!queue.push(Bytes::from_static(b"g")));
         assert_eq!(queue.closing(), Some(DisconnectReason::SlowConsumer));
+    }
+
+    #[test]
+    fn nothing_comes_behind_the_last_words_and_they_are_said_once() {
+        let queue = SendQueue::new(64);
+        queue.push(Bytes::from_static(b"before"));
+        assert!(queue.push_last(Bytes::from_static(b"last"), DisconnectReason::Refused));
+        assert!(!queue.push(Bytes::from_static(b"behind")));
+        assert!(!queue.push_last(Bytes::from_static(b"again"), DisconnectReason::Draining));
+        assert_eq!(queue.closing(), Some(DisconnectReason::Refused));
+        assert_eq!(taken(&queue), ["before", "last"]);
     }
 
     #[test]

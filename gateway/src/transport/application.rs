@@ -115,6 +115,11 @@ impl Link {
         self.queue.push(frames)
     }
 
+    /// Queues the session's last frames, and ends it once they are written. False if it is ending already.
+    pub fn push_last(&self, frames: Bytes, reason: DisconnectReason) -> bool {
+        self.queue.push_last(frames, reason)
+    }
+
     /// Ends the session once what is queued is written.
     pub fn close(&self, reason: DisconnectReason) {
         self.queue.close(reason);

@@ -84,9 +84,8 @@ impl StompLink {
     /// Says what is wrong, and ends the session for this reason. Nothing is said after it.
     pub fn fatal(&self, message: &str, details: &str, reason: DisconnectReason) {
         self.has_failed.store(true, Ordering::Relaxed);
-        self.link
-            .push(error_frame(self.framing, self.version, message, details));
-        self.link.close(reason);
+        let error = error_frame(self.framing, self.version, message, details);
+        self.link.push_last(error, reason);
     }
 
     /// Says that something was refused: where the client has subscribed to such news, else in an ERROR, which ends the session. What was
@@ -125,8 +124,14 @@ impl StompLink {
             ];
             headers.extend(receipt);
             self.has_failed.store(true, Ordering::Relaxed);
-            self.frame(ServerCommand::Error, &headers, &body);
-            self.link.close(DisconnectReason::Refused);
+            let error = frame(
+                self.framing,
+                self.version,
+                ServerCommand::Error,
+                &headers,
+                &body,
+            );
+            self.link.push_last(error, DisconnectReason::Refused);
         }
     }
 

@@ -104,9 +104,8 @@ impl<C> StompSession<C> {
     ) -> DisconnectReason {
         self.has_failed = true;
         let (framing, version) = (self.framing, self.version());
-        self.link
-            .push(link::error(framing, version, message, "", more));
-        self.link.close(reason);
+        let error = link::error(framing, version, message, "", more);
+        self.link.push_last(error, reason);
         reason
     }
 }
