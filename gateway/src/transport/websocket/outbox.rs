@@ -149,7 +149,7 @@ mod tests {
         queue.close(DisconnectReason::ProtocolViolation);
         let last = websocket::text_frame(|out| out.extend_from_slice(b"last words"));
         let mut read = Vec::new();
-        let (_, received) = tokio::join!(
+        let ((), received) = tokio::join!(
             outbox.farewell(
                 &queue,
                 Some(last.into_wire()),
