@@ -26,7 +26,7 @@ const JOIN_ATTEMPTS: usize = 8;
 /// How many direct conversations a socket remembers to be there.
 const DIRECTS: usize = 1_024;
 /// The most people who are shown with a room.
-const SHOWN: usize = 100;
+const SHOWN: u16 = 100;
 
 /// A conversation that a socket is in.
 pub(super) struct Inside {
@@ -384,10 +384,9 @@ impl UserSocket {
         let view = conversations::view(&self.node.database, conversation, self.user()).await?;
         let mut view = view.ok_or_else(|| Rejection::not_found("conversation"))?;
         if view.kind == ConversationKind::Room {
-            let present = self.node.presence.present(conversation).await?;
+            let present = self.node.presence.some_present(conversation, SHOWN).await?;
             view.participants = present
                 .into_iter()
-                .take(SHOWN)
                 .map(|profile| Participant::new(profile, MemberRole::Member))
                 .collect();
         }

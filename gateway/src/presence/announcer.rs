@@ -4,7 +4,7 @@
 //! announced stands in Redis together with the change, so that it outlives whoever was about to; and it is struck out only if nothing has
 //! changed since it was read. So the last thing that is said of a user is true, however many say it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,26 +69,26 @@ impl Announcer {
     /// cannot be announced with others is announced apart from them, and holds nobody else up.
     pub(super) async fn run(self, means: Means) {
         let means = Arc::new(means);
-        let mut failures = Failures::default();
+        let mut trouble = Trouble::default();
         let (mut fresh, mut pieces) = (JoinSet::new(), JoinSet::new());
         let mut rounds = tokio::time::interval(means.round);
         rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = self.owed.some(), if fresh.is_empty() && failures.has_room() => {}
+                () = self.owed.some(), if fresh.is_empty() && trouble.failures.has_room() => {}
                 () = self.look_round.notified() => self.take_over(&means).await,
                 _ = rounds.tick() => self.take_over(&means).await,
-                Some(done) = fresh.join_next() => self.settle(&means, done, &mut failures).await,
-                Some(done) = pieces.join_next() => self.settle(&means, done, &mut failures).await,
+                Some(done) = fresh.join_next() => self.settle(&means, done, &mut trouble).await,
+                Some(done) = pieces.join_next() => self.settle(&means, done, &mut trouble).await,
             }
-            if fresh.is_empty() && failures.has_room() {
-                let users = self.owed.take(BATCH);
+            if fresh.is_empty() && trouble.failures.has_room() {
+                let users = trouble.leave_out(self.owed.take(BATCH));
                 if !users.is_empty() {
-                    fresh.spawn(try_to(means.clone(), failures.piece(users)));
+                    fresh.spawn(try_to(means.clone(), trouble.failures.piece(users)));
                 }
             }
             if pieces.is_empty()
-                && let Some(piece) = failures.next()
+                && let Some(piece) = trouble.failures.next()
             {
                 pieces.spawn(try_to(means.clone(), piece));
             }
@@ -96,22 +96,33 @@ impl Announcer {
     }
 
     /// Sees to what was not announced.
-    async fn settle(&self, means: &Means, done: Done, failures: &mut Failures<Vec<UserId>>) {
+    async fn settle(&self, means: &Means, done: Done, trouble: &mut Trouble) {
         match done {
-            Ok((_, Ok(true))) => failures.succeeded(),
-            Ok((_, Ok(false))) => {}
+            Ok((piece, Ok(did))) => {
+                if did {
+                    trouble.failures.succeeded();
+                }
+                self.owe(trouble.is_over(&piece.batch));
+            }
             Ok((piece, Err(error))) => {
                 tracing::debug!(%error, "statuses not announced; trying again");
                 match error {
                     NotAnnounced::Database(_) => {
-                        if let Some(users) = failures.failed(piece) {
+                        if let Some(users) = trouble.failed(piece) {
                             means.give_up(&users).await;
+                            self.owe(trouble.is_over(&users));
                         }
                     }
-                    NotAnnounced::Redis(_) | NotAnnounced::Unsettled => self.owe(piece.batch),
+                    NotAnnounced::Redis(_) | NotAnnounced::Unsettled => {
+                        trouble.is_over(&piece.batch);
+                        self.owe(piece.batch);
+                    }
                 }
             }
-            Err(error) => tracing::error!(%error, "statuses were not announced"),
+            Err(error) => {
+                tracing::error!(%error, "statuses were not announced");
+                trouble.apart.clear();
+            }
         }
     }
 
@@ -120,6 +131,43 @@ impl Announcer {
             Ok(users) => self.owe(users),
             Err(error) => tracing::debug!(%error, "what others left unsaid is not known"),
         }
+    }
+}
+
+/// What could not be announced.
+#[derive(Default)]
+struct Trouble {
+    failures: Failures<Vec<UserId>>,
+    /// Who is tried apart from others, and whether there may be more to be said of them meanwhile.
+    apart: HashMap<UserId, bool>,
+}
+
+impl Trouble {
+    /// These without those who are tried apart.
+    fn leave_out(&mut self, mut users: Vec<UserId>) -> Vec<UserId> {
+        users.retain(|user| match self.apart.get_mut(user) {
+            Some(more) => {
+                *more = true;
+                false
+            }
+            None => true,
+        });
+        users
+    }
+
+    /// These are tried apart from now on. They come back if they are to be given up.
+    fn failed(&mut self, piece: Piece<Vec<UserId>>) -> Option<Vec<UserId>> {
+        for user in &piece.batch {
+            self.apart.entry(*user).or_insert(false);
+        }
+        self.failures.failed(piece)
+    }
+
+    /// These are not any more. Those of them of whom there may be more to be said.
+    fn is_over(&mut self, users: &[UserId]) -> Vec<UserId> {
+        let over = users.iter().copied();
+        over.filter(|user| self.apart.remove(user) == Some(true))
+            .collect()
     }
 }
 

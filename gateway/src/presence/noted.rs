@@ -121,6 +121,10 @@ impl Noted {
         loop {
             let rooms: Vec<String> = self.redis.srandmember(&key, Some(REAPED)).await?;
             for room in &rooms {
+                // To find those of the stay a whole room is read: not where another node was first.
+                if !self.redis.sismember::<bool, _, _>(&key, room).await? {
+                    continue;
+                }
                 if let Ok(id) = room.parse() {
                     self.take(stay, id, None).await?;
                 }

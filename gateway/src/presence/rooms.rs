@@ -1,5 +1,6 @@
 //! Who is in which public room, for those who ask and those who come and go.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use confab_shared::id::{ConversationId, UserId};
@@ -130,14 +131,30 @@ impl Presence {
     /// Who is present in a room, by name.
     pub async fn present(&self, room: ConversationId) -> Result<Vec<Profile>, fred::error::Error> {
         let entries: Vec<String> = self.redis.hvals(self.keyspace.present(room)).await?;
-        let mut present: Vec<Profile> = entries
-            .iter()
-            .filter_map(|entry| {
-                let (_, profile) = entry.split_once(' ')?;
-                serde_json::from_str(profile).ok()
-            })
-            .collect();
-        present.sort_by(|one, other| (&one.username, one.id).cmp(&(&other.username, other.id)));
-        Ok(present)
+        Ok(by_name(&entries))
     }
+
+    /// So many of those who are present in a room at the most, by name, however many there are; which of them is left to chance.
+    pub async fn some_present(
+        &self,
+        room: ConversationId,
+        most: u16,
+    ) -> Result<Vec<Profile>, fred::error::Error> {
+        let (key, some) = (self.keyspace.present(room), Some((i64::from(most), true)));
+        let entries: HashMap<String, String> = self.redis.hrandfield(key, some).await?;
+        let entries: Vec<String> = entries.into_values().collect();
+        Ok(by_name(&entries))
+    }
+}
+
+fn by_name(entries: &[String]) -> Vec<Profile> {
+    let mut present: Vec<Profile> = entries
+        .iter()
+        .filter_map(|entry| {
+            let (_, profile) = entry.split_once(' ')?;
+            serde_json::from_str(profile).ok()
+        })
+        .collect();
+    present.sort_by(|one, other| (&one.username, one.id).cmp(&(&other.username, other.id)));
+    present
 }

@@ -148,7 +148,7 @@ impl Screen {
     }
 
     /// It cannot be found out: these are shown what changes, and whoever asked gets no answer.
-    pub(super) fn give_up(&self, batch: Batch) {
+    pub(super) fn give_up(&self, batch: &Batch) {
         for user in batch.users() {
             tracing::warn!(%user, "who of a user's contacts is online cannot be found out; given up");
             self.metrics.online.given_up.inc();

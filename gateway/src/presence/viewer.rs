@@ -296,7 +296,7 @@ impl Finding {
             Ok((piece, Err(error))) => {
                 tracing::debug!(%error, "contacts not read; trying again");
                 if let Some(batch) = self.failures.failed(piece) {
-                    screen.give_up(batch);
+                    screen.give_up(&batch);
                 }
             }
             Err(error) => tracing::error!(%error, "contacts were not shown"),

@@ -2,10 +2,12 @@
 //!
 //! The nodes are in this process, without listeners; Redis and PostgreSQL are real. Times are a tenth of production's.
 
+mod apart;
 mod history;
 mod in_rooms;
 mod missed;
 mod overtaken;
+mod watcher;
 mod world;
 
 use std::collections::BTreeSet;
@@ -19,7 +21,8 @@ use confab_shared::postgres::users;
 use confab_shared::testing::on_fresh_database;
 use fred::interfaces::ClientLike;
 
-use world::{LARGEST_GROUP, Watcher, World, hurried, until};
+use watcher::Watcher;
+use world::{LARGEST_GROUP, World, hurried, until};
 
 /// A tenth of what it may take until everybody's view is right after a gateway's death.
 const SOON: Duration = Duration::from_secs(1);

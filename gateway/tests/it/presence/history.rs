@@ -9,8 +9,9 @@ use fred::interfaces::ClientLike;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
+use super::watcher::Watcher;
 use super::with_world;
-use super::world::{Gateway, Watcher, World, contacts, hurried, until};
+use super::world::{Gateway, World, contacts, hurried, until};
 
 const PEOPLE: usize = 10;
 const GATEWAYS: usize = 3;

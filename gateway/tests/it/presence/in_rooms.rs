@@ -57,10 +57,17 @@ fn a_room_is_a_nodes_while_somebody_of_it_is_there() {
         let (one, room) = (world.gateway().await, ConversationId::generate());
         let key = Keyspace::stay_rooms(Stay::first(one.id));
         let people = [somebody(), somebody()];
-        for user in &people {
+        for (index, user) in people.iter().enumerate() {
+            assert_eq!(
+                one.presence.some_present(room, 9).await.unwrap().len(),
+                index
+            );
             let entrance = one.presence.enter(room, user.clone(), None).await;
             entrance.unwrap().stay();
         }
+        let all = one.presence.present(room).await.unwrap();
+        assert_eq!(one.presence.some_present(room, 2).await.unwrap(), all);
+        assert_eq!(one.presence.some_present(room, 1).await.unwrap().len(), 1);
         for (user, rooms) in people.iter().zip([1, 0]) {
             one.presence.exit(room, user.id, true).await;
             // Served after that.

@@ -8,7 +8,8 @@ use confab_shared::redis::presence::Stay;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection, PgConnection};
 
-use super::world::{Gateway, Watcher, World, hurried};
+use super::watcher::Watcher;
+use super::world::{Gateway, World, hurried};
 use super::{SOON, sees, with_world_at};
 
 /// As which node it asks whose questions about accounts wait while they are held.

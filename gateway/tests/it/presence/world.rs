@@ -1,7 +1,6 @@
-//! Nodes in one process, against a Redis and a database of the test's own; people with conversations; and sockets whose frames are read as
-//! clients read them.
+//! Nodes in one process, against a Redis and a database of the test's own, and people with conversations.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,14 +9,13 @@ use confab_gateway::config::{DEFAULTS, GatewayConfig};
 use confab_gateway::dialect::{self, Namespace};
 use confab_gateway::hub::Hub;
 use confab_gateway::hub::send_queue::SendQueue;
-use confab_gateway::hub::socket::{Socket, SocketRef};
+use confab_gateway::hub::socket::Socket;
 use confab_gateway::ingress::Ingress;
 use confab_gateway::metrics::Metrics;
 use confab_gateway::presence::{Parts, Presence, Timing};
 use confab_shared::auth::Claims;
 use confab_shared::config::load;
 use confab_shared::id::{ConversationId, NodeId, UserId};
-use confab_shared::model::event::{Fact, RoomBatch};
 use confab_shared::model::timestamp::Timestamp;
 use confab_shared::redis::keyspace::{Keyspace, UserSlot};
 use confab_shared::redis::presence::{Online, Stay};
@@ -26,12 +24,10 @@ use fred::clients::Client;
 use fred::interfaces::{
     ClientLike, EventInterface, HashesInterface, PubsubInterface, SortedSetsInterface,
 };
-use fred::types::Message;
-use serde_json::Value;
 use sqlx::PgPool;
-use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
+use super::watcher::{Heard, Watcher};
 use crate::registry::Redis;
 
 /// Groups of more members make nobody contacts.
@@ -62,41 +58,6 @@ pub(super) struct Gateway {
     hub: Hub,
     redis: Client,
     stop: CancellationToken,
-}
-
-/// What a client has made of what it was sent.
-pub(super) struct Watcher {
-    pub(super) user: UserId,
-    pub(super) node: NodeId,
-    socket: SocketRef,
-    pub(super) view: BTreeSet<UserId>,
-    /// Whether it was shown everything once.
-    pub(super) began: bool,
-    /// Of whom it was told that they went.
-    pub(super) told_offline: Vec<UserId>,
-    pub(super) frames: usize,
-}
-
-/// What is said in a room.
-pub(super) struct Heard {
-    messages: broadcast::Receiver<Message>,
-    _subscriber: Client,
-}
-
-impl Heard {
-    /// Who comes or goes next, and which.
-    pub(super) async fn next(&mut self) -> (&'static str, UserId) {
-        let waiting = tokio::time::timeout(Duration::from_secs(5), self.messages.recv());
-        let message = waiting.await.expect("nothing is said").unwrap();
-        let text: String = message.value.convert().unwrap();
-        let (_, batch) = text.split_once('\n').unwrap();
-        let batch: RoomBatch = serde_json::from_str(batch).unwrap();
-        match &batch.events[0].fact {
-            Fact::Entered { user, .. } => ("entered", user.id),
-            Fact::Exited { user, .. } => ("exited", user.id),
-            other => panic!("{other:?}"),
-        }
-    }
 }
 
 /// Everything that a test is about.
@@ -345,58 +306,6 @@ impl Drop for Gateway {
         // A vital part that ends by itself would take the test with it.
         self.stop.cancel();
     }
-}
-
-impl Watcher {
-    /// Reads what came, as a client does.
-    pub(super) fn read(&mut self) {
-        let mut chunks = VecDeque::new();
-        self.socket.queue().take(&mut chunks);
-        let bytes: Vec<u8> = chunks.into_iter().flatten().collect();
-        for text in frames(&bytes) {
-            self.frames += 1;
-            let event: Value = serde_json::from_str(&text["42/chat,".len()..]).unwrap();
-            let user = || event[1]["userId"].as_str().unwrap().parse().unwrap();
-            match event[0].as_str().unwrap() {
-                "onlineUsers" => {
-                    let online: Vec<UserId> = serde_json::from_value(event[1].clone()).unwrap();
-                    self.view = online.into_iter().collect();
-                    self.began = true;
-                }
-                "userStatusChanged" => self.change(user(), event[1]["status"] == "online"),
-                "status:online" => self.change(user(), true),
-                "status:offline" => self.change(user(), false),
-                other => panic!("{other}"),
-            }
-        }
-    }
-
-    fn change(&mut self, user: UserId, is_online: bool) {
-        if is_online {
-            self.view.insert(user);
-        } else {
-            self.view.remove(&user);
-            self.told_offline.push(user);
-        }
-    }
-}
-
-/// The payloads of frames, one after the other.
-fn frames(mut bytes: &[u8]) -> Vec<String> {
-    let mut texts = Vec::new();
-    while let [_, length, rest @ ..] = bytes {
-        let (header, length) = match length {
-            126 => (2, usize::from(u16::from_be_bytes([rest[0], rest[1]]))),
-            127 => (
-                8,
-                usize::try_from(u64::from_be_bytes(rest[..8].try_into().unwrap())).unwrap(),
-            ),
-            short => (0, usize::from(*short)),
-        };
-        texts.push(String::from_utf8(rest[header..header + length].to_vec()).unwrap());
-        bytes = &rest[header + length..];
-    }
-    texts
 }
 
 /// Who shares a conversation with whom that makes them contacts.
