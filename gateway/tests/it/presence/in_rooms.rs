@@ -34,6 +34,8 @@ fn who_enters_after_a_try_that_failed_is_noted() {
             somebody(),
         );
         let key = Keyspace::new(PARTITIONS).present(room);
+        // It has just looked who has lingered long enough, and does so again in half a second.
+        tokio::time::sleep(SOON / 10).await;
         world
             .redis
             .set::<(), _, _>(&key, "no hash", None, None, false)
