@@ -298,6 +298,7 @@ test('presence', { concurrency: 16, timeout: 120_000 }, async (t) => {
     await join(conversationId, joins);
     await succeed(late, 'chat:room:join', conversationId);
     for (const socket of [asks, joins]) assert.deepEqual(await snapshot(socket), ids(ben));
+    await until(() => course(late, ben).at(-1) === 'online', 'ben is there');
     ok(await hide(ben, false), 200);
     for (const socket of [asks, joins, late]) await until(() => course(socket, ben).at(-1) === 'offline', 'ben has gone');
     assert.ok(heard(late, 'status:offline').length === 1 && heard(late, 'userStatusChanged').length === 0);
