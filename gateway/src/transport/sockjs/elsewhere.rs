@@ -39,7 +39,8 @@ impl<M: MessageHandler> SockJs<M> {
         let (peers, session) = (&self.inner.parts.peers, sid(owner, name));
         let head = bare(head);
         let answered = if form.streams() {
-            match peers.stream(session, head, client.ip()).await {
+            let most = self.inner.own.config.response_limit;
+            match peers.stream(session, head, client.ip(), most).await {
                 Ok((StatusCode::OK, stream)) => Ok(answer::streaming(form, carry(stream, form))),
                 Ok((status, _)) => Ok(answer::failed(status)),
                 Err(error) => Err(error),

@@ -159,6 +159,32 @@ fn streams_come_through_another_node_as_they_are_written() {
 }
 
 #[test]
+fn clients_that_read_nothing_hold_nobody_up_at_another_node() {
+    const UNREAD: usize = 24;
+    let pair = Pair::with(PeerProtocol::H2c, |setup| {
+        setup.config.response_limit = 2_000_000;
+        setup.config.disconnect_delay_ms = 20_000;
+        setup.send_queue_bytes = 4_000_000;
+    });
+    let unread: Vec<_> = (0..UNREAD)
+        .map(|_| {
+            let (here, there) = pair.session();
+            let stream = there.stream().begun();
+            here.send(&["flood 2000"]);
+            stream
+        })
+        .collect();
+    std::thread::sleep(Duration::from_millis(500));
+    let (here, there) = pair.session();
+    here.send(&["x"]);
+    there.poll().is(200, "a[\"x\"]\n");
+    // Nothing was lost meanwhile.
+    for mut stream in unread {
+        assert!(stream.rest().len() > 2_000_000);
+    }
+}
+
+#[test]
 fn a_client_that_breaks_off_at_another_node_has_ended_its_session() {
     for protocol in [PeerProtocol::H2c, PeerProtocol::H1] {
         let pair = Pair::with(protocol, |_| {});
