@@ -22,15 +22,15 @@ use crate::registry::Redis;
 const INTERRUPTED: &str = "c[1002,\"Connection interrupted\"]\n";
 
 /// Two nodes, and the Redis that they share.
-struct Pair {
+pub(super) struct Pair {
     /// Gets the first requests of these tests' sessions.
-    owner: Node,
+    pub(super) owner: Node,
     /// Gets further ones.
-    edge: Node,
-    memory: watch::Sender<Option<Arc<str>>>,
-    client: Client,
+    pub(super) edge: Node,
+    pub(super) memory: watch::Sender<Option<Arc<str>>>,
+    pub(super) client: Client,
     redis: Redis,
-    runtime: Runtime,
+    pub(super) runtime: Runtime,
 }
 
 impl Pair {
@@ -38,7 +38,7 @@ impl Pair {
         Self::with(PeerProtocol::H2c, |_| {})
     }
 
-    fn with(protocol: PeerProtocol, change: impl Fn(&mut Setup)) -> Self {
+    pub(super) fn with(protocol: PeerProtocol, change: impl Fn(&mut Setup)) -> Self {
         let runtime = Runtime::new().unwrap();
         let (redis, client) = runtime.block_on(Redis::start());
         let name = runtime.block_on(name_memory(&client, OLD));
@@ -89,7 +89,7 @@ impl Pair {
         Keyspace::session_claim(SessionName::of(name))
     }
 
-    fn is_claimed(&self, session: &Session) -> bool {
+    pub(super) fn is_claimed(&self, session: &Session) -> bool {
         let exists = self.client.exists::<i64, _>(Self::key(session));
         self.runtime.block_on(exists).unwrap() == 1
     }
@@ -328,7 +328,7 @@ fn a_name_is_free_when_its_session_has_left() {
 }
 
 #[test]
-fn a_session_costs_redis_one_command_and_a_websocket_none() {
+fn a_session_costs_redis_few_commands_and_a_websocket_none() {
     let pair = Pair::start();
     let count = |command| pair.runtime.block_on(calls(&pair.client, command));
     // Counting takes one itself, and the first of a kind may take two.
@@ -343,7 +343,7 @@ fn a_session_costs_redis_one_command_and_a_websocket_none() {
         there.send(&["x"]);
         there.poll();
     }
-    // One by the owner's claim, one by the other node's look, which needs a second one to be sure only where there is no claim.
+    // The owner's look, which needs a second one to be sure that there is no claim, and its claim; the other node's look.
     let taken = (count("evalsha") - scripts, count("get") - gets);
     assert!(taken.0 <= 4 && taken.1 <= 4, "{taken:?}");
     let scripts = count("evalsha");
