@@ -162,10 +162,9 @@ impl<M: MessageHandler> SockJs<M> {
         reason: DisconnectReason,
         entry: Entry,
         registration: Registration,
-        (place, own): (Place, Admitted),
+        admitted: (Place, Admitted),
     ) {
         self.inner.parts.ended(reason, registration);
-        drop(own);
         // A node that leaves does not wait for that.
         let told = tokio::time::sleep(self.inner.own.config.disconnect_delay());
         tokio::select! {
@@ -175,7 +174,8 @@ impl<M: MessageHandler> SockJs<M> {
         // Before the name leaves the table: nobody here can have claimed it anew by then.
         self.release(name).await;
         drop(entry);
-        drop(place);
+        // What has ended takes room until here, of the node's and of what its client may have.
+        drop(admitted);
     }
 
     async fn release(&self, name: SessionName) {
