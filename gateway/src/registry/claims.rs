@@ -54,6 +54,15 @@ impl fmt::Debug for SessionName {
     }
 }
 
+/// What came of a renewal.
+#[derive(Debug, Default)]
+pub struct Renewed {
+    /// Those that are another node's by now.
+    pub lost: Vec<SessionName>,
+    /// Why not all of the others were renewed, if they were not.
+    pub error: Option<DirectoryUnavailable>,
+}
+
 /// Says whose named sessions are.
 ///
 /// A claim is one node's from the moment it is made until it is released, or until the node has not renewed it for its term. Where Redis has
@@ -68,11 +77,8 @@ pub trait Claims: Send + Sync + 'static {
         name: SessionName,
     ) -> BoxFuture<'_, Result<Option<NodeId>, DirectoryUnavailable>>;
 
-    /// Renews this node's claims, or makes them again. Says which ones are another node's by now.
-    fn renew<'a>(
-        &'a self,
-        names: &'a [SessionName],
-    ) -> BoxFuture<'a, Result<Vec<SessionName>, DirectoryUnavailable>>;
+    /// Renews this node's claims, or makes them again.
+    fn renew<'a>(&'a self, names: &'a [SessionName]) -> BoxFuture<'a, Renewed>;
 
     /// A session of this node's has ended.
     fn release(&self, name: SessionName) -> BoxFuture<'_, Result<(), DirectoryUnavailable>>;
@@ -175,23 +181,22 @@ impl Claims for RedisClaims {
         })
     }
 
-    fn renew<'a>(
-        &'a self,
-        names: &'a [SessionName],
-    ) -> BoxFuture<'a, Result<Vec<SessionName>, DirectoryUnavailable>> {
+    fn renew<'a>(&'a self, names: &'a [SessionName]) -> BoxFuture<'a, Renewed> {
         Box::pin(async move {
             let renewals = names
                 .iter()
                 .map(|name| self.try_claim(*name, Duration::ZERO));
             // All are written before the first answer is read.
             let holders = futures_util::future::join_all(renewals).await;
-            let mut lost = Vec::new();
+            let mut renewed = Renewed::default();
             for (name, holder) in names.iter().zip(holders) {
-                if holder?.is_some_and(|holder| holder != self.node) {
-                    lost.push(*name);
+                match holder {
+                    Ok(Some(holder)) if holder != self.node => renewed.lost.push(*name),
+                    Ok(_) => {}
+                    Err(error) => renewed.error = Some(error),
                 }
             }
-            Ok(lost)
+            renewed
         })
     }
 
@@ -220,11 +225,8 @@ impl Claims for SoleNode {
         Box::pin(std::future::ready(Ok(None)))
     }
 
-    fn renew<'a>(
-        &'a self,
-        _: &'a [SessionName],
-    ) -> BoxFuture<'a, Result<Vec<SessionName>, DirectoryUnavailable>> {
-        Box::pin(std::future::ready(Ok(Vec::new())))
+    fn renew<'a>(&'a self, _: &'a [SessionName]) -> BoxFuture<'a, Renewed> {
+        Box::pin(std::future::ready(Renewed::default()))
     }
 
     fn release(&self, _: SessionName) -> BoxFuture<'_, Result<(), DirectoryUnavailable>> {
