@@ -97,6 +97,31 @@ async fn claims_are_renewed_and_those_that_were_lost_are_named() {
 }
 
 #[tokio::test]
+async fn whoever_asks_for_what_is_not_there_costs_little() {
+    let (_server, redis) = Redis::start().await;
+    name_memory(&redis, OLD).await;
+    let [(_, claims), (other, others)] = both(&redis);
+    let (began, before) = (Instant::now(), calls(&redis, "evalsha").await);
+    for number in 0..200 {
+        let name = SessionName::of(&number.to_string());
+        assert_eq!(claims.find(name).await.unwrap(), None);
+    }
+    let most = 3 + u64::try_from(began.elapsed().as_millis()).unwrap() / 100;
+    let asked = calls(&redis, "evalsha").await - before;
+    assert!(asked <= most, "{asked} of {most}");
+    // Another memory is not taken for the one that is known.
+    let name = SessionName::of("a session");
+    redis.flushall::<()>(false).await.unwrap();
+    name_memory(&redis, Duration::ZERO).await;
+    let (found, claimed) = tokio::join!(claims.find(name), async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        others.renew(&[name]).await
+    });
+    assert!(claimed.error.is_none());
+    assert_eq!(found.unwrap(), Some(other));
+}
+
+#[tokio::test]
 async fn in_a_young_memory_nobody_claims_what_may_be_anothers() {
     let (_server, redis) = Redis::start().await;
     name_memory(&redis, OLD).await;

@@ -334,7 +334,7 @@ fn a_session_costs_redis_few_commands_and_a_websocket_none() {
     // Counting takes one itself, and the first of a kind may take two.
     pair.owner.session().opened();
     count("evalsha");
-    let (scripts, gets) = (count("evalsha"), count("get"));
+    let (scripts, gets) = (count("evalsha"), count("mget"));
     let (here, there) = pair.session();
     for _ in 0..10 {
         here.send(&["x"]);
@@ -344,7 +344,7 @@ fn a_session_costs_redis_few_commands_and_a_websocket_none() {
         there.poll();
     }
     // The owner's look, which needs a second one to be sure that there is no claim, and its claim; the other node's look.
-    let taken = (count("evalsha") - scripts, count("get") - gets);
+    let taken = (count("evalsha") - scripts, count("mget") - gets);
     assert!(taken.0 <= 4 && taken.1 <= 4, "{taken:?}");
     let scripts = count("evalsha");
     let path = format!("{}/websocket", pair.owner.session().path);
