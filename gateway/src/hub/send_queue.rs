@@ -32,6 +32,8 @@ struct State {
     bytes: usize,
     /// Since when it is over its limit.
     over_since: Option<Instant>,
+    /// The same, as it was before what was queued was taken the last time.
+    over_before: Option<Instant>,
     closing: Option<DisconnectReason>,
     /// When the ping was queued that awaits its pong.
     pinged_at: Option<Instant>,
@@ -156,7 +158,7 @@ impl SendQueue {
         let mut state = self.state.lock();
         QUEUED_BYTES.fetch_sub(state.bytes as u64, Ordering::Relaxed);
         state.bytes = 0;
-        state.over_since = None;
+        state.over_before = state.over_since.take();
         if into.is_empty() {
             std::mem::swap(&mut state.chunks, into);
         } else {
@@ -164,7 +166,8 @@ impl SendQueue {
         }
     }
 
-    /// Gives back what was taken and did not fit where it was to go: it stays the first to leave.
+    /// Gives back what was taken last and did not fit where it was to go: it stays the first to leave, and a queue that is still over its limit
+    /// has been so all the time.
     pub fn put_back(&self, mut rest: VecDeque<Bytes>) {
         let mut state = self.state.lock();
         if state.closing == Some(DisconnectReason::SlowConsumer) {
@@ -175,6 +178,9 @@ impl SendQueue {
         QUEUED_BYTES.fetch_add(bytes as u64, Ordering::Relaxed);
         rest.append(&mut state.chunks);
         state.chunks = rest;
+        if state.bytes > self.limit {
+            state.over_since = state.over_before.take().or(state.over_since);
+        }
     }
 }
 
@@ -268,6 +274,29 @@ mod tests {
         assert!(!queue.push_last(Bytes::from_static(b"again"), DisconnectReason::Draining));
         assert_eq!(queue.closing(), Some(DisconnectReason::Refused));
         assert_eq!(taken(&queue), ["before", "last"]);
+    }
+
+    #[test]
+    fn a_queue_that_gets_back_more_than_its_limit_has_been_over_it_all_the_time() {
+        let queue = SendQueue::new(4);
+        queue.push(Bytes::from_static(b"ab"));
+        queue.push(Bytes::from_static(b"cdef"));
+        queue.push(Bytes::from_static(b"gh"));
+        let since = Instant::now().checked_sub(GRACE);
+        queue.state.lock().over_since = since;
+        let mut rest = VecDeque::new();
+        queue.take(&mut rest);
+        assert_eq!(queue.state.lock().over_since, None);
+        rest.pop_front();
+        queue.put_back(rest);
+        assert_eq!(queue.state.lock().over_since, since);
+        // Until little enough is left.
+        let mut rest = VecDeque::new();
+        queue.take(&mut rest);
+        rest.pop_front();
+        queue.put_back(rest);
+        assert_eq!(queue.state.lock().over_since, None);
+        assert!(queue.push(Bytes::from_static(b"ijk")));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use confab_shared::redis::scripts;
 use fred::clients::Client;
 use fred::interfaces::KeysInterface;
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
@@ -20,6 +21,9 @@ use super::lease::{LOOK_AGAIN, PATIENCE, SETTLED, is_settled};
 const TERM: Duration = Duration::from_secs(60);
 /// How often claims should be renewed.
 pub const RENEWAL: Duration = Duration::from_secs(20);
+/// For how long a memory that is settled is taken to be that while its name stays the same: less than it takes another process, which may
+/// have the same name from a snapshot, to come in Redis's place.
+const REMEMBERED: Duration = Duration::from_millis(100);
 
 /// What nodes call a session: a hash of what its client calls it, so that a client's words are never part of a key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,6 +58,15 @@ impl fmt::Debug for SessionName {
     }
 }
 
+/// What came of a renewal.
+#[derive(Debug, Default)]
+pub struct Renewed {
+    /// Those that are another node's by now.
+    pub lost: Vec<SessionName>,
+    /// Why not all of the others were renewed, if they were not.
+    pub error: Option<DirectoryUnavailable>,
+}
+
 /// Says whose named sessions are.
 ///
 /// A claim is one node's from the moment it is made until it is released, or until the node has not renewed it for its term. Where Redis has
@@ -68,26 +81,35 @@ pub trait Claims: Send + Sync + 'static {
         name: SessionName,
     ) -> BoxFuture<'_, Result<Option<NodeId>, DirectoryUnavailable>>;
 
-    /// Renews this node's claims, or makes them again. Says which ones are another node's by now.
-    fn renew<'a>(
-        &'a self,
-        names: &'a [SessionName],
-    ) -> BoxFuture<'a, Result<Vec<SessionName>, DirectoryUnavailable>>;
+    /// Renews this node's claims, or makes them again.
+    fn renew<'a>(&'a self, names: &'a [SessionName]) -> BoxFuture<'a, Renewed>;
 
     /// A session of this node's has ended.
     fn release(&self, name: SessionName) -> BoxFuture<'_, Result<(), DirectoryUnavailable>>;
 }
 
-/// Claims in Redis: one command for a session that begins, one when it ends, and a pipeline of renewals now and then.
+/// Claims in Redis: a look and a command for a session that begins, one when it ends, and a pipeline of renewals now and then.
 pub struct RedisClaims {
     redis: Client,
     node: NodeId,
+    settled: Mutex<Option<Settled>>,
+}
+
+/// A memory that was found to be settled.
+struct Settled {
+    /// What it is called.
+    memory: String,
+    found: Instant,
 }
 
 impl RedisClaims {
     /// The claims of `node`.
     pub fn new(redis: Client, node: NodeId) -> Self {
-        Self { redis, node }
+        Self {
+            redis,
+            node,
+            settled: Mutex::default(),
+        }
     }
 
     /// What the script asks for, apart from the name.
@@ -115,13 +137,38 @@ impl RedisClaims {
         Ok(holder_of(name, &holder))
     }
 
-    async fn read(&self, name: SessionName) -> Result<Option<NodeId>, DirectoryUnavailable> {
-        let key = Keyspace::session_claim(name);
-        let asked = self.redis.get::<Option<String>, _>(key);
-        let holder = tokio::time::timeout(PATIENCE, asked)
+    /// Whose a session is, and what the memory is called that says so.
+    async fn read(
+        &self,
+        name: SessionName,
+    ) -> Result<(Option<NodeId>, Option<String>), DirectoryUnavailable> {
+        let keys = vec![Keyspace::session_claim(name), Keyspace::epoch().to_owned()];
+        let asked = self.redis.mget::<(Option<String>, Option<String>), _>(keys);
+        let (holder, memory) = tokio::time::timeout(PATIENCE, asked)
             .await
             .map_err(|_| DirectoryUnavailable::Silent)??;
-        Ok(holder.and_then(|holder: String| holder_of(name, &holder)))
+        let holder = holder.and_then(|holder| holder_of(name, &holder));
+        Ok((holder, memory))
+    }
+
+    /// Whether what is missing from the memory of this name, which was read just now, was missing for good.
+    async fn is_settled(&self, memory: Option<String>) -> Result<bool, DirectoryUnavailable> {
+        let Some(memory) = memory else {
+            return Ok(false);
+        };
+        let is_known = self.settled.lock().as_ref().is_some_and(|settled| {
+            settled.memory == memory && settled.found.elapsed() < REMEMBERED
+        });
+        if is_known {
+            return Ok(true);
+        }
+        let found = Instant::now();
+        let is_settled = is_settled(&self.redis).await?;
+        if is_settled {
+            // It is not younger than its name was when that was read, so that is still its name.
+            *self.settled.lock() = Some(Settled { memory, found });
+        }
+        Ok(is_settled)
     }
 }
 
@@ -165,9 +212,9 @@ impl Claims for RedisClaims {
         Box::pin(async move {
             let until = Instant::now() + SETTLED;
             loop {
-                let found = self.read(name).await?;
+                let (found, memory) = self.read(name).await?;
                 // In this order: what was not in a memory that is settled by now was not there for good.
-                if found.is_some() || is_settled(&self.redis).await? || Instant::now() >= until {
+                if found.is_some() || self.is_settled(memory).await? || Instant::now() >= until {
                     return Ok(found);
                 }
                 tokio::time::sleep(LOOK_AGAIN).await;
@@ -175,23 +222,22 @@ impl Claims for RedisClaims {
         })
     }
 
-    fn renew<'a>(
-        &'a self,
-        names: &'a [SessionName],
-    ) -> BoxFuture<'a, Result<Vec<SessionName>, DirectoryUnavailable>> {
+    fn renew<'a>(&'a self, names: &'a [SessionName]) -> BoxFuture<'a, Renewed> {
         Box::pin(async move {
             let renewals = names
                 .iter()
                 .map(|name| self.try_claim(*name, Duration::ZERO));
             // All are written before the first answer is read.
             let holders = futures_util::future::join_all(renewals).await;
-            let mut lost = Vec::new();
+            let mut renewed = Renewed::default();
             for (name, holder) in names.iter().zip(holders) {
-                if holder?.is_some_and(|holder| holder != self.node) {
-                    lost.push(*name);
+                match holder {
+                    Ok(Some(holder)) if holder != self.node => renewed.lost.push(*name),
+                    Ok(_) => {}
+                    Err(error) => renewed.error = Some(error),
                 }
             }
-            Ok(lost)
+            renewed
         })
     }
 
@@ -220,11 +266,8 @@ impl Claims for SoleNode {
         Box::pin(std::future::ready(Ok(None)))
     }
 
-    fn renew<'a>(
-        &'a self,
-        _: &'a [SessionName],
-    ) -> BoxFuture<'a, Result<Vec<SessionName>, DirectoryUnavailable>> {
-        Box::pin(std::future::ready(Ok(Vec::new())))
+    fn renew<'a>(&'a self, _: &'a [SessionName]) -> BoxFuture<'a, Renewed> {
+        Box::pin(std::future::ready(Renewed::default()))
     }
 
     fn release(&self, _: SessionName) -> BoxFuture<'_, Result<(), DirectoryUnavailable>> {

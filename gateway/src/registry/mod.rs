@@ -12,7 +12,7 @@ use std::sync::Arc;
 use confab_shared::id::NodeId;
 use futures_util::future::BoxFuture;
 
-pub use claims::{Claims, RENEWAL, RedisClaims, SessionName, SoleNode};
+pub use claims::{Claims, RENEWAL, RedisClaims, Renewed, SessionName, SoleNode};
 pub use lease::{Census, LeasedDirectory, NodeLease, census};
 
 /// Where a node's peers reach it: `host:port` of its internal listener. Never anything that a client said.

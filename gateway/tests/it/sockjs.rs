@@ -2,6 +2,7 @@
 
 mod bench;
 mod books;
+mod claims;
 mod client;
 mod nodes;
 mod rules;

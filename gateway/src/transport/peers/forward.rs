@@ -7,6 +7,7 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,6 +20,8 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{ANSWER, CONNECT, Hop, PROBE, PassOnError, PeersConfig, SILENCE};
 use crate::config::PeerProtocol;
@@ -141,10 +144,12 @@ impl Forwarder {
         }
     }
 
-    /// Begins an exchange whose answer comes bit by bit. Once `leaving` resolves, the owner is asked to end it.
+    /// Begins an exchange whose answer comes bit by bit, and is over once it has `most` bytes: its last bit may pass that by one answer's size.
+    /// Once `leaving` resolves, the owner is asked to end it.
     pub(super) async fn begin(
         self: &Arc<Self>,
         exchange: Exchange,
+        most: usize,
         leaving: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(StatusCode, Stream), PassOnError> {
         let target = exchange.request.uri().clone();
@@ -153,13 +158,14 @@ impl Forwarder {
             .map_err(|_| PassOnError::OwnerSilent)?
             .map_err(|error| silent(&error))?;
         let (head, body) = response.into_parts();
-        let stream = Stream {
+        let most = most.saturating_add(self.max_answer);
+        let source = Source {
             body,
             forwarder: self.clone(),
             target,
             leaving: Some(Box::pin(leaving)),
         };
-        Ok((head.status, stream))
+        Ok((head.status, Stream::read_ahead(source, most)))
     }
 
     async fn answer(
@@ -190,7 +196,63 @@ impl Forwarder {
 }
 
 /// An answer that comes bit by bit. Dropped before its end, it is given up at its owner, too.
+///
+/// It is read as it comes, however slowly its client reads: what is unread counts against the window of the connection between the nodes, which
+/// all of their exchanges share. The room that this takes is bounded; an owner that says more than that at once is broken off.
 pub struct Stream {
+    bits: mpsc::UnboundedReceiver<Bit>,
+    unread: Arc<AtomicUsize>,
+    _reading: AbortOnDropHandle<()>,
+}
+
+/// A bit of an answer; none at its end.
+type Bit = Result<Option<Bytes>, PassOnError>;
+
+impl Stream {
+    fn read_ahead(mut source: Source, most: usize) -> Self {
+        let (bits_in, bits) = mpsc::unbounded_channel();
+        let unread = Arc::<AtomicUsize>::default();
+        let counted = unread.clone();
+        let reading = tokio::spawn(async move {
+            loop {
+                let mut bit = source.next().await;
+                if let Ok(Some(bytes)) = &bit {
+                    let before = counted.fetch_add(bytes.len(), Ordering::Relaxed);
+                    if before.saturating_add(bytes.len()) > most {
+                        tracing::warn!("a peer's answer is too large");
+                        bit = Err(PassOnError::OwnerSilent);
+                    }
+                }
+                let is_last = !matches!(bit, Ok(Some(_)));
+                if bits_in.send(bit).is_err() || is_last {
+                    return;
+                }
+            }
+        });
+        Self {
+            bits,
+            unread,
+            _reading: AbortOnDropHandle::new(reading),
+        }
+    }
+
+    /// The next bit; none at the end. An owner that says nothing for longer than any answer waits is taken for gone.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, PassOnError> {
+        // Only a task that panicked says nothing of an end.
+        let bit = self
+            .bits
+            .recv()
+            .await
+            .unwrap_or(Err(PassOnError::OwnerSilent));
+        if let Ok(Some(bytes)) = &bit {
+            self.unread.fetch_sub(bytes.len(), Ordering::Relaxed);
+        }
+        bit
+    }
+}
+
+/// Where a stream comes from.
+struct Source {
     body: Incoming,
     forwarder: Arc<Forwarder>,
     target: Uri,
@@ -198,9 +260,8 @@ pub struct Stream {
     leaving: Option<BoxFuture<'static, ()>>,
 }
 
-impl Stream {
-    /// The next bit; none at the end. An owner that says nothing for longer than any answer waits is taken for gone.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, PassOnError> {
+impl Source {
+    async fn next(&mut self) -> Bit {
         loop {
             let let_go = async {
                 match &mut self.leaving {

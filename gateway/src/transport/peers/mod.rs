@@ -195,19 +195,20 @@ impl Peers {
         self.settle(sid, answered)
     }
 
-    /// Passes a request on that receives, and its answer back bit by bit.
+    /// Passes a request on that receives, and its answer back bit by bit: one that is over once it has `most` bytes.
     pub async fn stream(
         &self,
         sid: Sid,
         head: Parts,
         client: IpAddr,
+        most: usize,
     ) -> Result<(StatusCode, Stream), PassOnError> {
         let answered = match self.inner.addresses.find(sid.node).await {
             Ok(owner) => {
                 let exchange = Exchange::receiving(&owner, head, client);
                 let leaving = self.inner.leaving.clone();
                 let turn = async move { leaving.turn(sid.key).await };
-                self.inner.forwarder.begin(exchange, turn).await
+                self.inner.forwarder.begin(exchange, most, turn).await
             }
             Err(error) => Err(error),
         };

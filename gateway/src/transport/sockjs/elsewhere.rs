@@ -39,7 +39,8 @@ impl<M: MessageHandler> SockJs<M> {
         let (peers, session) = (&self.inner.parts.peers, sid(owner, name));
         let head = bare(head);
         let answered = if form.streams() {
-            match peers.stream(session, head, client.ip()).await {
+            let most = self.inner.own.config.response_limit;
+            match peers.stream(session, head, client.ip(), most).await {
                 Ok((StatusCode::OK, stream)) => Ok(answer::streaming(form, carry(stream, form))),
                 Ok((status, _)) => Ok(answer::failed(status)),
                 Err(error) => Err(error),
@@ -104,12 +105,15 @@ impl<M: MessageHandler> SockJs<M> {
 
 impl<M> SockJs<M> {
     /// Which other node has a session, if one has.
-    async fn look(&self, name: SessionName) -> Result<Option<NodeId>, DirectoryUnavailable> {
+    pub(super) async fn look(
+        &self,
+        name: SessionName,
+    ) -> Result<Option<NodeId>, DirectoryUnavailable> {
         if let Some(owner) = self.inner.owners.get(name) {
             return Ok(Some(owner));
         }
         let found = self.inner.own.claims.find(name).await?;
-        // If it is ours it has ended this moment.
+        // If it is ours it has ended this moment, or is about to begin.
         let owner = found.filter(|owner| *owner != self.inner.parts.sids.node());
         if let Some(owner) = owner {
             self.inner.owners.note(name, owner);

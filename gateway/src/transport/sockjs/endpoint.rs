@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use confab_gateway_protocol::sockjs::{self, Route, Transport};
 use confab_shared::id::NodeId;
@@ -25,6 +26,10 @@ use crate::transport::peers::Hop;
 
 /// The most claims that are renewed with one pipeline.
 const BATCH: usize = 256;
+/// How many of these pipelines may be under way.
+const BATCHES: usize = 8;
+/// How soon claims are renewed again that were not.
+const AGAIN: Duration = Duration::from_millis(250);
 
 /// What an endpoint is made of, apart from what all endpoints of a node have.
 pub struct SockJsParts {
@@ -137,27 +142,39 @@ impl<M: MessageHandler> SockJs<M> {
     pub async fn keep(self, mut memory: watch::Receiver<Option<Arc<str>>>) {
         let mut turns = tokio::time::interval_at(Instant::now() + RENEWAL, RENEWAL);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut is_whole = true;
         loop {
             tokio::select! {
                 _ = turns.tick() => {}
                 Ok(()) = memory.changed() => {}
+                // Whatever is missing in Redis is nobody's session to other nodes.
+                () = tokio::time::sleep(AGAIN), if !is_whole => {}
             }
-            for some in self.inner.table.names().chunks(BATCH) {
-                self.renew(some).await;
-            }
+            is_whole = self.renew().await;
         }
     }
 
-    async fn renew(&self, names: &[SessionName]) {
-        match self.inner.own.claims.renew(names).await {
-            Ok(lost) => {
-                for door in lost.iter().filter_map(|name| self.inner.table.find(*name)) {
+    /// Renews all claims. False if that failed for some of them.
+    async fn renew(&self) -> bool {
+        let (claims, table) = (&self.inner.own.claims, &self.inner.table);
+        let mut failure = None;
+        for several in table.names().chunks(BATCH * BATCHES) {
+            let batches: Vec<_> = several
+                .chunks(BATCH)
+                .map(|batch| claims.renew(batch))
+                .collect();
+            for renewed in futures_util::future::join_all(batches).await {
+                for door in renewed.lost.iter().filter_map(|name| table.find(*name)) {
                     // This node stood still for longer than its claim was good, and the client has begun anew elsewhere.
                     door.queue().close(DisconnectReason::Superseded);
                 }
+                failure = renewed.error.or(failure);
             }
-            Err(error) => tracing::warn!(%error, "claims of sessions not renewed"),
         }
+        if let Some(error) = &failure {
+            tracing::warn!(%error, "claims of sessions not renewed");
+        }
+        failure.is_none()
     }
 
     fn route<'p>(&self, path: &'p str) -> Option<Route<'p>> {

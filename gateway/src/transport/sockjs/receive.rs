@@ -36,16 +36,15 @@ impl<M: MessageHandler> SockJs<M> {
             if let Some(door) = self.inner.table.find(name) {
                 return self.here(&door, form).await;
             }
-            let owner = match self.owner(name).await {
-                Ok(owner) => owner,
-                Err(error) => {
-                    tracing::debug!(%error, "nobody can say whose a session is");
-                    return answer::failed(StatusCode::SERVICE_UNAVAILABLE);
-                }
+            let owner = match self.look(name).await {
+                Ok(Some(owner)) => owner,
+                Ok(None) => match self.begin(name, form, &head, client).await {
+                    Ok(Begun::Here(door)) => return self.here(&door, form).await,
+                    Ok(Begun::Elsewhere(owner)) => owner,
+                    Err(refused) => return refused,
+                },
+                Err(error) => return unavailable(&error),
             };
-            if owner == self.node() {
-                return self.begin(name, form, &head, client).await;
-            }
             if let Some(answer) = self.elsewhere(owner, name, form, &head, client).await {
                 return answer;
             }
@@ -56,18 +55,6 @@ impl<M: MessageHandler> SockJs<M> {
             }
             is_second = true;
         }
-    }
-
-    /// Whose a session is, after this node has claimed it if it was nobody's.
-    async fn owner(&self, name: SessionName) -> Result<NodeId, DirectoryUnavailable> {
-        if let Some(owner) = self.inner.owners.get(name) {
-            return Ok(owner);
-        }
-        let owner = self.inner.own.claims.claim(name).await?;
-        if owner != self.node() {
-            self.inner.owners.note(name, owner);
-        }
-        Ok(owner)
     }
 
     /// A request that receives from a session of this node.
@@ -83,21 +70,63 @@ impl<M: MessageHandler> SockJs<M> {
         }
     }
 
-    /// The first request of a session that this node has claimed.
+    /// The first request of a session that is nobody's, as far as was to be seen. Whether it may begin is asked before it is claimed; from then
+    /// on it does not matter whether the client is still there, so that each claim comes to have a session or is released.
     async fn begin(
         &self,
         name: SessionName,
         form: Form,
         head: &Parts,
         client: SocketAddr,
-    ) -> Answer {
-        let admitted = match self.inner.parts.admit(client.ip()) {
-            Ok(admitted) => admitted,
-            Err(refused) => {
-                self.release(name).await;
-                return refused.response().map(Body::new);
+    ) -> Result<Begun, Answer> {
+        let parts = &self.inner.parts;
+        let admitted = parts
+            .admit(client.ip())
+            .map_err(|refused| refused.response().map(Body::new))?;
+        let handshake = Arc::new(Handshake::new(head, client));
+        let session = self.clone();
+        let beginning = parts
+            .tasks
+            .spawn(async move { session.claim(name, form, handshake, admitted).await });
+        // It ends early only with the process.
+        beginning
+            .await
+            .unwrap_or_else(|_| Err(answer::failed(StatusCode::SERVICE_UNAVAILABLE)))
+    }
+
+    async fn claim(
+        self,
+        name: SessionName,
+        form: Form,
+        handshake: Arc<Handshake>,
+        admitted: (Place, Admitted),
+    ) -> Result<Begun, Answer> {
+        match self.inner.own.claims.claim(name).await {
+            Ok(owner) if owner == self.node() => {
+                Ok(Begun::Here(self.open(name, form, handshake, admitted)))
             }
-        };
+            Ok(owner) => {
+                self.inner.owners.note(name, owner);
+                Ok(Begun::Elsewhere(owner))
+            }
+            Err(error) => {
+                // It may have been made all the same. If it is a session's by now, it is not this request's to give up.
+                if self.inner.table.find(name).is_none() {
+                    self.release(name).await;
+                }
+                Err(unavailable(&error))
+            }
+        }
+    }
+
+    /// Opens a session that this node has claimed.
+    fn open(
+        &self,
+        name: SessionName,
+        form: Form,
+        handshake: Arc<Handshake>,
+        admitted: (Place, Admitted),
+    ) -> Arc<Door> {
         let parts = &self.inner.parts;
         let queue = Arc::new(SendQueue::new(parts.config.send_queue_bytes));
         let (door, brought) = Door::new(queue.clone());
@@ -105,9 +134,8 @@ impl<M: MessageHandler> SockJs<M> {
         let entry = match self.inner.table.enter(name, door.clone()) {
             Ok(entry) => entry,
             // Two first requests at once.
-            Err(door) => return self.here(&door, form).await,
+            Err(door) => return door,
         };
-        let handshake = Arc::new(Handshake::new(head, client));
         let (key, _) = parts.sids.mint();
         let registration = parts.sessions.register(key, &queue, None);
         parts
@@ -124,7 +152,7 @@ impl<M: MessageHandler> SockJs<M> {
                 .ended(name, reason, entry, registration, admitted)
                 .await;
         });
-        self.here(&door, form).await
+        door
     }
 
     /// A session is over. Its name stays taken for a while: whoever still comes with it is told why.
@@ -134,10 +162,9 @@ impl<M: MessageHandler> SockJs<M> {
         reason: DisconnectReason,
         entry: Entry,
         registration: Registration,
-        (place, own): (Place, Admitted),
+        admitted: (Place, Admitted),
     ) {
         self.inner.parts.ended(reason, registration);
-        drop(own);
         // A node that leaves does not wait for that.
         let told = tokio::time::sleep(self.inner.own.config.disconnect_delay());
         tokio::select! {
@@ -147,7 +174,8 @@ impl<M: MessageHandler> SockJs<M> {
         // Before the name leaves the table: nobody here can have claimed it anew by then.
         self.release(name).await;
         drop(entry);
-        drop(place);
+        // What has ended takes room until here, of the node's and of what its client may have.
+        drop(admitted);
     }
 
     async fn release(&self, name: SessionName) {
@@ -156,6 +184,18 @@ impl<M: MessageHandler> SockJs<M> {
             tracing::debug!(%error, "a session's claim was not released");
         }
     }
+}
+
+/// Where a session has begun.
+enum Begun {
+    Here(Arc<Door>),
+    /// Another node was faster.
+    Elsewhere(NodeId),
+}
+
+fn unavailable(error: &DirectoryUnavailable) -> Answer {
+    tracing::debug!(%error, "nobody can say whose a session is");
+    answer::failed(StatusCode::SERVICE_UNAVAILABLE)
 }
 
 /// A request that receives is told that its session is over.

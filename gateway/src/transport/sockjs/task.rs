@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use confab_gateway_protocol::sockjs;
+use confab_gateway_protocol::sockjs::{self, Messages};
 use tokio::sync::{Notify, mpsc};
 
 use super::door::{Delivery, Door, Outlet};
@@ -29,7 +29,7 @@ const LAST_MESSAGES: Duration = Duration::from_secs(5);
 const LINGER: Duration = Duration::from_secs(3);
 /// How long a farewell waits for room on its way.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// After how many messages of one body others get their turn.
+/// After how many messages that came together others get their turn.
 const TURN: usize = 64;
 
 /// The frame that tells a client why its session is over.
@@ -143,12 +143,28 @@ async fn take_body<M: MessageHandler>(
         tracing::debug!(%error, "session closed");
         DisconnectReason::ProtocolViolation
     })?;
+    hand_over(handler, session, messages, None).await
+}
+
+/// Hands messages over one after the other. However many they are, others get their turn in between; then the rest is left if the queue,
+/// where there is one, is closing. An empty message says nothing, and is not handed over.
+pub(super) async fn hand_over<M: MessageHandler>(
+    handler: &M,
+    session: &mut M::Session,
+    messages: Messages<'_>,
+    queue: Option<&SendQueue>,
+) -> Result<(), DisconnectReason> {
     for (index, message) in messages.enumerate() {
         if index % TURN == TURN - 1 {
             tokio::task::yield_now().await;
+            if let Some(reason) = queue.and_then(SendQueue::closing) {
+                return Err(reason);
+            }
         }
-        let bytes = Bytes::from(message.into_owned());
-        handler.message(session, bytes).await?;
+        if !message.is_empty() {
+            let bytes = Bytes::from(message.into_owned());
+            handler.message(session, bytes).await?;
+        }
     }
     Ok(())
 }
@@ -265,4 +281,76 @@ fn may_come(reason: DisconnectReason) -> bool {
         reason,
         DisconnectReason::TransportClosed | DisconnectReason::TransportError
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::future::{BoxFuture, FutureExt};
+
+    /// Keeps what it is given.
+    struct Keeper;
+
+    impl MessageHandler for Keeper {
+        type Session = Vec<Bytes>;
+
+        fn open(
+            &self,
+            _: Arc<Handshake>,
+            _: Link,
+            _: Framing,
+        ) -> (Vec<Bytes>, BoxFuture<'static, DisconnectReason>) {
+            (Vec::new(), std::future::pending().boxed())
+        }
+
+        async fn message(
+            &self,
+            session: &mut Vec<Bytes>,
+            bytes: Bytes,
+        ) -> Result<(), DisconnectReason> {
+            session.push(bytes);
+            Ok(())
+        }
+
+        async fn closed(&self, _: Vec<Bytes>, _: DisconnectReason) -> Option<Bytes> {
+            None
+        }
+    }
+
+    fn array(message: &str, count: usize) -> String {
+        format!("[{}]", vec![message; count].join(","))
+    }
+
+    #[tokio::test]
+    async fn many_messages_at_once_leave_others_their_turn() {
+        for message in ["\"\"", "\"x\""] {
+            let (body, mut session) = (array(message, 10 * TURN), Vec::new());
+            let messages = sockjs::messages(body.as_bytes()).unwrap();
+            let mut turns = 0;
+            let others = async {
+                loop {
+                    turns += 1;
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::select! {
+                biased;
+                handed = hand_over(&Keeper, &mut session, messages, None) => handed.unwrap(),
+                () = others => {}
+            }
+            assert_eq!(turns, 10, "{message}");
+            assert_eq!(session.len(), if message == "\"\"" { 0 } else { 10 * TURN });
+        }
+    }
+
+    #[tokio::test]
+    async fn what_came_together_is_left_when_its_session_is_to_end() {
+        let (body, mut session) = (array("\"x\"", 10 * TURN), Vec::new());
+        let messages = sockjs::messages(body.as_bytes()).unwrap();
+        let queue = SendQueue::new(100);
+        queue.close(DisconnectReason::Draining);
+        let handed = hand_over(&Keeper, &mut session, messages, Some(&queue)).await;
+        assert_eq!(handed, Err(DisconnectReason::Draining));
+        assert!(session.len() < TURN, "{}", session.len());
+    }
 }

@@ -15,7 +15,7 @@ use hyper::upgrade::OnUpgrade;
 use super::answer::{self, Answer};
 use super::endpoint::SockJs;
 use super::form::queued;
-use super::task::goodbye;
+use super::task::{goodbye, hand_over};
 use crate::hub::send_queue::SendQueue;
 use crate::session::DisconnectReason;
 use crate::session::stomp::Framing;
@@ -73,6 +73,12 @@ impl<M: MessageHandler> SockJs<M> {
     }
 }
 
+/// A session, and the way back to its client.
+struct Session<S> {
+    own: S,
+    link: Link,
+}
+
 /// A handler whose messages are dressed as SockJS has it.
 struct Dressed<M> {
     parts: Arc<EndpointParts<M>>,
@@ -80,30 +86,30 @@ struct Dressed<M> {
 }
 
 impl<M: MessageHandler> MessageHandler for Dressed<M> {
-    type Session = M::Session;
+    type Session = Session<M::Session>;
 
     fn open(
         &self,
         handshake: Arc<Handshake>,
         link: Link,
         _: Framing,
-    ) -> (M::Session, BoxFuture<'static, DisconnectReason>) {
+    ) -> (Self::Session, BoxFuture<'static, DisconnectReason>) {
         link.push(queued(sockjs::OPEN));
         let handler = &self.parts.handler;
-        let (session, clocks) = handler.open(handshake, link.clone(), Framing::SockJs);
-        let beats = beat(link, self.heartbeat);
+        let (own, clocks) = handler.open(handshake, link.clone(), Framing::SockJs);
+        let beats = beat(link.clone(), self.heartbeat);
         let both = async move {
             tokio::select! {
                 reason = clocks => reason,
                 reason = beats => reason,
             }
         };
-        (session, both.boxed())
+        (Session { own, link }, both.boxed())
     }
 
     async fn message(
         &self,
-        session: &mut M::Session,
+        session: &mut Self::Session,
         bytes: Bytes,
     ) -> Result<(), DisconnectReason> {
         let messages = match sockjs::frame_messages(&bytes) {
@@ -114,15 +120,12 @@ impl<M: MessageHandler> MessageHandler for Dressed<M> {
                 return Err(DisconnectReason::ProtocolViolation);
             }
         };
-        for message in messages {
-            let message = Bytes::from(message.into_owned());
-            self.parts.handler.message(session, message).await?;
-        }
-        Ok(())
+        let Session { own, link } = session;
+        hand_over(&self.parts.handler, own, messages, Some(link.queue())).await
     }
 
-    async fn closed(&self, session: M::Session, reason: DisconnectReason) -> Option<Bytes> {
-        let words = self.parts.handler.closed(session, reason).await;
+    async fn closed(&self, session: Self::Session, reason: DisconnectReason) -> Option<Bytes> {
+        let words = self.parts.handler.closed(session.own, reason).await;
         let mut last = BytesMut::from(words.unwrap_or_default());
         last.extend_from_slice(&queued(&goodbye(reason)));
         Some(last.freeze())

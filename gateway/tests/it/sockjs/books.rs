@@ -8,7 +8,7 @@ use confab_shared::id::NodeId;
 use confab_shared::redis::keyspace::Keyspace;
 use confab_shared::redis::scripts;
 use fred::clients::Client;
-use fred::interfaces::{ClientLike, KeysInterface};
+use fred::interfaces::{ClientLike, KeysInterface, SetsInterface};
 use fred::types::scripts::Script;
 
 use crate::registry::Redis;
@@ -79,13 +79,46 @@ async fn claims_are_renewed_and_those_that_were_lost_are_named() {
         .map(|number| SessionName::of(&number.to_string()))
         .collect();
     second.claim(names[7]).await.unwrap();
-    assert_eq!(first.renew(&names).await.unwrap(), [names[7]]);
+    let renewed = first.renew(&names).await;
+    assert_eq!(renewed.lost, [names[7]]);
+    assert!(renewed.error.is_none());
     assert_eq!(first.find(names[7]).await.unwrap(), Some(other));
     let key = Keyspace::session_claim(names[8]);
     redis.pexpire::<(), _>(&key, 1_000, None).await.unwrap();
-    first.renew(&names).await.unwrap();
+    // One that cannot be renewed leaves nothing unsaid of the others.
+    let broken = Keyspace::session_claim(names[9]);
+    redis.del::<(), _>(&broken).await.unwrap();
+    redis.sadd::<(), _, _>(&broken, "x").await.unwrap();
+    let renewed = first.renew(&names).await;
+    assert_eq!(renewed.lost, [names[7]]);
+    assert!(renewed.error.is_some());
     let left: i64 = redis.pttl(&key).await.unwrap();
     assert!(left > 50_000, "{left}");
+}
+
+#[tokio::test]
+async fn whoever_asks_for_what_is_not_there_costs_little() {
+    let (_server, redis) = Redis::start().await;
+    name_memory(&redis, OLD).await;
+    let [(_, claims), (other, others)] = both(&redis);
+    let (began, before) = (Instant::now(), calls(&redis, "evalsha").await);
+    for number in 0..200 {
+        let name = SessionName::of(&number.to_string());
+        assert_eq!(claims.find(name).await.unwrap(), None);
+    }
+    let most = 3 + u64::try_from(began.elapsed().as_millis()).unwrap() / 100;
+    let asked = calls(&redis, "evalsha").await - before;
+    assert!(asked <= most, "{asked} of {most}");
+    // Another memory is not taken for the one that is known.
+    let name = SessionName::of("a session");
+    redis.flushall::<()>(false).await.unwrap();
+    name_memory(&redis, Duration::ZERO).await;
+    let (found, claimed) = tokio::join!(claims.find(name), async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        others.renew(&[name]).await
+    });
+    assert!(claimed.error.is_none());
+    assert_eq!(found.unwrap(), Some(other));
 }
 
 #[tokio::test]
@@ -104,7 +137,7 @@ async fn in_a_young_memory_nobody_claims_what_may_be_anothers() {
         second.claim(new),
         async {
             tokio::time::sleep(Duration::from_millis(700)).await;
-            first.renew(&[old]).await.unwrap();
+            first.renew(&[old]).await;
         }
     );
     assert_eq!((claimed.unwrap(), found.unwrap()), (one, Some(one)));
