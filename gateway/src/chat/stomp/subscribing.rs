@@ -15,7 +15,7 @@ use super::super::introduction::random_name;
 use super::client::StompClient;
 use super::listening::Listening;
 use crate::dialect::{self, Called, Dialect, RoomName};
-use crate::hub::socket::{Carrier, Socket, SocketRef};
+use crate::hub::socket::SocketRef;
 use crate::hub::{JoinOutcome, Joining};
 use crate::limits::Class;
 use crate::rooms;
@@ -154,9 +154,7 @@ fn socket(
     dialect: &'static dyn Dialect,
     subscription: &Arc<Subscription>,
 ) -> SocketRef {
-    let carrier = Carrier::Subscription(subscription.clone());
-    let queue = client.link.link().queue().clone();
-    let socket = Socket::stomp(client.id(), None, dialect, carrier, queue);
+    let socket = client.subscription(dialect, subscription);
     socket.release(|_| Vec::new());
     socket
 }
