@@ -111,6 +111,24 @@ test('rate limits', { concurrency: true, ...limit }, async (t) => {
     assert.equal(answer.error?.code, 'RATE_LIMITED');
   });
 
+  check('subscriptions, and looking for rooms, are counted: some dozen are nothing', async (t) => {
+    const { ann, ben } = await cast('ann', 'ben');
+    const few = await privateGateway(t, { ...LIMITED, CONFAB_RATE_LIMITS__SUBSCRIPTIONS: '40/1h' });
+    for (const user of [ann, ben]) {
+      const a = await session(t, user, { url: few });
+      const errors = await a.listen('/user/queue/errors');
+      for (let round = 0; round < 30; round += 1) await a.unlisten(await a.listen('/topic/public'));
+      for (let round = 0; round < 30; round += 1) a.tell('/app/chat.sendMessage', { roomId: slug(), content: 'to nobody' });
+      await until(() => errors.entries.length === 30, 'each is refused');
+      const codes = errors.heard().map(({ code }) => code);
+      assert.deepEqual([...new Set(codes.slice(0, 10))], ['NOT_FOUND']);
+      assert.deepEqual([...new Set(codes.slice(10))], ['RATE_LIMITED']);
+      a.client.subscribe('/topic/public', () => assert.fail('not subscribed'));
+      await until(() => errors.entries.length === 31, 'to subscribe is refused as well');
+      limited(errors.heard().at(-1));
+    }
+  });
+
   await Promise.all(tests);
 });
 

@@ -113,7 +113,10 @@ impl StompApplication for Chat {
     ) {
         let id: Box<str> = subscription.id().into();
         // Boxed: a session has room for it only while it waits.
-        let listens = Box::pin(self.listen(client, topic, subscription));
+        let listens = Box::pin(async {
+            self.counts_subscription(client).await?;
+            self.listen(client, topic, subscription).await
+        });
         match in_time(self.node.reply_timeout(), listens).await {
             Ok(()) => reply.done(),
             Err(error) => {

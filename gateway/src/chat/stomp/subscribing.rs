@@ -26,6 +26,17 @@ use crate::transport::application::Topic;
 const ATTEMPTS: usize = 8;
 
 impl Chat {
+    /// Counts something of a client's that has a room looked for, unless there was too much of it: that costs as much as if it had said
+    /// something, and nothing else would hold it back.
+    pub(super) async fn counts_subscription(&self, client: &StompClient) -> Result<(), Rejection> {
+        let asked = self
+            .node
+            .limits
+            .ask(Class::Subscriptions, client.subject())
+            .await;
+        asked.map(|_| ()).map_err(|refusal| refusal.rejection())
+    }
+
     /// Has a subscription shown what it is to. If that fails, it is the caller's to end what it has begun.
     pub(super) async fn listen(
         &self,
