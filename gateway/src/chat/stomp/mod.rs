@@ -6,6 +6,7 @@
 //! They end with their tokens.
 
 mod client;
+mod committing;
 mod curfew;
 mod listening;
 mod places;
@@ -141,6 +142,14 @@ impl StompApplication for Chat {
             Ok(intent) => Box::pin(self.fulfil(client, intent, reply)).await,
             Err(rejection) => reply.refuse(&rejection),
         }
+    }
+
+    async fn commit(
+        &self,
+        client: &mut StompClient,
+        messages: Vec<(StompMessage<'_>, Reply)>,
+    ) -> Result<(), Rejection> {
+        self.fulfil_all(client, messages).await
     }
 
     async fn disconnected(&self, mut client: StompClient, reason: DisconnectReason) {
