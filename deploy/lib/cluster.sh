@@ -94,7 +94,7 @@ exec_gateway() { # INDEX
     # Everybody here has one address, and tries things out by the hundred.
     export THROTTLE_LIMIT=${THROTTLE_LIMIT:-100000}
     local class
-    for class in READS QUESTIONS LOGIN LOGIN_ADDRESS REGISTER GUESTS; do
+    for class in READS QUESTIONS SUBSCRIPTIONS LOGIN LOGIN_ADDRESS REGISTER GUESTS; do
         class=CONFAB_RATE_LIMITS__$class
         export "$class=${!class:-100000/1m}"
     done

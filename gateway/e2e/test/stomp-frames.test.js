@@ -66,6 +66,17 @@ test('receipts', { concurrency: true, ...limit }, async (t) => {
     assert.equal((await storedMessages(id)).length, 2);
   });
 
+  check('a guest that subscribed before it said its name is told its own tempId', async (t) => {
+    const { slug: roomId } = await room(ann);
+    const [stranger, other] = await Promise.all([session(t), session(t, ann, { gateway: 1 })]);
+    const [own, others] = await Promise.all([stranger.listen(`/topic/${roomId}`), other.listen(`/topic/${roomId}`)]);
+    await stranger.send('/app/chat.addUser', { roomId, sender: slug('guest').replaceAll('-', '_').slice(0, 32) });
+    const message = { roomId, content: unique(), tempId: unique() };
+    await stranger.send('/app/chat.sendMessage', message);
+    assert.equal((await own.next(saying(message.content))).tempId, message.tempId);
+    assert.equal('tempId' in await others.next(saying(message.content)), false);
+  });
+
   check('whatever receipts and destinations are called', async (t) => {
     for (const version of VERSIONS) {
       const a = await session(t, ann, { versions: [version] });

@@ -111,6 +111,50 @@ test('rate limits', { concurrency: true, ...limit }, async (t) => {
     assert.equal(answer.error?.code, 'RATE_LIMITED');
   });
 
+  check('a transaction is counted as a whole: none of what is too much is stored', async (t) => {
+    const { ann } = await cast('ann');
+    const { id, slug: roomId } = await room(ann);
+    const a = await session(t, ann, { url: urls[0] });
+    const errors = await a.listen('/user/queue/errors');
+    const commit = (count, places = [roomId]) => {
+      const transaction = a.client.begin();
+      for (let index = 0; index < count; index += 1) {
+        a.tell(`/app/chat/${places[index % places.length]}/sendMessage`, { content: unique() }, { transaction: transaction.id });
+      }
+      transaction.commit();
+    };
+    commit(40);
+    const told = await errors.next();
+    assert.equal(told.code, 'VALIDATION_FAILED', 'more than can be had at any time');
+    commit(3, [roomId, 'no-such-room-'.concat(unique().replaceAll(/[^a-z0-9]/g, '').slice(0, 20)), roomId]);
+    assert.equal((await errors.next()).code, 'NOT_FOUND');
+    commit(20);
+    await until(async () => (await storedMessages(id)).length === 20, 'all of it is stored');
+    commit(20);
+    limited(await errors.next());
+    await quiet(500);
+    assert.equal((await storedMessages(id)).length, 20);
+    assert.deepEqual([errors.heard().length, a.closes.length], [3, 0], 'each is refused once');
+  });
+
+  check('subscriptions, and looking for rooms, are counted: some dozen are nothing', async (t) => {
+    const { ann, ben } = await cast('ann', 'ben');
+    const few = await privateGateway(t, { ...LIMITED, CONFAB_RATE_LIMITS__SUBSCRIPTIONS: '40/1h' });
+    for (const user of [ann, ben]) {
+      const a = await session(t, user, { url: few });
+      const errors = await a.listen('/user/queue/errors');
+      for (let round = 0; round < 30; round += 1) await a.unlisten(await a.listen('/topic/public'));
+      for (let round = 0; round < 30; round += 1) a.tell('/app/chat.sendMessage', { roomId: slug(), content: 'to nobody' });
+      await until(() => errors.entries.length === 30, 'each is refused');
+      const codes = errors.heard().map(({ code }) => code);
+      assert.deepEqual([...new Set(codes.slice(0, 10))], ['NOT_FOUND']);
+      assert.deepEqual([...new Set(codes.slice(10))], ['RATE_LIMITED']);
+      a.client.subscribe('/topic/public', () => assert.fail('not subscribed'));
+      await until(() => errors.entries.length === 31, 'to subscribe is refused as well');
+      limited(errors.heard().at(-1));
+    }
+  });
+
   await Promise.all(tests);
 });
 

@@ -47,9 +47,9 @@ impl Answer {
         &self.socket
     }
 
-    /// Counts it among the socket's requests that wait. False if there are `most` already.
+    /// Counts it among the socket's requests that wait, if it is not. False if there are `most` already.
     pub(super) fn count(&mut self, most: usize) -> bool {
-        self.counted = self.socket.begin_request(most);
+        self.counted = self.counted || self.socket.begin_request(most);
         self.counted
     }
 

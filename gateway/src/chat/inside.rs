@@ -1,6 +1,6 @@
 //! Entering, leaving and finding conversations, on behalf of one socket.
 
-use confab_shared::id::{CommandId, ConversationId, MessageId, Seq, UserId};
+use confab_shared::id::{ConversationId, MessageId, Seq, UserId};
 use confab_shared::model::content::Slug;
 use confab_shared::model::conversation::{
     ConversationKind, ConversationView, MemberRole, Participant, Subject,
@@ -12,7 +12,6 @@ use confab_shared::postgres::messages::{self, Page, Slice};
 use confab_shared::postgres::{conversations, users};
 
 use super::answer::Answer;
-use super::commands::creation;
 use super::socket::UserSocket;
 use crate::dialect::{Called, Confirmation, RoomName};
 use crate::hub::{JoinOutcome, Joining};
@@ -23,8 +22,6 @@ use crate::rooms;
 
 /// How often a membership is read again because memberships changed meanwhile.
 const JOIN_ATTEMPTS: usize = 8;
-/// How many direct conversations a socket remembers to be there.
-const DIRECTS: usize = 1_024;
 /// The most people who are shown with a room.
 const SHOWN: u16 = 100;
 
@@ -50,7 +47,8 @@ impl UserSocket {
         counted.map(|_| ()).map_err(|refusal| refusal.rejection())
     }
 
-    async fn count_message(&self) -> Result<(), Rejection> {
+    /// Counts a message.
+    pub(super) async fn count_message(&self) -> Result<(), Rejection> {
         self.count(Class::messages(self.socket.dialect().tier()))
             .await
     }
@@ -246,52 +244,6 @@ impl UserSocket {
         }
         self.access(conversation).await?;
         Err(Rejection::new(ErrorCode::Forbidden, "join the room first").into())
-    }
-
-    /// The conversation with somebody, which is made if it is the first time. Clients that know nobody but users may also name a
-    /// conversation that they were shown in a user's place. Making one counts as such, beside the message.
-    pub(super) async fn between(&mut self, receiver: UserId) -> Result<Place, RequestError> {
-        if receiver == self.user() {
-            return Err(Rejection::invalid("receiverId must be somebody else's").into());
-        }
-        let conversation = ConversationId::direct(self.user(), receiver);
-        if self.directs.contains(&conversation) {
-            return Ok(Place::Known(conversation));
-        }
-        self.count_message().await?;
-        let database = &self.node.database;
-        if memberships::access(database, conversation, self.user())
-            .await?
-            .is_none()
-        {
-            if users::profile(database, receiver).await?.is_none() {
-                return self.named_instead(receiver).await.map(Place::Found);
-            }
-            self.count(Class::room_operations(self.socket.dialect().tier()))
-                .await?;
-            let (_, command) =
-                creation(self.user(), ConversationKind::Direct, None, vec![receiver])?;
-            let id = CommandId::generate();
-            let made = self
-                .node
-                .ingress
-                .request(id, conversation, self.user(), command);
-            made.await?;
-        }
-        if self.directs.len() >= DIRECTS {
-            self.directs.clear();
-        }
-        self.directs.insert(conversation);
-        Ok(Place::Found(conversation))
-    }
-
-    /// A conversation by its id, in the place of a user's.
-    async fn named_instead(&self, receiver: UserId) -> Result<ConversationId, RequestError> {
-        let conversation = ConversationId(receiver.0);
-        match memberships::access(&self.node.database, conversation, self.user()).await? {
-            Some(_) => Ok(conversation),
-            None => Err(Rejection::not_found("receiver").into()),
-        }
     }
 
     /// What was said between the user and somebody, oldest first: the latest `limit` messages before that one, or as many of them as

@@ -6,6 +6,7 @@
 mod anonymous;
 mod answer;
 mod arrival;
+mod between;
 mod commands;
 mod follow;
 mod inside;

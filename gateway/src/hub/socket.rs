@@ -63,6 +63,8 @@ pub enum Carrier {
 pub struct Socket {
     key: u64,
     user: UserId,
+    /// Whose it has turned out to be, if that was not known when it was made.
+    revealed: Option<Revealed>,
     carrier: Carrier,
     /// What its token says; guests have none.
     token: Option<Claims>,
@@ -88,6 +90,9 @@ const BEFORE: u8 = 0;
 const WATCHING: u8 = 1;
 /// It watches no more, and never will again.
 const OVER: u8 = 2;
+
+/// Whose the sockets are that a session made before it was known whose it is. They share it; it is set once.
+pub type Revealed = Arc<OnceLock<UserId>>;
 
 /// A shared reference to a socket.
 pub type SocketRef = Arc<Socket>;
@@ -125,6 +130,22 @@ impl Socket {
         Arc::new(socket)
     }
 
+    /// A subscription of a STOMP session that has not said whose it is: it counts as this nobody's, and is shown what is for whoever it
+    /// will be revealed to be.
+    pub fn stomp_unknown(
+        nobody: UserId,
+        revealed: Revealed,
+        dialect: &'static dyn Dialect,
+        carrier: Carrier,
+        queue: Arc<SendQueue>,
+    ) -> SocketRef {
+        let mut socket = Self::unsettled(nobody, None, Namespace::Root, dialect, queue);
+        socket.carrier = carrier;
+        socket.revealed = Some(revealed);
+        socket.dialect.get_or_init(|| dialect);
+        Arc::new(socket)
+    }
+
     fn unsettled(
         user: UserId,
         token: Option<Claims>,
@@ -135,6 +156,7 @@ impl Socket {
         Self {
             key: NEXT_KEY.fetch_add(1, Ordering::Relaxed),
             user,
+            revealed: None,
             carrier: Carrier::SocketIo,
             token,
             namespace,
@@ -158,6 +180,12 @@ impl Socket {
     /// Whose it is.
     pub fn user(&self) -> UserId {
         self.user
+    }
+
+    /// Who sees what it is shown. What it is registered by is [`user`](Self::user), which never changes.
+    pub fn audience(&self) -> UserId {
+        let revealed = self.revealed.as_ref().and_then(|revealed| revealed.get());
+        revealed.copied().unwrap_or(self.user)
     }
 
     /// How what is written for it becomes what its client gets.

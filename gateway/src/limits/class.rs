@@ -28,6 +28,8 @@ pub enum Class {
     Reads,
     /// What sockets ask for or set beside messages: what was said, who is online, how one is seen.
     Questions,
+    /// Subscribing by STOMP, and looking for a room that is sent to by its slug.
+    Subscriptions,
     /// Requests to REST, whatever they are for.
     Rest,
     /// Logins to one account from one address.
@@ -42,13 +44,14 @@ pub enum Class {
 
 impl Class {
     /// Every class, in the order of their declaration.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Messages,
         Self::RoomsMessages,
         Self::RoomOperations,
         Self::RoomsRoomOperations,
         Self::Reads,
         Self::Questions,
+        Self::Subscriptions,
         Self::Rest,
         Self::Login,
         Self::LoginAddress,
@@ -65,6 +68,7 @@ impl Class {
             Self::RoomsRoomOperations => "rooms_room_operations",
             Self::Reads => "reads",
             Self::Questions => "questions",
+            Self::Subscriptions => "subscriptions",
             Self::Rest => "rest",
             Self::Login => "login",
             Self::LoginAddress => "login_address",

@@ -131,6 +131,17 @@ impl Limits {
 
     /// Whether this may be done now; if so, it is counted.
     pub async fn ask(&self, class: Class, subject: Subject) -> Verdict {
+        self.ask_for(class, subject, 1).await
+    }
+
+    /// How many of a class may come at once; none: any number.
+    pub fn most(&self, class: Class) -> Option<u32> {
+        self.rates[class as usize].map(|rate| rate.most)
+    }
+
+    /// Whether this may be done now so many times; if so, all of them are counted, else none is. More than [`most`](Self::most) are
+    /// counted as that many.
+    pub async fn ask_for(&self, class: Class, subject: Subject, wanted: u32) -> Verdict {
         if self.rates[class as usize].is_none() {
             return Ok(None);
         }
@@ -141,6 +152,7 @@ impl Limits {
         let (told, verdict) = oneshot::channel();
         self.enqueue(Item {
             question: Some(question),
+            wanted,
             then: Box::new(move |verdict| {
                 // Whoever asked may have gone.
                 let _ = told.send(verdict);
@@ -171,6 +183,7 @@ impl Limits {
         let place = line.enter();
         self.enqueue(Item {
             question,
+            wanted: 1,
             then: Box::new(move |verdict| {
                 then(verdict);
                 drop(place);

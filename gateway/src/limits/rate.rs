@@ -82,6 +82,8 @@ pub struct RateLimitsConfig {
     #[serde(deserialize_with = "text_or_number")]
     pub questions: String,
     #[serde(deserialize_with = "text_or_number")]
+    pub subscriptions: String,
+    #[serde(deserialize_with = "text_or_number")]
     pub rest_requests: String,
     pub rest_window_seconds: u64,
     #[serde(deserialize_with = "text_or_number")]
@@ -143,6 +145,7 @@ impl RateLimitsConfig {
             strict_operations.filter(|_| operations.is_some()),
             read("rate_limits.reads", &self.reads)?,
             read("rate_limits.questions", &self.questions)?,
+            read("rate_limits.subscriptions", &self.subscriptions)?,
             rest,
             read("rate_limits.login", &self.login)?,
             read("rate_limits.login_address", &self.login_address)?,
@@ -205,6 +208,7 @@ mod tests {
         assert_eq!(of(Class::Rest), (100, minute));
         assert_eq!(of(Class::Reads), (600, minute));
         assert_eq!(of(Class::Questions), (120, minute));
+        assert_eq!(of(Class::Subscriptions), (600, minute));
         assert_eq!(of(Class::Guests), (60, minute));
         let blocks = [figures.block, figures.longest_block, figures.forget];
         assert_eq!(blocks.map(|block| block.as_secs()), [10, 900, 600]);
@@ -225,7 +229,7 @@ mod tests {
     #[test]
     fn a_bad_setting_is_named() {
         type Setting = fn(&mut RateLimitsConfig) -> &mut String;
-        let cases: [(&str, Setting, &str); 10] = [
+        let cases: [(&str, Setting, &str); 11] = [
             ("messages", |c| &mut c.messages, "120"),
             ("rooms_messages", |c| &mut c.rooms_messages, "0/1m"),
             ("room_operations", |c| &mut c.room_operations, "60/soon"),
@@ -239,6 +243,7 @@ mod tests {
             ("register", |c| &mut c.register, "1/1m/1m"),
             ("reads", |c| &mut c.reads, "lots"),
             ("questions", |c| &mut c.questions, "1/8d"),
+            ("subscriptions", |c| &mut c.subscriptions, "0/1m"),
             ("guests", |c| &mut c.guests, ""),
         ];
         for (key, setting, bad) in cases {

@@ -29,6 +29,8 @@ const FLIGHTS: usize = 8;
 /// Something that waits: for an answer, or only for what came before it.
 pub(super) struct Item {
     pub(super) question: Option<Question>,
+    /// How many times.
+    pub(super) wanted: u32,
     /// What happens then. Must not block.
     pub(super) then: Box<dyn FnOnce(Verdict) + Send>,
 }
@@ -63,7 +65,7 @@ struct Asker {
     /// What the script is told of blocks,
     blocks: [Value; 3],
     /// and what of each class.
-    classes: [[Value; 3]; Class::ALL.len()],
+    classes: [[Value; 2]; Class::ALL.len()],
 }
 
 /// A batch that has come back. An answer that is missing was not asked for, or did not come.
@@ -97,7 +99,7 @@ impl Task {
             let (most, interval) = rate.map_or((0, 0), |rate| {
                 (u128::from(rate.most), rate.interval.as_micros())
             });
-            [text(most), text(interval), text(1)]
+            [text(most), text(interval)]
         });
         let times = [figures.block, figures.longest_block, figures.forget];
         Self {
@@ -205,8 +207,10 @@ impl Task {
 
 async fn fly(asker: Arc<Asker>, items: Vec<Item>, asks: bool) -> Landed {
     let answers = if asks {
-        let questions = items.iter().filter_map(|item| item.question.as_ref());
-        let questions: Vec<&Question> = questions.collect();
+        let questions = items
+            .iter()
+            .filter_map(|item| Some((item.question.as_ref()?, item.wanted)));
+        let questions: Vec<(&Question, u32)> = questions.collect();
         tokio::time::timeout(PATIENCE, asker.ask(&questions))
             .await
             .unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "no answer in time")))
@@ -226,14 +230,15 @@ async fn fly(asker: Arc<Asker>, items: Vec<Item>, asks: bool) -> Landed {
 }
 
 impl Asker {
-    /// The answers to some questions, in their order.
-    async fn ask(&self, questions: &[&Question]) -> Result<Vec<Option<Answered>>, Error> {
+    /// The answers to some questions, each with how many are wanted, in their order.
+    async fn ask(&self, questions: &[(&Question, u32)]) -> Result<Vec<Option<Answered>>, Error> {
         let mut keys = Vec::with_capacity(questions.len());
         let mut arguments = Vec::with_capacity(self.blocks.len() + 3 * questions.len());
         arguments.extend_from_slice(&self.blocks);
-        for Question { class, subject } in questions {
+        for (Question { class, subject }, wanted) in questions {
             keys.push(Keyspace::limit(class.as_str(), subject));
             arguments.extend_from_slice(&self.classes[*class as usize]);
+            arguments.push(Value::from(wanted.to_string()));
         }
         let answers: Vec<String> = self
             .script

@@ -320,6 +320,14 @@ pub trait StompApplication: Send + Sync + 'static {
         reply: Reply,
     ) -> impl Future<Output = ()> + Send;
 
+    /// It commits a transaction: these messages, in this order, none of which is sent unless all may be. An error: none was, and no reply
+    /// is given. What a refusal leaves unsent that has ended the session stays so.
+    fn commit(
+        &self,
+        client: &mut Self::Client,
+        messages: Vec<(StompMessage<'_>, Reply)>,
+    ) -> impl Future<Output = Result<(), Rejection>> + Send;
+
     /// It is gone.
     fn disconnected(
         &self,

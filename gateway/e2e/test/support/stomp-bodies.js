@@ -13,7 +13,7 @@ export function chatBody(value, expected = {}) {
   keys(value, [...COMMON, 'senderId', ...(isPresence ? ['activeUsers'] : [])], isPresence ? [] : ['receiver', 'receiverId', 'editedAt'], '(the body of a room’s MESSAGE)');
   assert.ok(['CHAT', 'JOIN', 'LEAVE'].includes(value.type), `type ${value.type}`);
   for (const field of ['sender', 'senderId', 'roomId', 'id']) id(value[field], field);
-  if (isPresence) assert.equal(value.content, null);
+  if (isPresence) assert.equal(value.content, '');
   else assert.equal(typeof value.content, 'string');
   time(value.timestamp, 'timestamp');
   for (const [field, wanted] of Object.entries(expected)) assert.equal(value[field], wanted, `${field} of ${JSON.stringify(value)}`);

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use confab_shared::id::UserId;
 use confab_shared::model::error::{ErrorCode, Rejection};
@@ -12,7 +12,10 @@ use super::super::socket::UserSocket;
 use super::curfew::Curfew;
 use super::listening::Listening;
 use super::places::Places;
+use crate::dialect::Dialect;
+use crate::hub::socket::{Carrier, Revealed, Socket, SocketRef};
 use crate::limits::Subject;
+use crate::session::stomp::Subscription;
 use crate::transport::stomp::StompLink;
 
 /// A client, and what it listens to. However it ends, dropping it takes it out of everything.
@@ -34,8 +37,8 @@ pub struct StompClient {
 /// Whose session it is.
 #[derive(Debug)]
 enum Who {
-    /// It has not said. Its subscriptions are counted as somebody's whom there is not.
-    Nobody(UserId),
+    /// It has not said. Its subscriptions are counted as somebody's whom there is not, until they are told.
+    Nobody(UserId, Revealed),
     /// A user's, or a guest's.
     Somebody(Box<UserSocket>),
 }
@@ -43,7 +46,12 @@ enum Who {
 impl StompClient {
     /// A client that has not said who it is.
     pub(super) fn nobody(link: &Arc<StompLink>, address: IpAddr) -> Self {
-        Self::new(Who::Nobody(UserId::generate()), link, address, None)
+        Self::new(
+            Who::Nobody(UserId::generate(), Arc::new(OnceLock::new())),
+            link,
+            address,
+            None,
+        )
     }
 
     /// A user's client.
@@ -67,23 +75,35 @@ impl StompClient {
         }
     }
 
-    /// It has said who it is.
+    /// It has said who it is. What it subscribed to before is shown to that user from here on.
     pub(super) fn become_somebody(&mut self, user: Box<UserSocket>) {
+        if let Who::Nobody(_, revealed) = &self.who {
+            // Whoever is somebody is so for good: there is nothing to be set twice.
+            revealed.get_or_init(|| user.user());
+        }
         self.who = Who::Somebody(user);
     }
 
-    /// Whose subscriptions there are.
-    pub(super) fn id(&self) -> UserId {
+    /// A subscription's socket.
+    pub(super) fn subscription(
+        &self,
+        dialect: &'static dyn Dialect,
+        subscription: &Arc<Subscription>,
+    ) -> SocketRef {
+        let carrier = Carrier::Subscription(subscription.clone());
+        let queue = self.link.link().queue().clone();
         match &self.who {
-            Who::Nobody(id) => *id,
-            Who::Somebody(user) => user.user(),
+            Who::Nobody(nobody, revealed) => {
+                Socket::stomp_unknown(*nobody, revealed.clone(), dialect, carrier, queue)
+            }
+            Who::Somebody(user) => Socket::stomp(user.user(), None, dialect, carrier, queue),
         }
     }
 
     /// The user's socket, once it is known whose it is.
     pub(super) fn user(&self) -> Option<&UserSocket> {
         match &self.who {
-            Who::Nobody(_) => None,
+            Who::Nobody(..) => None,
             Who::Somebody(user) => Some(user),
         }
     }
@@ -91,7 +111,7 @@ impl StompClient {
     /// The same, to do something with it.
     pub(super) fn user_mut(&mut self) -> Option<&mut UserSocket> {
         match &mut self.who {
-            Who::Nobody(_) => None,
+            Who::Nobody(..) => None,
             Who::Somebody(user) => Some(user),
         }
     }

@@ -6,6 +6,7 @@
 //! They end with their tokens.
 
 mod client;
+mod committing;
 mod curfew;
 mod listening;
 mod places;
@@ -113,7 +114,10 @@ impl StompApplication for Chat {
     ) {
         let id: Box<str> = subscription.id().into();
         // Boxed: a session has room for it only while it waits.
-        let listens = Box::pin(self.listen(client, topic, subscription));
+        let listens = Box::pin(async {
+            self.counts_subscription(client).await?;
+            self.listen(client, topic, subscription).await
+        });
         match in_time(self.node.reply_timeout(), listens).await {
             Ok(()) => reply.done(),
             Err(error) => {
@@ -138,6 +142,14 @@ impl StompApplication for Chat {
             Ok(intent) => Box::pin(self.fulfil(client, intent, reply)).await,
             Err(rejection) => reply.refuse(&rejection),
         }
+    }
+
+    async fn commit(
+        &self,
+        client: &mut StompClient,
+        messages: Vec<(StompMessage<'_>, Reply)>,
+    ) -> Result<(), Rejection> {
+        self.fulfil_all(client, messages).await
     }
 
     async fn disconnected(&self, mut client: StompClient, reason: DisconnectReason) {

@@ -30,7 +30,7 @@ impl Chat {
                 temp_id,
                 inside,
             } => {
-                let room = match in_time(patience, place(client, room)).await {
+                let room = match in_time(patience, self.place(client, room)).await {
                     Ok(room) => room,
                     Err(error) => return answer.fail(&error),
                 };
@@ -104,21 +104,25 @@ impl Chat {
         user.perform(enter, answer, patience).await;
         client.become_somebody(user);
     }
-}
-
-/// The room that is meant, by its id.
-async fn place(client: &mut StompClient, room: RoomName) -> Result<RoomName, RequestError> {
-    let now = Instant::now();
-    let RoomName::Slug(slug) = &room else {
-        return Ok(room);
-    };
-    if let Some(id) = client.places.recall(slug, now) {
-        return Ok(RoomName::Id(id));
+    /// The room that is meant, by its id. Where it has to be looked for, that is counted.
+    pub(super) async fn place(
+        &self,
+        client: &mut StompClient,
+        room: RoomName,
+    ) -> Result<RoomName, RequestError> {
+        let now = Instant::now();
+        let RoomName::Slug(slug) = &room else {
+            return Ok(room);
+        };
+        if let Some(id) = client.places.recall(slug, now) {
+            return Ok(RoomName::Id(id));
+        }
+        self.counts_subscription(client).await?;
+        let Some(user) = client.user() else {
+            return Ok(room);
+        };
+        let id = user.resolve(&room).await?;
+        client.places.note(slug.clone(), id, now);
+        Ok(RoomName::Id(id))
     }
-    let Some(user) = client.user() else {
-        return Ok(room);
-    };
-    let id = user.resolve(&room).await?;
-    client.places.note(slug.clone(), id, now);
-    Ok(RoomName::Id(id))
 }

@@ -15,7 +15,7 @@ use super::super::introduction::random_name;
 use super::client::StompClient;
 use super::listening::Listening;
 use crate::dialect::{self, Called, Dialect, RoomName};
-use crate::hub::socket::{Carrier, Socket, SocketRef};
+use crate::hub::socket::SocketRef;
 use crate::hub::{JoinOutcome, Joining};
 use crate::limits::Class;
 use crate::rooms;
@@ -26,6 +26,17 @@ use crate::transport::application::Topic;
 const ATTEMPTS: usize = 8;
 
 impl Chat {
+    /// Counts something of a client's that has a room looked for, unless there was too much of it: that costs as much as if it had said
+    /// something, and nothing else would hold it back.
+    pub(super) async fn counts_subscription(&self, client: &StompClient) -> Result<(), Rejection> {
+        let asked = self
+            .node
+            .limits
+            .ask(Class::Subscriptions, client.subject())
+            .await;
+        asked.map(|_| ()).map_err(|refusal| refusal.rejection())
+    }
+
     /// Has a subscription shown what it is to. If that fails, it is the caller's to end what it has begun.
     pub(super) async fn listen(
         &self,
@@ -154,9 +165,7 @@ fn socket(
     dialect: &'static dyn Dialect,
     subscription: &Arc<Subscription>,
 ) -> SocketRef {
-    let carrier = Carrier::Subscription(subscription.clone());
-    let queue = client.link.link().queue().clone();
-    let socket = Socket::stomp(client.id(), None, dialect, carrier, queue);
+    let socket = client.subscription(dialect, subscription);
     socket.release(|_| Vec::new());
     socket
 }

@@ -16,18 +16,21 @@
 //! guest: the sender is who the session is. `roomId` is a slug or a conversation's id; `public` where it is missing; one in the destination
 //! is the one that counts.
 //!
-//! A topic's bodies are `{type, content, sender, roomId, id, timestamp, …}`, with null for what there is none of, and `roomId` as the client
-//! called it:
+//! A topic's bodies are `{type, content, sender, roomId, id, timestamp, …}`, with `roomId` as the client called it. `content` and `sender` are
+//! strings in each of them, since clients take what they do not know for a message: empty where there is no content, or no name is known
+//! of whoever did it (of two people both are; of more, those of the types with `senderId`).
 //!
 //! | `type` | … |
 //! |---|---|
 //! | `CHAT`, `EDIT` | `senderId`, between two people `receiver` and `receiverId`; `editedAt`, `deletedAt` if it was; `tempId` to its sender |
 //! | `DELETE` | `deletedBy`; `id` is the message's |
 //! | `JOIN`, `LEAVE` | `senderId`, `activeUsers` |
-//! | `TYPING` | `senderId`, `isTyping` |
 //! | `READ` | `readBy`, `messageId` (null where all was read) |
 //! | `PARTICIPANTS_ADDED`, `PARTICIPANT_REMOVED` | `participants`; `userId`, `removedBy` |
 //! | `ROOM_UPDATED`, `ROOM_DELETED` | `name`, `description`, `maxUsers`, `updatedBy`; `deletedBy` |
+//!
+//! That somebody types has no word: it passes, nothing that lasts is hidden by that, and clients that know `CHAT`, `JOIN` and `LEAVE` alone
+//! would show it as a message of nobody's.
 //!
 //! The user's messages (`/user/queue/messages`) are those of all direct conversations, in the same words; `roomId` is the conversation's id.
 //! The user's notifications are `UNREAD` `{roomId, unreadCount, lastMessage, timestamp}`, `CONVERSATION_CREATED` `{roomId, kind, name, participants,

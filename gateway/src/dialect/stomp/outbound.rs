@@ -52,26 +52,14 @@ fn write(rests: &mut Rests, scene: Scene<'_>, room_id: &str, event: &Event, audi
         None => Id::Passing(what, user, event.at),
     };
     match &event.fact {
-        // Its members learn of it by their notifications; a hint has no words.
-        Fact::ConversationCreated { .. } | Fact::Advanced => {}
+        // Its members learn of it by their notifications; a hint has no words; and who types says so in passing: clients that know no type
+        // but those of the guide would show it as a message.
+        Fact::ConversationCreated { .. } | Fact::Advanced | Fact::Typing { .. } => {}
         Fact::Entered { user, present } => {
             writer.presence(rests, (Kind::Join, "join"), user, *present);
         }
         Fact::Exited { user, present } => {
             writer.presence(rests, (Kind::Leave, "leave"), user, *present);
-        }
-        Fact::Typing { user, typing, .. } => {
-            let what = if *typing { "typing" } else { "typed" };
-            let more = More::Typing {
-                sender_id: user.id,
-                is_typing: *typing,
-            };
-            let id = Id::Passing(what, user.id, event.at);
-            let body = Body {
-                sender: Some(&user.username),
-                ..writer.body(Kind::Typing, id, more)
-            };
-            rests.add(id, &body);
         }
         Fact::MessageStored { message, temp_id } => {
             let own = audience == Audience::Sender(message.sender.id);
@@ -85,7 +73,7 @@ fn write(rests: &mut Rests, scene: Scene<'_>, room_id: &str, event: &Event, audi
         }
         Fact::MessageDeleted { message, by } => {
             let more = More::Deleted { deleted_by: *by };
-            let body = writer.body(Kind::Delete, Id::Message(*message), more);
+            let body = writer.body(Kind::Delete, Id::Message(*message), Some(*by), more);
             rests.add(change("delete", *by), &body);
         }
         Fact::MessagesRead { user, message, .. } => {
@@ -93,25 +81,22 @@ fn write(rests: &mut Rests, scene: Scene<'_>, room_id: &str, event: &Event, audi
                 read_by: *user,
                 message_id: *message,
             };
-            writer.add(rests, Kind::Read, change("read", *user), more);
+            writer.add(rests, Kind::Read, change("read", *user), Some(*user), more);
         }
         Fact::MembersAdded { members } => {
             let first = members.first().map_or(UserId::SYSTEM, |one| one.profile.id);
             let participants = members.iter().map(ParticipantJson::from).collect();
             let more = More::Added { participants };
-            writer.add(rests, Kind::ParticipantsAdded, change("added", first), more);
+            let id = change("added", first);
+            writer.add(rests, Kind::ParticipantsAdded, id, None, more);
         }
         Fact::MemberRemoved { user, by } => {
             let more = More::Removed {
                 user_id: *user,
                 removed_by: *by,
             };
-            writer.add(
-                rests,
-                Kind::ParticipantRemoved,
-                change("removed", *user),
-                more,
-            );
+            let id = change("removed", *user);
+            writer.add(rests, Kind::ParticipantRemoved, id, Some(*by), more);
         }
         Fact::RoomUpdated {
             by,
@@ -125,11 +110,13 @@ fn write(rests: &mut Rests, scene: Scene<'_>, room_id: &str, event: &Event, audi
                 max_users: *max_users,
                 updated_by: *by,
             };
-            writer.add(rests, Kind::RoomUpdated, change("updated", *by), more);
+            let id = change("updated", *by);
+            writer.add(rests, Kind::RoomUpdated, id, Some(*by), more);
         }
         Fact::RoomDeleted { by } => {
             let more = More::Deleted { deleted_by: *by };
-            writer.add(rests, Kind::RoomDeleted, change("ended", *by), more);
+            let id = change("ended", *by);
+            writer.add(rests, Kind::RoomDeleted, id, Some(*by), more);
         }
     }
 }
@@ -143,11 +130,18 @@ struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    fn body(self, kind: Kind, id: Id, more: More<'a>) -> Body<'a> {
+    /// Events name nobody but by ids: of two people both names are known, of more none.
+    fn name(self, user: UserId) -> &'a str {
+        let pair = self.scene.subject.pair.iter().flatten();
+        let mut named = pair.filter(|one| one.id == user);
+        named.next().map_or("", |one| &one.username)
+    }
+
+    fn body(self, kind: Kind, id: Id, by: Option<UserId>, more: More<'a>) -> Body<'a> {
         Body {
             kind,
-            content: None,
-            sender: None,
+            content: "",
+            sender: by.map_or("", |by| self.name(by)),
             room_id: self.room_id,
             id,
             timestamp: self.event.at,
@@ -155,18 +149,18 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn add(self, rests: &mut Rests, kind: Kind, id: Id, more: More<'a>) {
-        rests.add(id, &self.body(kind, id, more));
+    fn add(self, rests: &mut Rests, kind: Kind, id: Id, by: Option<UserId>, more: More<'a>) {
+        rests.add(id, &self.body(kind, id, by, more));
     }
 
     fn message(self, kind: Kind, message: &'a Message, temp_id: Option<&'a str>) -> Body<'a> {
         let receiver = self.scene.subject.other(message.sender.id);
         let more = More::of_message(message, receiver, temp_id);
         Body {
-            content: Some(message.shown_content()),
-            sender: Some(&message.sender.username),
+            content: message.shown_content(),
+            sender: &message.sender.username,
             timestamp: message.created_at,
-            ..self.body(kind, Id::Message(message.id), more)
+            ..self.body(kind, Id::Message(message.id), None, more)
         }
     }
 
@@ -183,8 +177,8 @@ impl<'a> Writer<'a> {
         };
         let id = Id::Passing(what, user.id, self.event.at);
         let body = Body {
-            sender: Some(&user.username),
-            ..self.body(kind, id, more)
+            sender: &user.username,
+            ..self.body(kind, id, None, more)
         };
         rests.add(id, &body);
     }

@@ -31,8 +31,6 @@ pub(super) enum Kind {
     Join,
     /// Somebody is present no more.
     Leave,
-    /// Somebody types, or types no more.
-    Typing,
     /// Somebody has read something.
     Read,
     /// There are more members.
@@ -51,8 +49,10 @@ pub(super) enum Kind {
 pub(super) struct Body<'a> {
     #[serde(rename = "type")]
     pub(super) kind: Kind,
-    pub(super) content: Option<&'a str>,
-    pub(super) sender: Option<&'a str>,
+    /// Always a string, as is the sender: clients show what they do not know, and would show the word null.
+    pub(super) content: &'a str,
+    /// Who did it; empty where no name is known.
+    pub(super) sender: &'a str,
     pub(super) room_id: &'a str,
     pub(super) id: Id,
     pub(super) timestamp: Timestamp,
@@ -83,8 +83,6 @@ pub(super) enum More<'a> {
         sender_id: UserId,
         active_users: u64,
     },
-    /// Of somebody's typing.
-    Typing { sender_id: UserId, is_typing: bool },
     /// Of somebody's reading.
     Read {
         read_by: UserId,

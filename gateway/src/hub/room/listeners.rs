@@ -95,7 +95,7 @@ impl Listeners {
         self.groups
             .iter()
             .flat_map(Group::all)
-            .any(|socket| socket.user() != user)
+            .any(|socket| socket.audience() != user)
     }
 
     /// One more socket listens, which calls the room thus. It must not listen yet.
@@ -174,7 +174,7 @@ impl Listeners {
                 continue;
             }
             let tell = |sockets: &[SocketRef], frames: &Bytes| {
-                for socket in sockets.iter().filter(|socket| socket.user() != user) {
+                for socket in sockets.iter().filter(|socket| socket.audience() != user) {
                     if socket.holds_back() && socket.hold(subject, group.called, events) {
                         continue;
                     }
@@ -252,7 +252,7 @@ impl Showing<'_> {
             if socket.holds_back() && socket.hold(self.subject, self.scene.called, self.events) {
                 return true;
             }
-            let user = socket.user();
+            let user = socket.audience();
             let frames = if self.senders.contains(&user) {
                 match own.iter().find(|(owner, _)| *owner == user) {
                     Some((_, frames)) => frames,

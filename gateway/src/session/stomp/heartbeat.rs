@@ -1,4 +1,5 @@
 //! STOMP's heart-beats: the server sends one in each interval, and a client that has promised them is given up after three silent ones.
+//! A server that stood still itself has heard nobody meanwhile, and takes that for nobody's silence.
 
 use std::time::{Duration, Instant};
 
@@ -6,6 +7,8 @@ use confab_gateway_protocol::stomp::Intervals;
 
 /// How many intervals a client may keep silent. Clients' clocks are coarse, and what carries their beats is not always in time.
 const TOLERANCE: u32 = 3;
+/// By how much a deadline may be missed: later, and it was the clock that stood still.
+const LATE: Duration = Duration::from_secs(1);
 
 /// What to do when a deadline has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,9 +53,19 @@ impl Heartbeat {
         }
     }
 
-    /// A deadline has come, and something was heard last at that moment. Returns nothing if that has put the deadline off.
+    /// A deadline has come, and something was heard last at that moment. Returns nothing if that has put the deadline off, or if it is
+    /// looked at so late that what the client sent may be there and not be read: then it has one more interval.
     pub fn expire(&mut self, now: Instant, heard: Instant) -> Option<Beat> {
+        let was_late = self
+            .deadline()
+            .is_some_and(|deadline| now.saturating_duration_since(deadline) > LATE);
         self.heard = self.heard.max(heard);
+        if was_late
+            && let Some(patience) = self.patience
+            && let Some(excused) = now.checked_sub(patience - patience / TOLERANCE)
+        {
+            self.heard = self.heard.max(excused);
+        }
         let is_over = |since: Instant, interval: Option<Duration>| {
             interval.is_some_and(|interval| now.saturating_duration_since(since) >= interval)
         };
@@ -113,8 +126,27 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_server_that_stood_still_gives_its_clients_one_more_interval() {
+        let start = Instant::now() + 100 * SECOND;
+        let mut heartbeat = Heartbeat::new(beats(0, 1_000), start);
+        let woken = start + 31 * SECOND;
+        assert_eq!(heartbeat.expire(woken, start), None);
+        assert_eq!(heartbeat.deadline(), Some(woken + SECOND));
+        let mut silent = heartbeat.clone();
+        assert_eq!(silent.expire(woken + SECOND, start), Some(Beat::Dead));
+        // What had come meanwhile has been read by then.
+        assert_eq!(heartbeat.expire(woken + SECOND, woken), None);
+        assert_eq!(heartbeat.deadline(), Some(woken + 3 * SECOND));
+
+        let mut beating = Heartbeat::new(beats(1_000, 1_000), start);
+        assert_eq!(beating.expire(woken, start), Some(Beat::Send));
+        assert_eq!(beating.deadline(), Some(woken + SECOND));
+        assert_eq!(beating.expire(woken + SECOND, start), Some(Beat::Dead));
+    }
+
     proptest! {
-        /// However late its deadlines are looked at, a session gets its beats and never ends before its time.
+        /// However late within reason its deadlines are looked at, a session gets its beats and never ends before its time.
         #[test]
         fn beats_come_and_the_end_comes_in_time(
             delays in prop::collection::vec(0_u64..500, 1..60),

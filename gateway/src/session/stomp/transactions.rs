@@ -1,4 +1,4 @@
-//! SENDs that wait for their transaction's end: bounded, and all or none.
+//! SENDs that wait for their transaction's end: bounded, and handed on all together or not at all.
 
 use std::collections::HashMap;
 

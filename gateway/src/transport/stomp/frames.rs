@@ -169,7 +169,11 @@ impl<A: StompApplication> Stomp<A> {
                 }
                 return Ok(());
             }
-            Action::Commit(messages) => return self.commit(client, messages, receipt).await,
+            Action::Commit(messages) => {
+                // Boxed: a session has room for it only while it waits.
+                Box::pin(self.commit(client, &messages, receipt)).await;
+                return Ok(());
+            }
             Action::Refuse(rejection) => {
                 link.refuse(&rejection, destination, receipt);
                 return Ok(());
@@ -199,39 +203,37 @@ impl<A: StompApplication> Stomp<A> {
         Ok(())
     }
 
-    /// Takes the messages of a transaction. Its receipt comes when all of them are stored.
+    /// Takes the messages of a transaction, or none of them. Its receipt comes when all are stored.
     async fn commit(
         &self,
         client: &mut Client<A::Client>,
-        messages: Vec<Kept>,
+        messages: &[Kept],
         receipt: Option<&str>,
-    ) -> Result<(), Stop> {
+    ) {
         let Client { own, link, .. } = client;
-        if let (Some(receipt), true) = (receipt, messages.is_empty()) {
-            link.receipt(receipt);
+        if messages.is_empty() {
+            if let Some(receipt) = receipt {
+                link.receipt(receipt);
+            }
+            return;
         }
         let commit = receipt.map(|receipt| Commit::new(receipt, messages.len()));
-        for Kept {
-            destination,
-            receipt,
-            body,
-        } in messages
-        {
-            let reply = Reply::new(link, &destination, receipt.as_deref()).within(commit.clone());
-            let Some(name) = self.rules.destinations.message(&destination) else {
-                reply.refuse(&Rejection::invalid("not a destination"));
-                continue;
-            };
+        let taken = messages.iter().map(|kept| {
+            let destination = self.rules.destinations.message(&kept.destination);
             let message = StompMessage {
-                destination: name,
-                body: &body,
+                destination: destination.ok_or_else(|| Rejection::invalid("not a destination"))?,
+                body: &kept.body,
             };
-            self.application.send(own, message, reply).await;
-            if let Some(reason) = link.link().queue().closing() {
-                return Err(Stop::Because(reason));
-            }
+            let reply = Reply::new(link, &kept.destination, kept.receipt.as_deref());
+            Ok((message, reply.within(commit.clone())))
+        });
+        let done = match taken.collect() {
+            Ok(taken) => self.application.commit(own, taken).await,
+            Err(rejection) => Err(rejection),
+        };
+        if let Err(rejection) = done {
+            link.refuse(&rejection, "", receipt);
         }
-        Ok(())
     }
 }
 

@@ -71,6 +71,17 @@ impl StompApplication for Counting {
         }
     }
 
+    async fn commit(
+        &self,
+        client: &mut Self::Client,
+        messages: Vec<(StompMessage<'_>, Reply)>,
+    ) -> Result<(), Rejection> {
+        for (message, reply) in messages {
+            self.send(client, message, reply).await;
+        }
+        Ok(())
+    }
+
     async fn disconnected(&self, _: Self::Client, _: DisconnectReason) {}
 }
 

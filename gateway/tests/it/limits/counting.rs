@@ -162,6 +162,25 @@ async fn penalties_double_and_are_forgotten() {
 }
 
 #[tokio::test]
+async fn so_many_at_once_are_counted_all_or_not_at_all() {
+    let (server, _client) = Redis::start().await;
+    let config = settings(|c| {
+        c.messages = "10/1h".into();
+        c.block_seconds = 0;
+    });
+    let node = Node::start(&server, &config).await;
+    let left = |verdict: Verdict| verdict.ok().flatten().map(|standing| standing.remaining);
+    let ask = |who: &Subject, wanted| node.limits.ask_for(Class::Messages, who.clone(), wanted);
+    let (ann, ben) = (somebody(), somebody());
+    assert_eq!(node.limits.most(Class::Messages), Some(10));
+    assert_eq!(left(ask(&ann, 7).await), Some(3));
+    assert_eq!(left(ask(&ann, 4).await), None, "there are only three");
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    assert_eq!(left(ask(&ann, 3).await), Some(0), "those were not touched");
+    assert_eq!(left(ask(&ben, 10).await), Some(0));
+}
+
+#[tokio::test]
 async fn while_redis_is_away_all_come_through_and_none_waits_for_long() {
     let (server, client) = Redis::start().await;
     let node = Node::start(&server, &settings(|c| c.messages = "1/1h".into())).await;

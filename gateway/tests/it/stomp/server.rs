@@ -300,6 +300,24 @@ impl StompApplication for Chat {
         }
     }
 
+    async fn commit(
+        &self,
+        link: &mut Arc<StompLink>,
+        messages: Vec<(StompMessage<'_>, Reply)>,
+    ) -> Result<(), Rejection> {
+        let full = |(message, _): &(StompMessage<'_>, Reply)| message.destination == "full";
+        if messages.iter().any(full) {
+            return Err(Rejection::new(ErrorCode::Conflict, "the room is full"));
+        }
+        for (message, reply) in messages {
+            if link.link().queue().closing().is_some() {
+                break;
+            }
+            self.send(link, message, reply).await;
+        }
+        Ok(())
+    }
+
     async fn disconnected(&self, link: Arc<StompLink>, reason: DisconnectReason) {
         let mut board = self.0.lock();
         for listeners in board.listeners.values_mut() {

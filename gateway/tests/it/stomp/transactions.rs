@@ -96,6 +96,24 @@ fn a_commit_with_a_refused_message_has_no_receipt() {
 }
 
 #[test]
+fn a_commit_that_is_refused_sends_nothing_and_is_refused_once() {
+    let server = Server::start();
+    let mut client = server.patient();
+    client.send(
+        "BEGIN\ntransaction:a\n\n\0SEND\ndestination:/app/x\ntransaction:a\nreceipt:1\n\n\0\
+         SEND\ndestination:/app/full\ntransaction:a\nreceipt:2\n\n\0COMMIT\ntransaction:a\nreceipt:c\n\n\0",
+    );
+    let (code, refusal) = client.refusal();
+    assert_eq!(code, "CONFLICT");
+    assert_eq!(refusal.header("receipt-id"), "c");
+    client.is_well();
+    assert!(sent(&server).is_empty());
+    // Nothing is owed any more.
+    client.send("DISCONNECT\nreceipt:bye\n\n\0");
+    assert_eq!(client.receipt(), "bye");
+}
+
+#[test]
 fn transactions_have_names_of_their_own() {
     let server = Server::start();
     for (frame, says) in [

@@ -4,13 +4,17 @@ use std::collections::VecDeque;
 
 use confab_gateway_protocol::stomp::Version;
 use confab_gateway_protocol::websocket;
-use confab_shared::id::{ConversationId, MessageId};
+use confab_shared::id::{ConversationId, MessageId, Seq};
+use confab_shared::model::account::{AccountRole, Profile};
 use confab_shared::model::conversation::ConversationKind;
+use confab_shared::model::event::Event;
+use confab_shared::model::message::Message;
+use confab_shared::model::timestamp::Timestamp;
 
 use super::*;
 use crate::dialect::stomp::{DIRECT_MESSAGES, TOPIC};
 use crate::hub::send_queue::SendQueue;
-use crate::hub::socket::{Carrier, Socket};
+use crate::hub::socket::{Carrier, Revealed, Socket};
 use crate::hub::test_bench;
 use crate::session::DisconnectReason;
 use crate::session::stomp::Framing;
@@ -51,6 +55,33 @@ fn texts(socket: &SocketRef) -> Vec<String> {
         .flat_map(websocket::frames)
         .map(|frame| String::from_utf8(frame.unwrap().payload().to_vec()).unwrap())
         .collect()
+}
+
+/// Somebody has said something, with an id of their own for it.
+fn said(user: UserId, temp_id: &str) -> Event {
+    let sender = Profile {
+        id: user,
+        username: "ann".into(),
+        name: "Ann".into(),
+        avatar: None,
+        account: AccountRole::Guest,
+    };
+    let message = Message {
+        id: MessageId(1),
+        conversation: ConversationId::generate(),
+        seq: Seq(1),
+        change_seq: Seq(1),
+        ordinal: 1,
+        sender: Arc::new(sender),
+        message_type: "text".into(),
+        content: "hello".into(),
+        reply_to: None,
+        created_at: Timestamp::now(),
+        edited_at: None,
+        deleted_at: None,
+    };
+    let temp_id = Some(temp_id.into());
+    test_bench::event(1, Fact::MessageStored { message, temp_id })
 }
 
 fn show(listeners: &mut Listeners, number: i64) {
@@ -202,7 +233,7 @@ fn a_session_attends_while_it_has_a_subscription_to_the_room_itself() {
 }
 
 #[test]
-fn typing_is_addressed_as_well_and_not_to_who_types() {
+fn subscriptions_have_no_word_for_typing() {
     let mut listeners = Listeners::default();
     let [one, other] = ["a", "b"].map(subscription);
     for socket in [&one, &other] {
@@ -230,8 +261,41 @@ fn typing_is_addressed_as_well_and_not_to_who_types() {
     };
     let subject = Arc::new(Subject::unknown(ConversationId::generate()));
     listeners.show_to_others(&subject, shown, one.user());
-    assert!(texts(&one).is_empty());
-    let texts = texts(&other);
-    assert!(texts[0].starts_with("MESSAGE\nsubscription:b\n"));
-    assert!(texts[0].contains("\"type\":\"TYPING\""));
+    assert!(texts(&one).is_empty() && texts(&other).is_empty());
+}
+
+#[test]
+fn who_subscribed_before_saying_its_name_sees_its_own_temp_id_once_it_has() {
+    let (user, revealed) = (UserId::generate(), Revealed::default());
+    let subscription = Subscription::new("sub-0", "/topic/lounge", PLAIN.0, PLAIN.1);
+    let socket = Socket::stomp_unknown(
+        UserId::generate(),
+        revealed.clone(),
+        &TOPIC,
+        Carrier::Subscription(subscription),
+        queue(),
+    );
+    socket.release(|_| Vec::new());
+    let mut listeners = Listeners::default();
+    listeners.add(socket.clone(), Called::BySlug);
+    let say = |listeners: &mut Listeners| {
+        let event = said(user, "t-1");
+        let shown = Shown {
+            event: &event,
+            offset: None,
+        };
+        let room = Subject::unknown(ConversationId::generate());
+        listeners.show(&Arc::new(room), &[shown]);
+        texts(&socket).concat()
+    };
+    let before = say(&mut listeners);
+    assert!(
+        before.contains("CHAT") && !before.contains("t-1"),
+        "{before}"
+    );
+    assert!(listeners.has_others(user));
+    revealed.get_or_init(|| user);
+    let own = say(&mut listeners);
+    assert!(own.contains(r#""tempId":"t-1""#), "{own}");
+    assert!(!listeners.has_others(user), "nobody listens but the user");
 }
