@@ -62,7 +62,7 @@ impl Heartbeat {
         self.heard = self.heard.max(heard);
         if was_late
             && let Some(patience) = self.patience
-            && let Some(excused) = now.checked_sub(patience - patience / TOLERANCE)
+            && let Some(excused) = now.checked_sub(patience.saturating_sub(patience / TOLERANCE))
         {
             self.heard = self.heard.max(excused);
         }
