@@ -39,9 +39,9 @@ impl<M: MessageHandler> SockJs<M> {
             let owner = match self.look(name).await {
                 Ok(Some(owner)) => owner,
                 Ok(None) => match self.begin(name, form, &head, client).await {
-                    Ok(Begun::Here(door)) => return self.here(&door, form).await,
-                    Ok(Begun::Elsewhere(owner)) => owner,
-                    Err(refused) => return refused,
+                    Begun::Here(door) => return self.here(&door, form).await,
+                    Begun::Elsewhere(owner) => owner,
+                    Begun::Not(refused) => return refused,
                 },
                 Err(error) => return unavailable(&error),
             };
@@ -78,11 +78,12 @@ impl<M: MessageHandler> SockJs<M> {
         form: Form,
         head: &Parts,
         client: SocketAddr,
-    ) -> Result<Begun, Answer> {
+    ) -> Begun {
         let parts = &self.inner.parts;
-        let admitted = parts
-            .admit(client.ip())
-            .map_err(|refused| refused.response().map(Body::new))?;
+        let admitted = match parts.admit(client.ip()) {
+            Ok(admitted) => admitted,
+            Err(refused) => return Begun::Not(refused.response().map(Body::new)),
+        };
         let handshake = Arc::new(Handshake::new(head, client));
         let session = self.clone();
         let beginning = parts
@@ -91,7 +92,7 @@ impl<M: MessageHandler> SockJs<M> {
         // It ends early only with the process.
         beginning
             .await
-            .unwrap_or_else(|_| Err(answer::failed(StatusCode::SERVICE_UNAVAILABLE)))
+            .unwrap_or_else(|_| Begun::Not(answer::failed(StatusCode::SERVICE_UNAVAILABLE)))
     }
 
     async fn claim(
@@ -100,21 +101,21 @@ impl<M: MessageHandler> SockJs<M> {
         form: Form,
         handshake: Arc<Handshake>,
         admitted: (Place, Admitted),
-    ) -> Result<Begun, Answer> {
+    ) -> Begun {
         match self.inner.own.claims.claim(name).await {
             Ok(owner) if owner == self.node() => {
-                Ok(Begun::Here(self.open(name, form, handshake, admitted)))
+                Begun::Here(self.open(name, form, handshake, admitted))
             }
             Ok(owner) => {
                 self.inner.owners.note(name, owner);
-                Ok(Begun::Elsewhere(owner))
+                Begun::Elsewhere(owner)
             }
             Err(error) => {
                 // It may have been made all the same. If it is a session's by now, it is not this request's to give up.
                 if self.inner.table.find(name).is_none() {
                     self.release(name).await;
                 }
-                Err(unavailable(&error))
+                Begun::Not(unavailable(&error))
             }
         }
     }
@@ -186,11 +187,13 @@ impl<M: MessageHandler> SockJs<M> {
     }
 }
 
-/// Where a session has begun.
+/// Where a session has begun, if it has.
 enum Begun {
     Here(Arc<Door>),
     /// Another node was faster.
     Elsewhere(NodeId),
+    /// Nowhere, and this is what its client is told.
+    Not(Answer),
 }
 
 fn unavailable(error: &DirectoryUnavailable) -> Answer {
