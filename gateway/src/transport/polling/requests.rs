@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
@@ -17,8 +17,11 @@ use crate::session::DisconnectReason;
 /// How long the rest of a body that is too large is read, so that its client gets to see the answer.
 const DISCARD: Duration = Duration::from_secs(1);
 
-/// How much later this node may notice the end of a connection than whoever was at its other end.
-const NEWS: Duration = Duration::from_millis(20);
+/// How much later this node may notice the end of a connection than whoever was at its other end: as long as its tasks may have to wait for
+/// their turn. A client that uses a name twice waits as long.
+const NEWS: Duration = Duration::from_millis(200);
+/// How often it is looked whether that has been noticed.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// Why a request gets no proper answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -43,11 +46,12 @@ pub(crate) async fn get(
     name: Option<String>,
     carrier: Carrier,
 ) -> Result<Bytes, Unanswered> {
-    if let Some(name) = &name
-        && mailbox.was_answered(name)
-    {
+    if let Some(name) = &name {
         // Whoever repeats it may have noticed the end of the connection that carried it a moment sooner than we.
-        tokio::time::sleep(NEWS).await;
+        let until = Instant::now() + NEWS;
+        while mailbox.was_answered(name) && Instant::now() < until {
+            tokio::time::sleep(LOOK).await;
+        }
     }
     let waiting = mailbox
         .poll(name, carrier)
