@@ -183,7 +183,10 @@ impl Make for Operations {
             format!("{}_errors_total", spec.name),
         );
         let (took, failed) = (
-            format!("{} Seconds that answered calls took, by operation.", spec.help),
+            format!(
+                "{} Seconds that answered calls took, by operation.",
+                spec.help
+            ),
             format!("{} Calls that failed, by operation.", spec.help),
         );
         let buckets = if spec.buckets.is_empty() {
@@ -223,17 +226,18 @@ impl Operations {
         }
     }
 
-    /// Makes a call and counts it. One that is given up half way (its asker left, or ran out of patience) counts as neither.
+    /// Makes a call and counts it. One that is given up half way counts as failed: nobody gives up what is answered in time.
     pub async fn time<T, E>(
         &self,
         operation: &'static str,
         call: impl Future<Output = std::result::Result<T, E>>,
     ) -> std::result::Result<T, E> {
         let begun = Instant::now();
+        let given_up = GivenUp(self, operation);
         let result = call.await;
-        match &result {
-            Ok(_) => self.took(operation, begun.elapsed()),
-            Err(_) => self.failed(operation),
+        if result.is_ok() {
+            std::mem::forget(given_up);
+            self.took(operation, begun.elapsed());
         }
         result
     }
@@ -253,6 +257,15 @@ impl Operations {
     /// How many calls failed.
     pub fn failures(&self, operation: &'static str) -> u64 {
         self.errors.with_label_values(&[operation]).get()
+    }
+}
+
+/// A call that counts as failed when this is dropped.
+struct GivenUp<'a>(&'a Operations, &'static str);
+
+impl Drop for GivenUp<'_> {
+    fn drop(&mut self) {
+        self.0.failed(self.1);
     }
 }
 
@@ -306,12 +319,7 @@ metrics! {
 
 impl Common {
     /// Enters what both programs tell: their build, their runtime and their process.
-    pub fn enter(
-        registry: &Registry,
-        pulls: &Pulls,
-        program: &str,
-        version: &str,
-    ) -> Result<Self> {
+    pub fn enter(registry: &Registry, pulls: &Pulls, program: &str, version: &str) -> Result<Self> {
         let common = Self::register(registry)?;
         let commit = option_env!("CONFAB_COMMIT").unwrap_or("unknown");
         let profile = if cfg!(debug_assertions) {
@@ -422,6 +430,11 @@ mod tests {
         read.unwrap();
         let failed = few.store.time("write", async { Err::<(), _>(()) }).await;
         failed.unwrap_err();
+        let never = few.store.time(
+            "write",
+            std::future::pending::<std::result::Result<(), ()>>(),
+        );
+        drop(tokio::time::timeout(Duration::ZERO, never).await);
         let size = few.theirs.size.clone();
         pulls.add(move || size.set(7));
         let text = text(&registry, &pulls);
@@ -433,7 +446,7 @@ mod tests {
             "test_seconds_bucket{le=\"1\"} 1",
             "test_store_seconds_count{operation=\"read\"} 1",
             "test_store_errors_total{operation=\"read\"} 0",
-            "test_store_errors_total{operation=\"write\"} 1",
+            "test_store_errors_total{operation=\"write\"} 2",
             "test_their_size 7",
         ] {
             assert!(text.lines().any(|told| told == line), "{line}\n{text}");

@@ -212,9 +212,7 @@ impl Processor {
             max_members: i64::from(self.context.config.worker.max_members),
         };
         let asked = wanted(&requests);
-        let found = postgres
-            .time("load", load(&mut connection, &asked))
-            .await?;
+        let found = postgres.time("load", load(&mut connection, &asked)).await?;
         let asked = details(bounds, &requests, &found);
         let more = load_details(&mut connection, &asked);
         let more = postgres.time("load", more).await?;

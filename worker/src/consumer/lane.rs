@@ -208,11 +208,10 @@ impl Lane {
         } else {
             let ready = || self.served.iter().filter(|(_, served)| served.ready);
             let share = (limit / ready().count().max(1)).max(1);
-            let readings = ready()
-                .map(async |(partition, _)| {
-                    let read = redis.time("read", reader.read(*partition, share));
-                    (*partition, read.await)
-                });
+            let readings = ready().map(async |(partition, _)| {
+                let read = redis.time("read", reader.read(*partition, share));
+                (*partition, read.await)
+            });
             (share, join_all(readings).await)
         };
         let mut aftermath = Aftermath::default();

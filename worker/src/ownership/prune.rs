@@ -17,9 +17,7 @@ pub(super) async fn prune(context: Context) {
     let commands = prune_applied(&context.pool, now.minus(retention));
     let commands = postgres.time("prune", commands).await;
     let tokens = postgres.time("prune", tokens::prune(&context.pool)).await;
-    let cleaned = postgres
-        .time("prune", rooms::cleanup(&context.pool))
-        .await;
+    let cleaned = postgres.time("prune", rooms::cleanup(&context.pool)).await;
     note("commands", commands);
     note("tokens", tokens);
     note(
