@@ -207,7 +207,9 @@ impl World {
                         client.known = known(&packet[1]);
                         let states = &self.truth.states;
                         assert!(
-                            states.iter().any(|state| state[client.user] == client.known),
+                            states
+                                .iter()
+                                .any(|state| state[client.user] == client.known),
                             "never was so: {packet}"
                         );
                     }
