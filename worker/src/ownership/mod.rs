@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use confab_shared::id::Partition;
-use confab_shared::lifecycle::Shutdown;
+use confab_shared::lifecycle::{Readiness, Shutdown, Sign};
 use confab_shared::postgres::{partitions, within};
 use fred::error::Error;
 use futures_util::future::join_all;
@@ -21,7 +21,6 @@ use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::consumer::{Assignment, Context, LaneCommand, LaneReport};
-use crate::ops::Readiness;
 use crate::pause::Pause;
 use lanes::Lanes;
 use leases::Leases;
@@ -59,6 +58,7 @@ pub struct Ownership {
     held: BTreeMap<Partition, Holding>,
     readiness: Readiness,
     reachable: bool,
+    sign: Sign,
 }
 
 impl Ownership {
@@ -73,6 +73,7 @@ impl Ownership {
             held: BTreeMap::new(),
             readiness,
             reachable: true,
+            sign: context.vitals.part("ownership"),
             context,
         })
     }
@@ -87,6 +88,7 @@ impl Ownership {
         let mut pruning = interval_at(Instant::now() + FIRST_PRUNE, PRUNE_EVERY);
         pruning.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            self.sign.give();
             tokio::select! {
                 () = shutdown.drain.cancelled() => break,
                 _ = heartbeat.tick() => self.beat().await,
@@ -191,6 +193,7 @@ impl Ownership {
             if missing == 0 {
                 break;
             }
+            self.sign.give();
             if self.held.contains_key(&partition) || !self.redis.acquire(partition).await? {
                 continue;
             }
@@ -250,6 +253,7 @@ impl Ownership {
 
     /// Gives up a partition that nothing is done with any more.
     async fn let_go(&mut self, partition: Partition) {
+        self.sign.give();
         self.forget(partition);
         if let Err(error) = self.redis.release(partition).await {
             tracing::warn!(%error, %partition, "a lease cannot be released; it will lapse");
@@ -301,6 +305,7 @@ impl Ownership {
         // Leases are renewed while the lanes finish, so that nobody takes a partition away from a batch that is nearly done.
         let mut heartbeat = interval(self.context.config.worker.heartbeat());
         while !self.held.is_empty() {
+            self.sign.give();
             tokio::select! {
                 Some(report) = self.reports.recv() => match report {
                     LaneReport::Yielded(partition) | LaneReport::Lost(partition, _) => self.let_go(partition).await,
