@@ -3,8 +3,11 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
+use clap::{Parser, Subcommand};
+use confab_gateway::commands::{config, healthcheck};
 use confab_gateway::config::GatewayConfig;
 use confab_gateway::serve;
+use confab_shared::config::Loaded;
 use confab_shared::lifecycle::Shutdown;
 use confab_shared::telemetry;
 use tikv_jemallocator::Jemalloc;
@@ -13,8 +16,26 @@ use tikv_jemallocator::Jemalloc;
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
+/// Confab's gateway.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Serve clients until told to drain (the default).
+    Run,
+    /// Show the settings that are in force, secrets hidden.
+    Config(config::Look),
+    /// Ask the gateway that runs here how it is; exits with 1 unless it is well.
+    Healthcheck(healthcheck::Question),
+}
+
 fn main() -> ExitCode {
-    match run() {
+    match start(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Logging may not have begun, so plainly.
@@ -30,8 +51,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> anyhow::Result<()> {
+fn start(arguments: Arguments) -> anyhow::Result<()> {
     let loaded = GatewayConfig::load()?;
+    match arguments.action.unwrap_or(Action::Run) {
+        Action::Run => run(loaded),
+        Action::Config(look) => config::run(&loaded, &look, &mut std::io::stdout()),
+        Action::Healthcheck(question) => {
+            healthcheck::run(&loaded.config.http.internal_listen, &question)
+        }
+    }
+}
+
+fn run(loaded: Loaded<GatewayConfig>) -> anyhow::Result<()> {
     telemetry::init(&loaded.config.log);
     for key in &loaded.unknown {
         tracing::debug!(key, "not a setting of the gateway");
