@@ -16,7 +16,7 @@ import { startProxy } from './test/support/proxy.js';
 
 /** They choose their own way in, or no socket is concerned: once is enough. */
 const ONCE = new Set([
-  'echo', 'guests-off', 'polling', 'proxy', 'rate-limits', 'raw', 'readme', 'recovery-settings', 'rest-accounts', 'rest-authorisation', 'rest-conversations', 'rest-edge',
+  'echo', 'guests-off', 'polling', 'proxy', 'rate-limits', 'rate-limits-rest', 'raw', 'readme', 'recovery-settings', 'rest-accounts', 'rest-authorisation', 'rest-conversations', 'rest-edge',
   'rest-messages', 'rest-openapi', 'rest-rooms', 'rest-tokens',
   'source-000-rest', 'source-001-rest', 'source-002-history', 'source-003-rest', 'stomp-settings', 'upgrade',
 ]);
