@@ -9,7 +9,7 @@ use anyhow::{Context as _, ensure};
 /// Whoever asks this often has the next answer soon.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// A status line is shorter.
-const HEAD_BYTES: u64 = 64;
+const HEAD_BYTES: usize = 64;
 
 /// What to ask.
 #[derive(Debug, clap::Args)]
@@ -54,17 +54,18 @@ fn status_line(address: SocketAddr, path: &str) -> anyhow::Result<String> {
     stream.set_write_timeout(Some(PATIENCE))?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
-    let mut head = Vec::new();
+    let (mut head, mut length) = ([0; HEAD_BYTES], 0);
     // One read may bring less than the line.
-    let mut answer = stream.take(HEAD_BYTES);
-    while !head.contains(&b'\n') {
-        let mut part = [0; HEAD_BYTES as usize];
-        match answer.read(&mut part)? {
+    while length < head.len() && !head[..length].contains(&b'\n') {
+        match stream.read(&mut head[length..])? {
             0 => break,
-            read => head.extend_from_slice(&part[..read]),
+            read => length += read,
         }
     }
-    let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = head[..length]
+        .split(|byte| *byte == b'\n')
+        .next()
+        .unwrap_or_default();
     Ok(String::from_utf8_lossy(line).into_owned())
 }
 
