@@ -7,6 +7,7 @@ pub mod backplane;
 pub mod chat;
 pub mod commands;
 pub mod config;
+pub mod descriptors;
 pub mod dialect;
 pub mod doors;
 pub mod http;

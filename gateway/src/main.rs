@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use confab_gateway::commands::{config, healthcheck};
 use confab_gateway::config::GatewayConfig;
-use confab_gateway::serve;
+use confab_gateway::{descriptors, serve};
 use confab_shared::config::Loaded;
 use confab_shared::lifecycle::Shutdown;
 use confab_shared::telemetry;
@@ -67,6 +67,7 @@ fn run(loaded: Loaded<GatewayConfig>) -> anyhow::Result<()> {
     for key in &loaded.unknown {
         tracing::debug!(key, "not a setting of the gateway");
     }
+    descriptors::raise(loaded.config.http.max_connections);
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
