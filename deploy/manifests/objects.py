@@ -223,4 +223,22 @@ def rules_kept(build: Build, root: Path):
             yield f"PrometheusRule {name(rule)}: is not what deploy/prometheus/rules says; deploy/manifests/check --write-rules copies it"
 
 
+def adapted(builds: list, values: dict):
+    """Every metric that an autoscaler asks Kubernetes for is one that the adapter is told to make."""
+    made = {rule["name"]["as"] for kind in ("custom", "external") for rule in values["rules"][kind]}
+    for build in builds:
+        for scaler in build.all("HorizontalPodAutoscaler"):
+            for metric in scaler["spec"]["metrics"]:
+                wanted = (metric.get("pods") or metric.get("external") or {}).get("metric", {}).get("name")
+                if wanted and wanted not in made:
+                    yield f"HorizontalPodAutoscaler {name(scaler)}: the adapter's values.yaml makes no {wanted}"
+
+
+def asked_of_prometheus(builds: list, values: dict) -> set:
+    """The series that autoscalers live on, by whichever way."""
+    queries = [rule["seriesQuery"] for kind in ("custom", "external") for rule in values["rules"][kind]]
+    queries += [trigger["metadata"].get("query", "") for build in builds for it in build.all("ScaledObject") for trigger in it["spec"]["triggers"]]
+    return {series for query in queries for series in re.findall(r"confab_\w+", query)}
+
+
 CHECKS = (valid, unsticky, referred, guarded, scaled, pictured)
