@@ -48,10 +48,14 @@ def builds(root: Path):
         yield pods.Build("production with KEDA", kustomize(overlay.parent))
 
 
-def complaints(root: Path, programs: Programs, state: Path | None = None):
-    """Everything that is wrong."""
+def of_containers(root: Path, programs: Programs):
+    """What is wrong with the image, the composition and nginx."""
     for check in containers.CHECKS:
         yield from check(root, programs)
+
+
+def of_clusters(root: Path, programs: Programs, state: Path | None = None):
+    """What is wrong with k8s/."""
     built = []
     try:
         built.extend(builds(root))
@@ -59,6 +63,10 @@ def complaints(root: Path, programs: Programs, state: Path | None = None):
         yield f"kustomize: {error}"
         return
     for build in built:
+        misshapen = list(objects.valid(build))
+        yield from (f"{build.name}: {complaint}" for complaint in misshapen)
+        if misshapen:
+            continue  # the others rely on the shape
         for check in (*pods.CHECKS, *objects.CHECKS):
             yield from (f"{build.name}: {complaint}" for complaint in check(build, programs))
         yield from objects.rules_kept(build, root)
@@ -88,7 +96,9 @@ def main() -> int:
         return 0
     if not arguments.programs:
         parser.error("--programs is required")
-    found = list(dict.fromkeys(complaints(root, Programs(arguments.programs, root), arguments.state)))
+    programs = Programs(arguments.programs, root)
+    complaints = [*of_containers(root, programs), *of_clusters(root, programs, arguments.state)]
+    found = list(dict.fromkeys(complaints))
     for complaint in found:
         print(f"  {complaint}")
     print(f"{len(found)} complaints about the manifests" if found else "the manifests are sound")

@@ -112,6 +112,7 @@ def composition(root: Path, programs: Programs):
     checked = subprocess.run(checker, capture_output=True, text=True, env=own_environment())
     if checked.returncode:
         yield f"compose.yaml: {checked.stdout.strip()}"
+        return  # the rest relies on the shape
     # Comments show variables, too.
     text = "\n".join(line for line in path.read_text().splitlines() if not line.lstrip().startswith("#"))
     given = example(root)

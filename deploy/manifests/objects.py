@@ -21,7 +21,7 @@ SCHEMAS = {
 STICKY = re.compile(r"affinity|sticky|session-cookie|hash-by|hash_balance", re.I)
 
 
-def valid(build: Build, _programs: Programs):
+def valid(build: Build):
     """Kubernetes' own schemas; those of KEDA and the Prometheus operator for theirs."""
     for document in build.documents:
         where = f"{document['kind']} {name(document)}"
@@ -94,7 +94,7 @@ def referred(build: Build, _programs: Programs):
     for monitor in build.all("ServiceMonitor"):
         labels = monitor["spec"]["selector"]["matchLabels"].items()
         services = [it for it in build.all("Service") if labels <= it["metadata"].get("labels", {}).items()]
-        if {it["spec"]["selector"]["app.kubernetes.io/name"] for it in services} != {"confab-gateway", "confab-worker"}:
+        if {it["spec"]["selector"].get("app.kubernetes.io/name") for it in services} != {"confab-gateway", "confab-worker"}:
             yield f"ServiceMonitor {name(monitor)}: does not select both programs' Services"
         for endpoint in monitor["spec"]["endpoints"]:
             if endpoint["path"] != "/metrics" or any(endpoint["port"] not in [port["name"] for port in it["spec"]["ports"]] for it in services):
@@ -241,4 +241,4 @@ def asked_of_prometheus(builds: list, values: dict) -> set:
     return {series for query in queries for series in re.findall(r"confab_\w+", query)}
 
 
-CHECKS = (valid, unsticky, referred, guarded, scaled, pictured)
+CHECKS = (unsticky, referred, guarded, scaled, pictured)
