@@ -63,9 +63,9 @@ def of_clusters(root: Path, programs: Programs, state: Path | None = None):
         yield f"kustomize: {error}"
         return
     for build in built:
-        misshapen = list(objects.valid(build))
-        yield from (f"{build.name}: {complaint}" for complaint in misshapen)
-        if misshapen:
+        broken = list(objects.valid(build))
+        yield from (f"{build.name}: {complaint}" for complaint in broken)
+        if broken:
             continue  # the others rely on the shape
         for check in (*pods.CHECKS, *objects.CHECKS):
             yield from (f"{build.name}: {complaint}" for complaint in check(build, programs))
@@ -80,8 +80,15 @@ def write_rules(root: Path):
     path = root / "k8s/components/monitoring/rules.yaml"
     rule = yaml.safe_load(path.read_text())
     rule["spec"]["groups"] = objects.rules_of(root)
-    head = "# Written by deploy/manifests/check --write-rules from deploy/prometheus/rules: change it there.\n"
-    path.write_text(head + yaml.safe_dump(rule, sort_keys=False, width=140, allow_unicode=True))
+    head = "# Written by deploy/manifests/check.py --write-rules from deploy/prometheus/rules: change it there.\n"
+    path.write_text(head + yaml.dump(rule, Dumper=Lines, sort_keys=False, width=1000, allow_unicode=True))
+
+
+class Lines(yaml.SafeDumper):
+    """Writes texts of several lines as such."""
+
+
+Lines.add_representer(str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None))
 
 
 def main() -> int:

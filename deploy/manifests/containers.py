@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -36,11 +37,28 @@ def stages(text: str) -> dict:
     return found
 
 
+@cache
+def linted(text: str) -> list:
+    """What hadolint says."""
+    said = subprocess.run([TOOLS / "hadolint", "--no-color", "-"], input=text, capture_output=True, text=True, env=own_environment())
+    return [f"Dockerfile: {line}" for line in said.stdout.splitlines()]
+
+
+@cache
+def schematic(text: str) -> str:
+    """What check-jsonschema says of a composition; nothing if it is content."""
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        file.write(text)
+        file.flush()
+        checker = [TOOLS / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", file.name]
+        checked = subprocess.run(checker, capture_output=True, text=True, env=own_environment())
+    return checked.stdout.strip() if checked.returncode else ""
+
+
 def image(root: Path, programs: Programs):
     """The Dockerfile: syntax and custom (hadolint), then what it says of our programs."""
     path = root / "deploy/Dockerfile"
-    linted = subprocess.run([TOOLS / "hadolint", "--no-color", path], capture_output=True, text=True, env=own_environment())
-    yield from (f"Dockerfile: {line.rpartition('Dockerfile:')[2]}" for line in linted.stdout.splitlines())
+    yield from linted(path.read_text())
     found = stages(path.read_text())
     wanted = tomllib.loads((root / "Cargo.toml").read_text())["workspace"]
     if not found["build"][0][1].startswith(f"rust:{wanted['package']['rust-version']}-"):
@@ -108,10 +126,9 @@ def interpolated(text: str, variables: dict) -> str:
 def composition(root: Path, programs: Programs):
     """deploy/compose.yaml: its schema, and every path, port, name and flag in it."""
     path = root / "deploy/compose.yaml"
-    checker = [TOOLS / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", path]
-    checked = subprocess.run(checker, capture_output=True, text=True, env=own_environment())
-    if checked.returncode:
-        yield f"compose.yaml: {checked.stdout.strip()}"
+    refused = schematic(path.read_text())
+    if refused:
+        yield f"compose.yaml: {refused}"
         return  # the rest relies on the shape
     # Comments show variables, too.
     text = "\n".join(line for line in path.read_text().splitlines() if not line.lstrip().startswith("#"))

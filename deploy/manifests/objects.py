@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import cache
 from pathlib import Path
 
 import jsonschema
@@ -24,19 +25,25 @@ STICKY = re.compile(r"affinity|sticky|session-cookie|hash-by|hash_balance", re.I
 def valid(build: Build):
     """Kubernetes' own schemas; those of KEDA and the Prometheus operator for theirs."""
     for document in build.documents:
-        where = f"{document['kind']} {name(document)}"
-        if document["kind"] in SCHEMAS:
-            for error in SCHEMAS[document["kind"]].iter_errors(document):
-                yield f"{where}: {error.json_path}: {error.message}"
-            continue
-        for version in VERSIONS:
-            try:
-                kubernetes_validate.validate(document, version, strict=True)
-            except kubernetes_validate.ValidationError as error:
-                path = ".".join(str(part) for part in error.path)
-                yield f"{where}: {path}: {error.message} ({version})"
-            except kubernetes_validate.SchemaNotFoundError:
-                yield f"{where}: Kubernetes {version} has no such kind, nor is there a schema in deploy/manifests/schemas"
+        yield from (f"{document['kind']} {name(document)}: {error}" for error in misshapen(json.dumps(document)))
+
+
+@cache
+def misshapen(text: str) -> list:
+    """What is wrong with the shape of one object."""
+    document = json.loads(text)
+    if document["kind"] in SCHEMAS:
+        return [f"{error.json_path}: {error.message}" for error in SCHEMAS[document["kind"]].iter_errors(document)]
+    found = []
+    for version in VERSIONS:
+        try:
+            kubernetes_validate.validate(document, version, strict=True)
+        except kubernetes_validate.ValidationError as error:
+            path = ".".join(str(part) for part in error.path)
+            found.append(f"{path}: {error.message} ({version})")
+        except kubernetes_validate.SchemaNotFoundError:
+            found.append(f"Kubernetes {version} has no such kind, nor is there a schema in deploy/manifests/schemas")
+    return found
 
 
 def unsticky(build: Build, _programs: Programs):
@@ -220,7 +227,7 @@ def rules_kept(build: Build, root: Path):
     """The PrometheusRule is a copy, since kustomize takes nothing from outside its directory."""
     for rule in build.all("PrometheusRule"):
         if rule["spec"]["groups"] != rules_of(root):
-            yield f"PrometheusRule {name(rule)}: is not what deploy/prometheus/rules says; deploy/manifests/check --write-rules copies it"
+            yield f"PrometheusRule {name(rule)}: is not what deploy/prometheus/rules says; deploy/manifests/check.py --write-rules copies it"
 
 
 def adapted(builds: list, values: dict):

@@ -82,10 +82,10 @@ BREAKS = [
     (f"{ADAPTER}/gateway.yaml", "minReplicas: 3", "minReplicas: 1", "at least 3"),
     (f"{ADAPTER}/gateway.yaml", "name: confab_gateway_connections", "name: confab_gateway_clients", "values.yaml makes no"),
     (f"{KEDA}/gateway.yaml", 'namespace="confab"', 'namespace="chat"', "another namespace"),
-    (f"{PRODUCTION}/kustomization.yaml", "  - ../../components/prometheus-adapter\n", "  - ../../components/prometheus-adapter\n  - ../../components/keda\n", "2 autoscalers"),
+    (f"{ADAPTER}/worker.yaml", "kind: Deployment, name: confab-worker", "kind: Deployment, name: confab-gateway", "2 autoscalers"),
     (WORKER, "maxUnavailable: 1\n  unhealthy", "maxUnavailable: 0\n  unhealthy", "lets one go at a time"),
     (f"{PRODUCTION}/kustomization.yaml", "newName: registry.example.com/confab-worker, newTag: SET-ME", "newName: registry.example.com/confab-worker, newTag: latest", "another one tomorrow"),
-    (f"{MONITORING}/rules.yaml", "groups:", "groups: []\n  query:", "rules.yaml"),
+    (f"{MONITORING}/rules.yaml", "for: 30s", "for: 35s", "is not what deploy/prometheus/rules says"),
     # The image.
     (DOCKERFILE, "WORKDIR /src", "WORKDIRS /src", "Dockerfile:"),
     (DOCKERFILE, "rust:1.95-bookworm", "rust:1.80-bookworm", "not Rust"),
