@@ -20,13 +20,12 @@ use confab_shared::model::position::Position;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Habits;
-use super::input::{Awaited, Following, HubInput, HubRequest, Opening, Watched, parse_published};
+use super::input::{Awaited, Following, HubInput, HubRequest, Opening, Watched};
 use super::order::Order;
 use super::room::{JoinOutcome, Joining, Limits, Room, Stage, Wish};
 use super::socket::SocketRef;
 use super::users::Users;
 use crate::metrics::Metrics;
-use announced::Announced;
 use watching::{Office, Watch};
 
 /// How often it is looked whether something is due that nobody asks for.
@@ -311,23 +310,6 @@ impl Actor {
         }
         for (user, position, removal) in removals {
             self.removed(user, position, conversation, removal);
-        }
-    }
-
-    fn published(&mut self, payload: &[u8]) {
-        match parse_published(payload) {
-            Ok((position, batch)) => {
-                let metrics = self.metrics.clone();
-                self.with_room(batch.conversation, |room, stage| {
-                    let announced = Announced::of(&batch.events);
-                    let wish = room.receive(position, batch.events, stage);
-                    announced.count(&metrics, room);
-                    wish
-                });
-            }
-            Err(error) => {
-                tracing::error!(%error, "a room channel carried what is no batch of events");
-            }
         }
     }
 

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
-use confab_shared::id::{NodeId, Partition};
-use confab_shared::model::command::{CommandEnvelope, Outcome, Reply};
+use confab_shared::id::Partition;
+use confab_shared::model::command::{CommandEnvelope, Reply};
 use confab_shared::model::conversation::Participant;
 use confab_shared::model::error::{ErrorCode, Rejection};
 use confab_shared::model::event::{Fact, RoomBatch};
@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::fault::Fault;
 use super::read::IngressReader;
-use super::{Context, dead_letter, failpoint};
+use super::{Context, failpoint};
 use crate::broadcast::{Broadcast, FanOut};
 use crate::handler::{Announcements, Bounds, Request, decide, details, wanted};
 use crate::pause::Pause;
@@ -311,27 +311,6 @@ impl Processor {
         }
     }
 
-    async fn acknowledge(&self, done: HashMap<Partition, Vec<&str>>, aftermath: &mut Aftermath) {
-        let acks = done
-            .iter()
-            .map(async |(partition, ids)| (*partition, self.acknowledged(*partition, ids).await));
-        for (partition, result) in join_all(acks).await {
-            if let Err(error) = result {
-                tracing::warn!(%error, %partition, "commands cannot be acknowledged; they will be handed out again");
-                aftermath.unsettled.insert(partition);
-            }
-        }
-    }
-
-    async fn acknowledged(
-        &self,
-        partition: Partition,
-        ids: &[&str],
-    ) -> Result<(), fred::error::Error> {
-        let call = self.reader.ack(partition, ids);
-        self.context.metrics.redis.time("acknowledge", call).await
-    }
-
     /// Halves a batch that cannot be stored, or gives a single command up.
     async fn divide(
         &mut self,
@@ -360,45 +339,6 @@ impl Processor {
                 aftermath,
             )
             .await;
-        }
-    }
-
-    /// Sets an entry aside, tells who waits for it, and acknowledges it.
-    pub(super) async fn give_up(
-        &self,
-        partition: Partition,
-        id: &str,
-        payload: &str,
-        reason: &str,
-        reply: Option<(NodeId, Reply)>,
-        aftermath: &mut Aftermath,
-    ) {
-        tracing::error!(%partition, id, reason, "a command cannot be processed; it is set aside");
-        self.context.metrics.dead_letters_total.inc();
-        let buried = dead_letter::bury(&self.client, partition, id, payload, reason);
-        if let Err(error) = self.context.metrics.redis.time("bury", buried).await {
-            tracing::warn!(%error, %partition, "a dead letter cannot be kept; its command will be handed out again");
-            aftermath.unsettled.insert(partition);
-            return;
-        }
-        if let Some(reply) = reply {
-            self.broadcast.notices_and_replies(&[], vec![reply]).await;
-        }
-        self.acknowledge(HashMap::from([(partition, vec![id])]), aftermath)
-            .await;
-    }
-
-    fn count(&self, entry: &Entry, outcome: &Result<Outcome, Rejection>) {
-        let outcome = outcome
-            .as_ref()
-            .map_or_else(|rejection| rejection.code.as_str(), |_| "ok");
-        self.context
-            .metrics
-            .commands_total
-            .with_label_values(&[entry.envelope.command.name(), outcome])
-            .inc();
-        if entry.redelivered {
-            self.context.metrics.redelivered_total.inc();
         }
     }
 }

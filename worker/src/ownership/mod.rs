@@ -7,6 +7,7 @@ mod depth;
 mod lanes;
 mod leases;
 mod prune;
+mod quota;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -29,6 +30,7 @@ use crate::pause::Pause;
 use depth::Concern;
 use lanes::Lanes;
 use leases::Leases;
+use quota::quota;
 
 /// How often old memory is pruned, and how long after the start for the first time.
 const PRUNE_EVERY: Duration = Duration::from_hours(1);
@@ -126,7 +128,8 @@ impl Ownership {
     /// Renews what is held, gives up what is too much, takes what is missing.
     async fn beat(&mut self) {
         let metrics = self.context.metrics.clone();
-        match metrics.redis.time("lease", self.try_beat()).await {
+        let beat = Box::pin(self.try_beat());
+        match metrics.redis.time("lease", beat).await {
             Ok(()) => {
                 if !std::mem::replace(&mut self.reachable, true) {
                     tracing::info!("Redis is back");
@@ -383,37 +386,6 @@ async fn take_over(
                     tracing::warn!(%error, %partition, "a partition cannot be taken over; trying until PostgreSQL is back");
                 }
                 pause.wait().await;
-            }
-        }
-    }
-}
-
-/// How many partitions a worker should have, and its rank: all get the same number, the first ones one more where it does not
-/// come out even.
-fn quota(partitions: u16, live: &[String], worker: &str) -> (usize, usize) {
-    let (partitions, workers) = (usize::from(partitions), live.len().max(1));
-    let rank = live.iter().position(|id| id == worker).unwrap_or(workers);
-    (
-        partitions / workers + usize::from(rank < partitions % workers),
-        rank,
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quotas_share_everything_out() {
-        for partitions in [1_u16, 7, 16, 64] {
-            for workers in 1..=20 {
-                let live: Vec<String> = (0..workers).map(|n| format!("{n:02}")).collect();
-                let quotas: Vec<usize> = live
-                    .iter()
-                    .map(|id| quota(partitions, &live, id).0)
-                    .collect();
-                assert_eq!(quotas.iter().sum::<usize>(), usize::from(partitions));
-                assert!(quotas.iter().max().unwrap() - quotas.iter().min().unwrap() <= 1);
             }
         }
     }

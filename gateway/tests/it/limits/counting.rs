@@ -154,7 +154,7 @@ async fn penalties_double_and_are_forgotten() {
     assert_eq!(
         node.metrics
             .rate_limits
-            .blocks
+            .blocks_total
             .with_label_values(&["messages"])
             .get(),
         4
