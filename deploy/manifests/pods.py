@@ -169,7 +169,10 @@ def ended(build: Build, programs: Programs):
         if program == "confab-gateway":
             if sleep < 5:
                 yield f"{program}: no preStop sleep of 5 s or more, so some would still be sent to a gateway that accepts no more"
-            if settings["drain"]["spread_seconds"] + 10 > drain:
+            spread, ready = settings["drain"]["spread_seconds"], build.find("Deployment", program)["spec"].get("minReadySeconds", 0)
+            if ready < sleep + spread:
+                yield f"{program}: minReadySeconds {ready} is less than {sleep} s of sleep and {spread} s of spread, so several would drain at once"
+            if spread + 10 > drain:
                 yield f"{program}: less than 10 s of the drain's limit are left after its spread"
 
 

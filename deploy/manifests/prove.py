@@ -21,7 +21,7 @@ COMPOSE, DOCKERFILE, NGINX = "deploy/compose.yaml", "deploy/Dockerfile", "deploy
 # File, what stands there, what is written instead, and a part of the complaint.
 BREAKS = [
     # Schemas.
-    (GATEWAY, "minReadySeconds: 10", "minReadySecond: 10", "minReadySecond"),
+    (GATEWAY, "minReadySeconds: 45", "minReadySecond: 45", "minReadySecond"),
     (GATEWAY, "maxSurge: 1", "maxSurge: [1]", "maxSurge"),
     (f"{KEDA}/gateway.yaml", "pollingInterval: 15", "pollingIntervall: 15", "pollingIntervall"),
     (f"{KEDA}/worker.yaml", "maxReplicaCount: 16", "maxReplicaCount: many", "many"),
@@ -56,6 +56,7 @@ BREAKS = [
     (WORKER, "httpGet: { path: /readyz", "httpGet: { path: /health", "readinessProbe"),
     (GATEWAY, "terminationGracePeriodSeconds: 85", "terminationGracePeriodSeconds: 74", "terminationGracePeriodSeconds 74"),
     (GATEWAY, "sleep: { seconds: 10 }", "sleep: { seconds: 1 }", "preStop"),
+    (GATEWAY, "minReadySeconds: 45", "minReadySeconds: 35", "drain at once"),
     (SETTINGS, "DRAIN__SPREAD_SECONDS=30", "DRAIN__SPREAD_SECONDS=55", "after its spread"),
     (WORKER, "terminationGracePeriodSeconds: 20", "terminationGracePeriodSeconds: 10", "terminationGracePeriodSeconds 10"),
     # What one object says of another.
