@@ -1,0 +1,92 @@
+// What comes and goes: a visit to a room by a socket, and a message by REST, each an iteration of one of k6's arrival-rate
+// executors. The rooms' members check what they hear of it: this VU has no memory in common with theirs, but the stamps say all.
+
+import exec from 'k6/execution';
+import { setTimeout, clearTimeout } from 'k6/timers';
+import { Api, json } from './api.js';
+import { DIALECTS, verdict } from './dialect.js';
+import { Member } from './member.js';
+import * as metrics from './metrics.js';
+import { ofRoom } from './settings.js';
+import { read, stamp } from './stamp.js';
+
+/** What this VU has sent to each room: the last number, and the last confirmed one. */
+const streams = new Map();
+
+function next(room, kind) {
+  const stream = `${room}.${kind}${exec.vu.idInTest}`;
+  const mine = streams.get(stream) || { stream, last: 0, confirmed: 0 };
+  streams.set(stream, mine);
+  mine.last += 1;
+  return { mine, n: mine.last, after: mine.confirmed };
+}
+
+/** Rooms in turn, and in each its members in turn. */
+function choose(settings, population, suits = () => true) {
+  const turn = exec.scenario.iterationInTest;
+  const rooms = population.rooms.map((_, room) => room).filter((room) => suits(ofRoom(settings, room)));
+  const room = rooms[turn % rooms.length];
+  const { id, members } = population.rooms[room];
+  return { turn, room, id, user: population.users[members[Math.floor(turn / rooms.length) % members.length]] };
+}
+
+/** Connects, enters, sends one message, waits until it comes back, leaves. */
+export async function visit(all, population) {
+  const { turn, room, id, user } = choose(all, population);
+  const settings = ofRoom(all, room);
+  const dialect = DIALECTS[settings.dialect];
+  const begun = Date.now();
+  const { mine, n, after } = next(room, 'v');
+  const member = new Member({ settings, dialect, place: id, user, name: `visit ${turn}`, stream: mine.stream, first: turn });
+  let heard;
+  const came = new Promise((resolve) => { heard = resolve; });
+  member.onheard = (_, message) => {
+    const { content } = dialect.read(message);
+    const written = read(content);
+    if (written && written.run === population.run && written.stream === mine.stream && written.n === n) heard(true);
+  };
+  if (await member.open()) {
+    const at = Date.now();
+    metrics.sent.add(1);
+    const content = stamp({ run: population.run, stream: mine.stream, n, after, at }, settings.contentBytes);
+    const answer = await member.send(content, `${population.run}-${mine.stream}-${n}`);
+    settle(answer, mine, n);
+    if (answer.verdict === 'confirmed') {
+      metrics.ackMs.add(answer.at - at);
+      const limit = setTimeout(() => heard(false), settings.ackTimeoutMs);
+      if (!(await came)) metrics.lost.add(1);
+      clearTimeout(limit);
+    }
+    metrics.visitMs.add(Date.now() - begun);
+    member.close();
+  }
+  metrics.finished.add(1, { flow: 'visit' });
+}
+
+/** Sends one message by REST, which answers when it is stored. */
+export function post(settings, population) {
+  const { turn, room, id, user } = choose(settings, population, ({ dialect }) => dialect === 'conversations');
+  const { mine, n, after } = next(room, 'p');
+  const api = new Api(settings.urls, turn);
+  const at = Date.now();
+  const content = stamp({ run: population.run, stream: mine.stream, n, after, at }, settings.contentBytes);
+  metrics.sent.add(1);
+  const answer = api.request('POST', '/messages', {
+    name: 'POST /messages', token: user.token, body: { conversationId: id, content },
+    headers: { 'Idempotency-Key': `${population.run}-${mine.stream}-${n}` }, expected: [201, 429, 503],
+  });
+  const body = json(answer);
+  const stored = answer.status === 201;
+  settle(verdict({ outcome: body ? 'answered' : 'unreadable', reply: stored ? { success: true } : { error: body } }), mine, n);
+  metrics.finished.add(1, { flow: 'post' });
+}
+
+function settle({ verdict: word, code }, mine, n) {
+  if (word === 'confirmed') {
+    mine.confirmed = n;
+    metrics.acked.add(1);
+  } else if (code === 'RATE_LIMITED') metrics.rateLimited.add(1, { code });
+  else if (code === 'OVERLOADED') metrics.overloaded.add(1, { code });
+  else if (word === 'refused') metrics.refused.add(1, { code });
+  else metrics.unconfirmed.add(1, { code });
+}
