@@ -8,7 +8,7 @@ const conversations = {
   leave: (room) => ['leaveRoom', { conversationId: room }],
   send: (room, content, tempId) => ['sendMessage', { conversationId: room, content, tempId }],
   heard: 'newMessage',
-  read: ({ message, conversationId }) => ({ room: conversationId, content: message.content, seq: message.seq, id: message._id }),
+  read: ({ message, conversationId }) => ({ room: conversationId, content: message.content, seq: message.seq }),
 };
 
 /** What a socket of source 000's clients says; its messages have no `seq`. */
@@ -19,7 +19,7 @@ const rooms = {
   leave: (room) => ['chat.removeUser', { roomId: room }],
   send: (room, content, tempId) => ['chat.sendMessage', { roomId: room, content, tempId }],
   heard: 'message',
-  read: (message) => ({ room: message.roomId, content: message.content, seq: undefined, id: message.id }),
+  read: (message) => ({ room: message.roomId, content: message.content, seq: undefined }),
 };
 
 /** The dialects by name. */

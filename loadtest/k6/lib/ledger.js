@@ -4,7 +4,7 @@
 // streams of other VUs only what is in the stamps is known: `after` says what had been confirmed before, and must have come.
 // Both are compared with what is stored at the end (`reconcile`). What it remembers is bounded: a message is forgotten when everybody has it.
 
-/** How many numbers of a stream are remembered that were not confirmed, and how many ids of other VUs' messages. */
+/** How many numbers of a stream are remembered that were not confirmed, and how many of other VUs' messages. */
 const REMEMBERED = 5000;
 
 /** A set that forgets the oldest of too many. */
@@ -49,20 +49,20 @@ export class Ledger {
 
   /** A member that has entered the room: from now on it must receive everything. */
   join(member, now) {
-    this._members.set(member, { seq: 0, foreign: new Map(), since: now, ids: new Recent() });
+    this._members.set(member, { seq: 0, foreign: new Map(), since: now });
   }
 
   /** Somebody who sends from here. */
   open(stream) {
-    this._own.set(stream, { last: 0, confirmed: 0, high: new Map(), flying: new Map(), unconfirmed: new Recent(), sure: new Recent() });
+    this._own.set(stream, { last: 0, high: new Map(), flying: new Map(), unconfirmed: new Recent(), sure: new Recent() });
   }
 
-  /** The next number of a stream, and the last confirmed one. */
+  /** The next number of a stream. */
   next(stream) {
     const own = this._own.get(stream);
     own.last += 1;
     own.flying.set(own.last, { state: 'sent', missing: new Set(this._members.keys()), retried: false });
-    return { n: own.last, after: own.confirmed };
+    return own.last;
   }
 
   /** It is sent again, so it may come after later ones. */
@@ -73,9 +73,7 @@ export class Ledger {
 
   /** The server said that it is stored. */
   confirmed(stream, n) {
-    const own = this._own.get(stream);
-    own.confirmed = Math.max(own.confirmed, n);
-    this._become(own, n, 'confirmed');
+    this._become(this._own.get(stream), n, 'confirmed');
   }
 
   /** The server said that it is not stored, and surely so. */
@@ -110,12 +108,12 @@ export class Ledger {
     return message.missing.size < this._members.size;
   }
 
-  /** A message came to a member: its `seq` and id are given where the dialect has them. Says whether it is the first time. */
-  received(member, stamp, seq, id) {
+  /** A message came to a member; its `seq` is given where the dialect has one. Says whether it is the first time. */
+  received(member, stamp, seq) {
     const place = this._members.get(member);
     if (!place || stamp === null || stamp.run !== this._run) return false;
     const own = this._own.get(stamp.stream);
-    const came = own ? this._receivedOwn(member, place, own, stamp) : this._receivedForeign(member, place, stamp, id);
+    const came = own ? this._receivedOwn(member, place, own, stamp) : this._receivedForeign(member, place, stamp);
     if (came === 'again') return false;
     if (came === 'late') this._find('outOfOrder', `${stamp.stream} ${stamp.n} came to ${member} after a later one`);
     else if (seq < place.seq) this._find('outOfOrder', `${stamp.stream} ${stamp.n} with seq ${seq} came to ${member} after ${place.seq}`);
@@ -139,23 +137,21 @@ export class Ledger {
     return 'again';
   }
 
-  _receivedForeign(member, place, { stream, n, after, at }, id) {
-    const seen = place.foreign.get(stream) || { high: 0, numbers: new Recent(), fresh: at < place.since };
+  _receivedForeign(member, place, { stream, n, after, afterAt }) {
+    const seen = place.foreign.get(stream) || { high: 0, numbers: new Recent() };
     place.foreign.set(stream, seen);
     if (seen.numbers.has(n)) {
       this._find('duplicated', `${stream} ${n} came to ${member} again`);
       return 'again';
     }
-    // Who has just entered need not have what was confirmed before.
-    if (after > 0 && !seen.fresh && !seen.numbers.has(after) && !(seen.numbers.full && after < seen.high - REMEMBERED)) {
+    // Nobody need have what was sent before it entered.
+    if (after > 0 && afterAt > place.since && !seen.numbers.has(after) && !(seen.numbers.full && after < seen.high - REMEMBERED)) {
       this._find('lost', `${stream} ${after} was confirmed and had not come to ${member} before ${n}`);
       seen.numbers.add(after);
     }
     const late = n < seen.high;
-    seen.fresh = false;
     seen.high = Math.max(seen.high, n);
     seen.numbers.add(n);
-    if (id !== undefined) place.ids.add(id);
     return late ? 'late' : 'first';
   }
 
@@ -167,9 +163,7 @@ export class Ledger {
         this._forget(own, n, message);
       }
     }
-    const place = this._members.get(member);
-    place.since = now;
-    for (const seen of place.foreign.values()) seen.fresh = true;
+    this._members.get(member).since = now;
   }
 
   /** Whether everything that was sent has been answered, and what was confirmed has come to everybody. */
@@ -198,12 +192,15 @@ export class Ledger {
   }
 
   _missing(place, stored) {
-    const recent = stored.slice(0, REMEMBERED);
-    return recent.filter(({ stamp, id }) => stamp && stamp.run === this._run && !this._own.has(stamp.stream) && stamp.at > place.since && !place.ids.has(id));
+    const has = ({ stream, n }) => {
+      const seen = place.foreign.get(stream);
+      return seen !== undefined && seen.numbers.has(n);
+    };
+    return stored.filter((stamp) => stamp && stamp.run === this._run && !this._own.has(stamp.stream) && stamp.at > place.since && !has(stamp));
   }
 
   /**
-   * The end: what has not come by now is lost. `stored` are the newest messages in the store, newest first, as `{stamp, id}`;
+   * The end: what has not come by now is lost. `stored` are the newest messages in the store, newest first, as stamps;
    * `complete` says whether these are all there are, and undefined stands for a store that cannot be asked.
    */
   close(stored, complete) {
@@ -219,7 +216,7 @@ export class Ledger {
 
   _reconcile(stored, complete) {
     const numbers = new Map();
-    for (const { stamp } of stored) {
+    for (const stamp of stored) {
       if (!stamp || stamp.run !== this._run) continue;
       const seen = numbers.get(stamp.stream) || new Set();
       numbers.set(stamp.stream, seen);
@@ -235,7 +232,7 @@ export class Ledger {
       }
     }
     for (const [member, place] of this._members) {
-      for (const { stamp } of this._missing(place, stored)) this._find('lost', `${stamp.stream} ${stamp.n} is stored and never came to ${member}`);
+      for (const stamp of this._missing(place, stored)) this._find('lost', `${stamp.stream} ${stamp.n} is stored and never came to ${member}`);
     }
   }
 }

@@ -17,6 +17,9 @@ export const rateLimited = new Counter('messages_rate_limited');
 export const overloaded = new Counter('messages_overloaded');
 export const refused = new Counter('messages_refused');
 export const unconfirmed = new Counter('messages_unconfirmed');
+/** Requests that were refused because there were too many. */
+export const requestsRateLimited = new Counter('requests_rate_limited');
+export const requestsOverloaded = new Counter('requests_overloaded');
 /** What came to members, and what was due but could not be sent. */
 export const delivered = new Counter('messages_delivered');
 export const retried = new Counter('messages_retried');

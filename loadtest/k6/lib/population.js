@@ -15,7 +15,7 @@ const AT_ONCE = 8;
 const PAGE = 100;
 const TOKEN_SECONDS = 24 * 3600;
 
-/** `{run, users: [{id, token}], rooms: [{id, members: [index of a user]}]}`. */
+/** `{run, users: [{id, username, token}], rooms: [{id, members: [index of a user]}]}`. */
 export function populate(settings) {
   const run = Math.floor(Math.random() * 2 ** 40).toString(36).padStart(8, '0');
   const api = new Api(settings.urls);
@@ -74,7 +74,7 @@ function signed(api, settings) {
     path = next && next[1];
   }
   if (found.length < settings.users) throw new Error(`USERS=${settings.users}: USERS_LIKE=${like} finds only ${found.length}`);
-  return found.slice(0, settings.users).map(({ id }) => ({ id, token: token(id, secret) }));
+  return found.slice(0, settings.users).map(({ id, username }) => ({ id, username, token: token(id, secret) }));
 }
 
 function token(sub, secret) {
@@ -85,7 +85,7 @@ function token(sub, secret) {
 }
 
 function account({ user, accessToken }) {
-  return { id: user.id, token: accessToken };
+  return { id: user.id, username: user.username, token: accessToken };
 }
 
 function inTurns(items, prepare) {

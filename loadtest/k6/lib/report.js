@@ -1,7 +1,8 @@
 // What is left of a run: a page to read, figures for programs, and a few lines for the terminal. Pure but for where it is.
 // The page is one file without scripts, fonts or anything else from elsewhere.
 
-const DIRECTORY = import.meta.resolve('../results').replace(/^file:\/\//, '');
+/** It must be there already: k6 makes no directories. */
+const DIRECTORY = __ENV.RESULTS || import.meta.resolve('../results').replace(/^file:\/\//, '');
 
 /** What to show first, and what each says. */
 const GROUPS = [
@@ -22,6 +23,8 @@ const GROUPS = [
     messages_rate_limited: 'refused by a rate limit: the load was not what it should be; switch the limits off',
     messages_overloaded: 'refused because there was more than the cluster could take',
     messages_refused: 'refused for another reason',
+    requests_rate_limited: 'REST: 429',
+    requests_overloaded: 'REST: 503',
   }],
   ['Times', 'In milliseconds. What is sent is timed from when it is handed over; whole milliseconds, so half of one too much on average.', {
     ack_ms: 'from a send to its confirmation',
@@ -29,7 +32,7 @@ const GROUPS = [
     connect_ms: 'from the first attempt to being in the room',
     reconnect_ms: 'from a lost connection to being in the room again, pauses included',
     visit_ms: 'a whole visit: connect, enter, send, hear it, leave',
-    http_req_duration: 'requests',
+    http_req_duration: 'requests; polls that wait for something to happen are among them',
   }],
   ['Connections', '', {
     connected: 'share that got in',

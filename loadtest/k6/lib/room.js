@@ -117,10 +117,10 @@ export class Room {
 
   async _say(member, due) {
     const { stream } = member;
-    const { n, after } = this._ledger.next(stream);
+    const n = this._ledger.next(stream);
     const at = Date.now();
     const tags = this._tags(at);
-    const content = stamp({ run: this._run, stream, n, after, at }, this._settings.contentBytes);
+    const content = stamp({ run: this._run, stream, n, at }, this._settings.contentBytes);
     metrics.sent.add(1, tags);
     metrics.lateMs.add(Math.max(0, at - due), tags);
     this._flying += 1;
@@ -151,10 +151,10 @@ export class Room {
   }
 
   _heard(member, at, message) {
-    const { room, content, seq, id } = this._dialect.read(message);
+    const { room, content, seq } = this._dialect.read(message);
     if (room !== this._id) return;
     const written = read(content);
-    if (!this._ledger.received(member.name, written, seq, id)) return;
+    if (!this._ledger.received(member.name, written, seq)) return;
     const tags = this._tags(written.at);
     metrics.delivered.add(1, tags);
     metrics.deliveryMs.add(Math.max(0, at - written.at), tags);
@@ -187,7 +187,7 @@ export class Room {
       const answer = await this._api.later('GET', path, { name: 'GET history', token });
       const body = json(answer);
       if (answer.status !== 200 || !body) throw new Error(`the history of a room could not be read: ${answer.status} ${answer.body}`);
-      messages.push(...body.messages.map(({ _id, content }) => ({ id: _id, stamp: read(content) })));
+      messages.push(...body.messages.map(({ content }) => read(content)));
       if (!body.hasMore) return { messages, complete: true };
       before = body.nextCursor;
     }

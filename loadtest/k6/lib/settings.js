@@ -56,7 +56,7 @@ export function on(name, byDefault) {
 
 function urls() {
   const found = text('BASE_URL', 'http://127.0.0.1:3000').split(',').map((url) => url.trim().replace(/\/+$/, '')).filter(Boolean);
-  if (!found.length || !found.every((url) => /^https?:\/\/[^/?#]+$/.test(url))) {
+  if (!found.length || !found.every((url) => /^https?:\/\/(\[[0-9a-f:]+\]|[^/?#:]+)(:\d+)?$/.test(url))) {
     wrong('BASE_URL', __ENV.BASE_URL, 'one or several addresses such as http://127.0.0.1:3000, with commas between,');
   }
   return found;

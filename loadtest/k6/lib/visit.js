@@ -10,15 +10,20 @@ import * as metrics from './metrics.js';
 import { ofRoom } from './settings.js';
 import { read, stamp } from './stamp.js';
 
-/** What this VU has sent to each room: the last number, and the last confirmed one. */
+/** What this VU has sent to each room: the last number, and of the last confirmed one the number and the time. */
 const streams = new Map();
 
-function next(room, kind) {
+/** The next stamp of a stream of this VU. */
+function next(run, room, kind) {
   const stream = `${room}.${kind}${exec.vu.idInTest}`;
-  const mine = streams.get(stream) || { stream, last: 0, confirmed: 0 };
+  const mine = streams.get(stream) || { last: 0, confirmed: { n: 0, at: 0 } };
   streams.set(stream, mine);
   mine.last += 1;
-  return { mine, n: mine.last, after: mine.confirmed };
+  return { run, stream, n: mine.last, at: Date.now(), after: mine.confirmed.n, afterAt: mine.confirmed.at };
+}
+
+function tempId({ run, stream, n }) {
+  return `${run}-${stream}-${n}`;
 }
 
 /** Rooms in turn, and in each its members in turn. */
@@ -36,23 +41,22 @@ export async function visit(all, population) {
   const settings = ofRoom(all, room);
   const dialect = DIALECTS[settings.dialect];
   const begun = Date.now();
-  const { mine, n, after } = next(room, 'v');
-  const member = new Member({ settings, dialect, place: id, user, name: `visit ${turn}`, stream: mine.stream, first: turn });
+  const member = new Member({ settings, dialect, place: id, user, name: `visit ${turn}`, first: turn });
+  let sent;
   let heard;
   const came = new Promise((resolve) => { heard = resolve; });
   member.onheard = (_, message) => {
     const { content } = dialect.read(message);
     const written = read(content);
-    if (written && written.run === population.run && written.stream === mine.stream && written.n === n) heard(true);
+    if (sent && written && written.run === sent.run && written.stream === sent.stream && written.n === sent.n) heard(true);
   };
   if (await member.open()) {
-    const at = Date.now();
+    sent = next(population.run, room, 'v');
     metrics.sent.add(1);
-    const content = stamp({ run: population.run, stream: mine.stream, n, after, at }, settings.contentBytes);
-    const answer = await member.send(content, `${population.run}-${mine.stream}-${n}`);
-    settle(answer, mine, n);
+    const answer = await member.send(stamp(sent, settings.contentBytes), tempId(sent));
+    settle(answer, sent);
     if (answer.verdict === 'confirmed') {
-      metrics.ackMs.add(answer.at - at);
+      metrics.ackMs.add(answer.at - sent.at);
       const limit = setTimeout(() => heard(false), settings.ackTimeoutMs);
       if (!(await came)) metrics.lost.add(1);
       clearTimeout(limit);
@@ -66,24 +70,22 @@ export async function visit(all, population) {
 /** Sends one message by REST, which answers when it is stored. */
 export function post(settings, population) {
   const { turn, room, id, user } = choose(settings, population, ({ dialect }) => dialect === 'conversations');
-  const { mine, n, after } = next(room, 'p');
   const api = new Api(settings.urls, turn);
-  const at = Date.now();
-  const content = stamp({ run: population.run, stream: mine.stream, n, after, at }, settings.contentBytes);
+  const sent = next(population.run, room, 'p');
   metrics.sent.add(1);
   const answer = api.request('POST', '/messages', {
-    name: 'POST /messages', token: user.token, body: { conversationId: id, content },
-    headers: { 'Idempotency-Key': `${population.run}-${mine.stream}-${n}` }, expected: [201, 429, 503],
+    name: 'POST /messages', token: user.token, body: { conversationId: id, content: stamp(sent, settings.contentBytes) },
+    headers: { 'Idempotency-Key': tempId(sent) }, expected: [201, 429, 503],
   });
   const body = json(answer);
   const stored = answer.status === 201;
-  settle(verdict({ outcome: body ? 'answered' : 'unreadable', reply: stored ? { success: true } : { error: body } }), mine, n);
+  settle(verdict({ outcome: body ? 'answered' : 'unreadable', reply: stored ? { success: true } : { error: body } }), sent);
   metrics.finished.add(1, { flow: 'post' });
 }
 
-function settle({ verdict: word, code }, mine, n) {
+function settle({ verdict: word, code }, { stream, n, at }) {
   if (word === 'confirmed') {
-    mine.confirmed = n;
+    streams.get(stream).confirmed = { n, at };
     metrics.acked.add(1);
   } else if (code === 'RATE_LIMITED') metrics.rateLimited.add(1, { code });
   else if (code === 'OVERLOADED') metrics.overloaded.add(1, { code });
