@@ -1,0 +1,10 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2034 # NEEDS and ON_CLUSTER are read by deploy/test
+# Each crate's tests against real services (the test targets named "it").
+
+ON_CLUSTER[services]=1
+
+stage_services() {
+    CONFAB_TEST_STATE=$TEST_DIR/state.json with_cluster \
+        bounded 600 cargo test --workspace --exclude "$PURE" --locked --no-fail-fast "${FEATURES[@]}" --test it -- --include-ignored
+}
