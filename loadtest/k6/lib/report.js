@@ -79,7 +79,7 @@ const round = (value) => {
 /** A metric's values in one line. */
 function line({ type, values }) {
   if (type === 'trend') return `p50 ${round(values.med)}  p95 ${round(values['p(95)'])}  p99 ${round(values['p(99)'])}  max ${round(values.max)}  of ${round(values.count)}`;
-  if (type === 'rate') return `${round(values.rate * 100)} %  of ${round(values.passes + values.fails)}`;
+  if (type === 'rate') return values.passes + values.fails > 0 ? `${round(values.rate * 100)} %  of ${round(values.passes + values.fails)}` : 'of none';
   if (type === 'counter') return `${round(values.count)}  (${round(values.rate)}/s)`;
   return round(values.value);
 }
