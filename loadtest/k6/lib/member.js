@@ -86,7 +86,9 @@ export class Member {
   _lost(reason, detail) {
     this._lostAt = Date.now();
     if (this._left) return;
-    metrics.disconnects.add(1, { reason: detail === 'cut' ? 'cut' : reason });
+    const meant = detail === 'cut';
+    metrics.disconnects.add(1, { reason: meant ? detail : reason });
+    if (!meant && this._settings.verbose) console.warn(`${this.name} lost its connection: ${reason}: ${detail}`);
   }
 
   /** What carries its session. */

@@ -168,7 +168,9 @@ export class Room {
     this._over = true;
     const carriers = this._settings.transports;
     for (const member of this._members) {
-      metrics.expected.add(member.transport === carriers[carriers.length - 1], { what: 'transport' });
+      const right = member.transport === carriers[carriers.length - 1];
+      metrics.expected.add(right, { what: 'transport' });
+      if (!right) console.error(`${member.name} should be connected by ${carriers[carriers.length - 1]}, and is by ${member.transport}`);
       member.close();
     }
     await until(() => this._flying === 0, LOOK_AGAIN * 20);

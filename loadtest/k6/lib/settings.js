@@ -81,6 +81,7 @@ export function common(byDefault) {
     maxInFlight: whole('MAX_IN_FLIGHT', 200, 1, 100000),
     ackTimeoutMs: whole('ACK_TIMEOUT_MS', 15000, 10, 600000),
     retries: whole('RETRIES', 3, 0, 100),
+    verbose: on('VERBOSE', false),
     maxVus: whole('MAX_VUS', 500, 1, 10000),
     limits: {
       ack: number('ACK_P99_MS', byDefault.ackP99 || 1000, 1, 1e6),
