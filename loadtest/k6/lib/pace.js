@@ -9,6 +9,7 @@ export class Pace {
   constructor(from, stages, share = 1, turn = 0) {
     this._turn = turn;
     this._segments = [];
+    this._named = stages.some(({ phase }) => phase !== undefined);
     let begin = 0;
     let before = 0;
     let rate = from * share;
@@ -39,6 +40,7 @@ export class Pace {
 
   /** The name of the stage at a time. */
   phase(seconds) {
+    if (!this._named) return undefined;
     for (const segment of this._segments) if (seconds < segment.begin + segment.seconds) return segment.phase;
     return this._segments.length ? this._segments[this._segments.length - 1].phase : undefined;
   }

@@ -161,16 +161,17 @@ export class Room {
   }
 
   async _account() {
-    await until(() => this._flying === 0 && this._ledger.quiet() && this._members.every((member) => member.present), this._settings.settle * 1000);
+    const carriers = this._settings.transports;
+    const carrier = carriers[carriers.length - 1];
+    const there = (member) => member.present && member.transport === carrier;
+    await until(() => this._flying === 0 && this._ledger.quiet() && this._members.every(there), this._settings.settle * 1000);
     const { messages, complete } = await this._stored();
     // What is stored by now has little time left to come.
     if (messages) await until(() => this._ledger.caughtUp(messages), CATCH_UP);
     this._over = true;
-    const carriers = this._settings.transports;
     for (const member of this._members) {
-      const right = member.transport === carriers[carriers.length - 1];
-      metrics.expected.add(right, { what: 'transport' });
-      if (!right) console.error(`${member.name} should be connected by ${carriers[carriers.length - 1]}, and is by ${member.transport}`);
+      metrics.expected.add(there(member), { what: 'transport' });
+      if (!there(member)) console.error(`${member.name} should be connected by ${carrier}, and is by ${member.transport}`);
       member.close();
     }
     await until(() => this._flying === 0, LOOK_AGAIN * 20);

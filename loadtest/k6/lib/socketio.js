@@ -126,7 +126,7 @@ export class Socket {
     this.ondisconnect = () => {};
   }
 
-  /** Calls `handler(at, ...args)` for events of a name. */
+  /** Calls `handler(at, argument)` for events of a name: the first argument, as no dialect has more. */
   on(name, handler) {
     this._handlers.set(name, handler);
   }
@@ -186,7 +186,7 @@ export class Socket {
         if (this._pid !== undefined && typeof last === 'string') this._offset = last;
         const handler = this._handlers.get(data[0]);
         // Somebody else's question is none of this client's business: no dialect asks one.
-        return handler && handler(at, ...data.slice(1));
+        return handler && handler(at, data[1]);
       }
     }
   }

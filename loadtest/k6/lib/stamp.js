@@ -18,7 +18,7 @@ export function stamp({ run, stream, n, at, after = 0, afterAt = 0 }, length) {
 /** What a content says, or null if no run wrote it. */
 export function read(content) {
   if (typeof content !== 'string' || !content.startsWith(`${MARK} `)) return null;
-  const [, run, stream, n, at, after, afterAt, rest] = content.split(' ', 8);
-  if (rest === undefined) return null;
-  return { run, stream, n: Number(n), at: Number(at), after: Number(after), afterAt: Number(afterAt) };
+  const parts = content.split(' ', 8);
+  if (parts.length < 8) return null;
+  return { run: parts[1], stream: parts[2], n: Number(parts[3]), at: Number(parts[4]), after: Number(parts[5]), afterAt: Number(parts[6]) };
 }
