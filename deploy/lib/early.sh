@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Preparations that take long and need no other stage, such as building a tool: begun first, with the lowest priority, and waited for
-# by the stage that they are for. EARLY[NAME] says that a stage has one, early_NAME what it does; doing it twice must be harmless.
+# Preparations that take long and need no other stage, such as building a tool: begun first, with little priority, and waited for by
+# the stage that they are for. EARLY[NAME] says that a stage has one, early_NAME what it does; doing it twice must be harmless.
 # shellcheck disable=SC2154 # EARLY, WANTED and TEST_DIR are deploy/test's
 
 declare -A EARLY_PIDS=()
@@ -11,7 +11,7 @@ begin_early() {
         [[ -n ${WANTED[$stage]:-} ]] || continue
         (
             trap interrupted INT TERM HUP
-            renice -n 19 -p "$BASHPID" >/dev/null
+            renice -n 10 -p "$BASHPID" >/dev/null
             "early_$stage"
         ) >"$TEST_DIR/early-$stage.log" 2>&1 &
         EARLY_PIDS[$stage]=$!

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2034 # NEEDS, ON_CLUSTER and EARLY are read by deploy/test
+# shellcheck disable=SC2034,SC2154 # NEEDS, ON_CLUSTER and EARLY are read by deploy/test
 # The load tests of loadtest/k6: those that take seconds are run, the others must be valid; and they must notice broken promises.
 
 ON_CLUSTER[k6]=1

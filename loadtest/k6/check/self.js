@@ -1,4 +1,4 @@
-// Checks of what needs no server: the codec, the pace, the ledger. Run by `deploy/test` before any load.
+// Checks of what needs no server: the codec, the pace, the ledger, the timers. Run by `deploy/test` before any load.
 //
 //   k6 run loadtest/k6/check/self.js
 
@@ -8,6 +8,7 @@ import { Ledger } from '../lib/ledger.js';
 import { Pace } from '../lib/pace.js';
 import { seconds } from '../lib/settings.js';
 import { read, stamp } from '../lib/stamp.js';
+import { after, cancel, sleep } from '../lib/timers.js';
 
 const holds = new Rate('holds');
 /** An error in a check would end the iteration, and all that had been asked by then might hold. */
@@ -107,7 +108,20 @@ function ledgers() {
   });
 }
 
-export default function () {
+/** A timer is cleared whose time has come while the script was busy: another one must not go off in its turn. */
+async function timers() {
+  const begun = Date.now();
+  const later = sleep(300);
+  const soon = after(1, () => {});
+  while (Date.now() < begun + 20);
+  cancel(soon);
+  await later;
+  const took = Date.now() - begun;
+  same(`a timer for 300 ms goes off in its time, not after ${took} ms`, took >= 300 && took < 10000, true);
+}
+
+export default async function () {
+  await timers();
   packets();
   stamps();
   pace();

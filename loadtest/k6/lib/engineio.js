@@ -2,9 +2,9 @@
 // Knows no Socket.IO: its messages are text. Binary messages are not spoken: Confab's dialects have none.
 
 import http from 'k6/http';
-import { setTimeout, clearTimeout } from 'k6/timers';
 import { WebSocket } from 'k6/websockets';
 import { SEPARATOR } from './packet.js';
+import { after, cancel } from './timers.js';
 
 const [OPEN, CLOSE, PING, PONG, MESSAGE, UPGRADE, NOOP] = '0123456';
 
@@ -47,7 +47,7 @@ export class Engine {
     this._transports = transports;
     this._closed = false;
     this._waiting = [];
-    this._limit = setTimeout(() => this._end('transport error', 'the handshake took too long'), OPEN_LIMIT);
+    this._limit = after(OPEN_LIMIT, () => this._end('transport error', 'the handshake took too long'));
     /** How many pings of the server were answered. */
     this.pings = 0;
     if (transports[0] === 'websocket') this._webSocket();
@@ -100,7 +100,7 @@ export class Engine {
 
   _opened(json) {
     const { sid, upgrades, pingInterval, pingTimeout, maxPayload } = JSON.parse(json);
-    clearTimeout(this._limit);
+    cancel(this._limit);
     this._sid = sid;
     this._patience = pingInterval + pingTimeout;
     this._maxPayload = maxPayload;
@@ -110,8 +110,8 @@ export class Engine {
   }
 
   _beat() {
-    clearTimeout(this._death);
-    this._death = setTimeout(() => this._end('ping timeout'), this._patience);
+    cancel(this._death);
+    this._death = after(this._patience, () => this._end('ping timeout'));
   }
 
   _receive(packet, at) {
@@ -133,8 +133,8 @@ export class Engine {
   _end(reason, detail) {
     if (this._closed) return;
     this._closed = true;
-    clearTimeout(this._limit);
-    clearTimeout(this._death);
+    cancel(this._limit);
+    cancel(this._death);
     for (const ws of [this._ws, this._probe]) abandon(ws);
     this.onclose(reason, detail);
   }

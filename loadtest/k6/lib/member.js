@@ -1,9 +1,9 @@
 // A member of a room: a client that enters it, stays, comes back when its connection is lost, and tells the room what it hears.
 
-import { setTimeout, clearTimeout } from 'k6/timers';
 import { Client } from './socketio.js';
 import { verdict } from './dialect.js';
 import * as metrics from './metrics.js';
+import { after, cancel } from './timers.js';
 
 /** How long a member may take to be in the room, from its first attempt, in ms. */
 const ENTER_LIMIT = 30000;
@@ -37,14 +37,14 @@ export class Member {
     this._socket.on(this._dialect.heard, (at, message) => this.onheard(at, message));
     this._client.onclose = (reason, detail) => this._lost(reason, detail);
     const opened = new Promise((resolve) => { this._resolve = resolve; });
-    this._limit = setTimeout(() => this._opened(false, 'it took too long'), ENTER_LIMIT);
+    this._limit = after(ENTER_LIMIT, () => this._opened(false, 'it took too long'));
     this._client.open();
     return opened;
   }
 
   _opened(success, why) {
     if (!this._resolve) return;
-    clearTimeout(this._limit);
+    cancel(this._limit);
     metrics.connected.add(success);
     if (success) {
       this.entered = true;
@@ -121,7 +121,7 @@ export class Member {
   /** Leaves for good. */
   close() {
     this._left = true;
-    clearTimeout(this._limit);
+    cancel(this._limit);
     this._client.close();
     metrics.pings.add(this._client.pings);
     for (const resolve of this._waiting.splice(0)) resolve();

@@ -2,13 +2,13 @@
 //
 // Its members are spread over all addresses, so what one sends passes from gateway to gateway to come to the others.
 
-import { setTimeout } from 'k6/timers';
 import { Api, json } from './api.js';
 import { DIALECTS } from './dialect.js';
 import { Ledger } from './ledger.js';
 import { Member } from './member.js';
 import * as metrics from './metrics.js';
 import { read, stamp } from './stamp.js';
+import { sleep } from './timers.js';
 
 /** How much of a room's history is compared at the end: pages of a hundred. */
 const PAGES = 20;
@@ -17,8 +17,6 @@ const CATCH_UP = 5000;
 const LOOK_AGAIN = 50;
 /** How long a visit or a request that has just begun may take to send its message, in ms. */
 const LAST_GUESTS = 2000;
-
-const sleep = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
 
 async function until(condition, limit) {
   const end = Date.now() + limit;

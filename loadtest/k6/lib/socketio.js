@@ -1,9 +1,9 @@
 // A Socket.IO v5 client: namespaces, acknowledgements, reconnection with back-off, and recovery of what was missed meanwhile.
 // Knows no chat. Like socket.io-client it comes back by itself, and asks for recovery with the private id and the last offset.
 
-import { setTimeout, clearTimeout } from 'k6/timers';
 import { Engine, Route } from './engineio.js';
 import { ACK, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, decode, encode } from './packet.js';
+import { after, cancel } from './timers.js';
 
 /** socket.io-client's own, in ms. */
 const BACKOFF = { first: 1000, longest: 5000, jitter: 0.5 };
@@ -57,7 +57,7 @@ export class Client {
   /** Leaves for good. */
   close() {
     this._closed = true;
-    clearTimeout(this._return);
+    cancel(this._return);
     if (!this._engine) return;
     const joined = [...this._sockets.values()].filter((socket) => socket.connected);
     this._engine.close(joined.map((socket) => encode(DISCONNECT, socket.namespace)));
@@ -97,7 +97,7 @@ export class Client {
     const pause = Math.min(longest, first * 2 ** this._attempts) * (1 + jitter * (2 * Math.random() - 1));
     this._attempts += 1;
     this._route.advance();
-    this._return = setTimeout(() => this.open(), this._next === undefined ? pause : this._next);
+    this._return = after(this._next === undefined ? pause : this._next, () => this.open());
     this._next = undefined;
   }
 
@@ -149,10 +149,10 @@ export class Socket {
       this._lastId += 1;
       const settle = (answer) => {
         this._asked.delete(id);
-        clearTimeout(timer);
+        cancel(timer);
         resolve(answer);
       };
-      const timer = setTimeout(() => settle({ outcome: 'timeout' }), timeoutMs);
+      const timer = after(timeoutMs, () => settle({ outcome: 'timeout' }));
       this._asked.set(id, settle);
       this._client._send(encode(EVENT, this.namespace, [name, ...args], id));
     });

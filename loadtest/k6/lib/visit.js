@@ -2,13 +2,13 @@
 // executors. The rooms' members check what they hear of it: this VU has no memory in common with theirs, but the stamps say all.
 
 import exec from 'k6/execution';
-import { setTimeout, clearTimeout } from 'k6/timers';
 import { Api, json } from './api.js';
 import { DIALECTS, verdict } from './dialect.js';
 import { Member } from './member.js';
 import * as metrics from './metrics.js';
 import { ofRoom } from './settings.js';
 import { read, stamp } from './stamp.js';
+import { after, cancel } from './timers.js';
 
 /** What this VU has sent to each room: the last number, and of the last confirmed one the number and the time. */
 const streams = new Map();
@@ -57,9 +57,9 @@ export async function visit(all, population) {
     settle(answer, sent);
     if (answer.verdict === 'confirmed') {
       metrics.ackMs.add(answer.at - sent.at);
-      const limit = setTimeout(() => heard(false), settings.ackTimeoutMs);
+      const limit = after(settings.ackTimeoutMs, () => heard(false));
       if (!(await came)) metrics.lost.add(1);
-      clearTimeout(limit);
+      cancel(limit);
     }
     metrics.visitMs.add(Date.now() - begun);
     member.close();
