@@ -12,7 +12,7 @@ const settings = common({ users: 100, members: 5, rate: 50, duration: '0s', ramp
 const steps = whole('STEPS', 6, 1, 50);
 const step = duration('STEP', '20s');
 
-const names = Array.from({ length: steps }, (_, index) => `step-${String(index + 1).padStart(2, '0')}`);
+const names = Array.from({ length: steps }, (_, index) => `step-${String(index + 1).padStart(2, '0')} at ${settings.rate * (index + 1)}/s`);
 const stages = names.flatMap((phase, index) => [
   // A second's rise, then level.
   { seconds: Math.min(1, step / 2), rate: settings.rate * (index + 1), phase },

@@ -100,7 +100,9 @@ function ledgers() {
   ledger('the last of others\' is missing at b', { lost: 1 }, (book, tell) => { tell(1, other); tell(2, { ...other, after: 1, to: ['a'] }); });
   ledger('what others sent before one had entered', {}, (book, tell) => { book.excuse('b', 9); tell(1, { ...other, to: ['a'], keep: false }); tell(2, { ...other, after: 1 }); });
   ledger('one of others\' twice', { duplicated: 2 }, (book, tell) => { tell(1, other); tell(1, other); });
-  ledger('others\' the wrong way round', { outOfOrder: 2 }, (book, tell) => { tell(2, other); tell(1, { ...other, seq: 3 }); });
+  ledger('others\' the wrong way round', { outOfOrder: 2 }, (book, tell) => { tell(1, other); tell(3, { ...other, after: 2 }); tell(2, { ...other, seq: 4 }); });
+  ledger('others\' may overtake what is not confirmed', {}, (book, tell) => { tell(2, { ...other, seq: 1 }); tell(1, { ...other, seq: 2 }); });
+  ledger('one of others\' is missing, and not the last', { lost: 2 }, (book, tell) => { tell(1, other); tell(3, { ...other, after: 2 }); });
   ledger('another run\'s', {}, (book) => { book.received('a', { run: 'x', stream: 's', n: 1, at: 10, after: 0, afterAt: 0 }, 1); book.received('a', null, 2); });
   ledger('nothing is remembered that everybody has', {}, (book, tell) => {
     for (let n = 1; n <= 20; n += 1) { book.next('s'); tell(n); confirm(book, n); }

@@ -138,7 +138,7 @@ export class Ledger {
   }
 
   _receivedForeign(member, place, { stream, n, after, afterAt }) {
-    const seen = place.foreign.get(stream) || { high: 0, numbers: new Recent() };
+    const seen = place.foreign.get(stream) || { high: 0, numbers: new Recent(), owed: new Set() };
     place.foreign.set(stream, seen);
     if (seen.numbers.has(n)) {
       this._find('duplicated', `${stream} ${n} came to ${member} again`);
@@ -146,10 +146,10 @@ export class Ledger {
     }
     // Nobody need have what was sent before it entered.
     if (after > 0 && afterAt > place.since && !seen.numbers.has(after) && !(seen.numbers.full && after < seen.high - REMEMBERED)) {
-      this._find('lost', `${stream} ${after} was confirmed and had not come to ${member} before ${n}`);
-      seen.numbers.add(after);
+      seen.owed.add(after);
     }
-    const late = n < seen.high;
+    // Only what was confirmed before a later one was sent must come before it.
+    const late = seen.owed.delete(n);
     seen.high = Math.max(seen.high, n);
     seen.numbers.add(n);
     return late ? 'late' : 'first';
@@ -211,6 +211,11 @@ export class Ledger {
         for (const member of message.missing) this._find('lost', `${stream} ${n} never came to ${member}`);
       }
     }
+    for (const [member, place] of this._members) {
+      for (const [stream, { owed }] of place.foreign) {
+        for (const n of owed) this._find('lost', `${stream} ${n} was confirmed and never came to ${member}`);
+      }
+    }
     if (stored !== undefined) this._reconcile(stored, complete);
   }
 
@@ -232,7 +237,8 @@ export class Ledger {
       }
     }
     for (const [member, place] of this._members) {
-      for (const stamp of this._missing(place, stored)) this._find('lost', `${stamp.stream} ${stamp.n} is stored and never came to ${member}`);
+      const owed = ({ stream, n }) => place.foreign.has(stream) && place.foreign.get(stream).owed.has(n);
+      for (const stamp of this._missing(place, stored).filter((other) => !owed(other))) this._find('lost', `${stamp.stream} ${stamp.n} is stored and never came to ${member}`);
     }
   }
 }

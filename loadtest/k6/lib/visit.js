@@ -1,6 +1,7 @@
 // What comes and goes: a visit to a room by a socket, and a message by REST, each an iteration of one of k6's arrival-rate
 // executors. The rooms' members check what they hear of it: this VU has no memory in common with theirs, but the stamps say all.
 
+import { sleep } from 'k6';
 import exec from 'k6/execution';
 import { Api, json } from './api.js';
 import { DIALECTS, verdict } from './dialect.js';
@@ -53,10 +54,16 @@ export async function visit(all, population) {
   if (await member.open()) {
     sent = next(population.run, room, 'v');
     metrics.sent.add(1);
-    const answer = await member.send(stamp(sent, settings.contentBytes), tempId(sent));
+    const content = stamp(sent, settings.contentBytes);
+    let answer = await member.send(content, tempId(sent));
+    if (answer.verdict === 'confirmed') metrics.ackMs.add(answer.at - sent.at);
+    for (let repeated = 0; answer.verdict === 'open' && repeated < settings.retries; repeated += 1) {
+      metrics.retried.add(1, { code: answer.code });
+      await member.back();
+      answer = await member.send(content, tempId(sent));
+    }
     settle(answer, sent);
     if (answer.verdict === 'confirmed') {
-      metrics.ackMs.add(answer.at - sent.at);
       const limit = after(settings.ackTimeoutMs, () => heard(false));
       if (!(await came)) metrics.lost.add(1);
       cancel(limit);
@@ -73,13 +80,22 @@ export function post(settings, population) {
   const api = new Api(settings.urls, turn);
   const sent = next(population.run, room, 'p');
   metrics.sent.add(1);
-  const answer = api.request('POST', '/messages', {
-    name: 'POST /messages', token: user.token, body: { conversationId: id, content: stamp(sent, settings.contentBytes) },
-    headers: { 'Idempotency-Key': tempId(sent) }, expected: [201, 429, 503],
-  });
-  const body = json(answer);
-  const stored = answer.status === 201;
-  settle(verdict({ outcome: body ? 'answered' : 'unreadable', reply: stored ? { success: true } : { error: body } }), sent);
+  const request = () => {
+    const answer = api.request('POST', '/messages', {
+      name: 'POST /messages', token: user.token, body: { conversationId: id, content: stamp(sent, settings.contentBytes) },
+      headers: { 'Idempotency-Key': tempId(sent) }, expected: [201, 429, 503],
+    });
+    const body = json(answer);
+    return verdict({ outcome: body ? 'answered' : 'unreadable', reply: answer.status === 201 ? { success: true } : { error: body } });
+  };
+  let answer = request();
+  for (let repeated = 0; answer.verdict === 'open' && repeated < settings.retries; repeated += 1) {
+    metrics.retried.add(1, { code: answer.code });
+    // Somebody who is not there refuses at once.
+    if (answer.code === 'unreadable') sleep(1);
+    answer = request();
+  }
+  settle(answer, sent);
   metrics.finished.add(1, { flow: 'post' });
 }
 
