@@ -110,6 +110,7 @@ async fn run(config: Config, pool: PgPool) -> anyhow::Result<()> {
     let _scenario = fail::FailScenario::setup();
     let shutdown = Shutdown::on_signals()?;
     let metrics = Metrics::new()?;
+    metrics.pool.watch(&metrics.pulls, &pool);
     let readiness = Readiness::default();
     let tasks = TaskTracker::new();
     let address = &config.http.internal_listen;

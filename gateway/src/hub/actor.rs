@@ -4,6 +4,7 @@
 //! says of all of them how far they were shown. What follows (encoding per group, queueing per socket) is cheap beside writing to
 //! sockets, which sessions do in parallel.
 
+mod announced;
 mod notices;
 mod watching;
 
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use confab_shared::id::{ConversationId, Seq, UserId};
+use confab_shared::metrics::count;
 use confab_shared::model::conversation::Subject;
 use confab_shared::model::event::Event;
 use confab_shared::model::position::Position;
@@ -24,6 +26,7 @@ use super::room::{JoinOutcome, Joining, Limits, Room, Stage, Wish};
 use super::socket::SocketRef;
 use super::users::Users;
 use crate::metrics::Metrics;
+use announced::Announced;
 use watching::{Office, Watch};
 
 /// How often it is looked whether something is due that nobody asks for.
@@ -43,6 +46,7 @@ pub(super) struct Actor {
     /// What sockets watch, by their keys.
     watching: HashMap<u64, Watch>,
     office: Office,
+    metrics: Arc<Metrics>,
     linger: Duration,
     limits: Limits,
     max_watched: usize,
@@ -73,7 +77,8 @@ impl Actor {
     ) -> Self {
         Self {
             watching: HashMap::new(),
-            office: Office::new(requests.clone(), metrics),
+            office: Office::new(requests.clone(), metrics.clone()),
+            metrics,
             rooms: HashMap::new(),
             order,
             awaited: Vec::new(),
@@ -103,6 +108,7 @@ impl Actor {
                     }
                     if pulses.is_multiple_of(IDLE) {
                         self.let_idle_go(now);
+                        self.metrics.rooms.set(count(self.rooms.len()));
                     }
                 }
                 input = mailbox.recv() => match input {
@@ -311,8 +317,12 @@ impl Actor {
     fn published(&mut self, payload: &[u8]) {
         match parse_published(payload) {
             Ok((position, batch)) => {
+                let metrics = self.metrics.clone();
                 self.with_room(batch.conversation, |room, stage| {
-                    room.receive(position, batch.events, stage)
+                    let announced = Announced::of(&batch.events);
+                    let wish = room.receive(position, batch.events, stage);
+                    announced.count(&metrics, room);
+                    wish
                 });
             }
             Err(error) => {

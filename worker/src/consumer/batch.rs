@@ -111,7 +111,10 @@ impl Processor {
             let attempt = match timeout(patience, self.attempt(&entries, tenures)).await {
                 Ok(attempt) => attempt,
                 // The server ends a slow statement itself; a connection whose other end is gone ends never.
-                Err(_) => Err(Failure::Database(Fault::Overrun, sqlx::Error::PoolTimedOut)),
+                Err(_) => {
+                    self.context.metrics.postgres.failed("store");
+                    Err(Failure::Database(Fault::Overrun, sqlx::Error::PoolTimedOut))
+                }
             };
             match attempt {
                 Ok(announcements) => {
@@ -143,7 +146,6 @@ impl Processor {
                     continue;
                 }
                 Err(Failure::Database(fault @ (Fault::Away | Fault::Overrun), error)) => {
-                    self.context.metrics.postgres_errors_total.inc();
                     if pause.first() {
                         tracing::warn!(%error, "PostgreSQL does not answer; trying until it is back");
                     }
@@ -168,7 +170,6 @@ impl Processor {
                     }
                 }
                 Err(Failure::Database(Fault::Entry, error)) => {
-                    self.context.metrics.postgres_errors_total.inc();
                     self.divide(entries, &error.to_string(), &mut waiting, &mut aftermath)
                         .await;
                     continue;
@@ -196,10 +197,13 @@ impl Processor {
                 redelivered: entry.redelivered,
             })
             .collect();
+        let postgres = self.context.metrics.postgres.clone();
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             // Whatever stands between us and a connection, no command brought it about.
-            None => (self.context.pool.acquire().await)
+            None => postgres
+                .time("connect", self.context.pool.acquire())
+                .await
                 .map_err(|error| Failure::Database(Fault::Away, error))?,
         };
         // Kept after a batch that went well. After any error it is given up: it may lead to a server that takes no changes any more.
@@ -207,8 +211,11 @@ impl Processor {
         let bounds = Bounds {
             max_members: i64::from(self.context.config.worker.max_members),
         };
-        let found = load(&mut connection, &wanted(&requests)).await?;
-        let more = load_details(&mut connection, &details(bounds, &requests, &found)).await?;
+        let asked = wanted(&requests);
+        let found = postgres.time("load", load(&mut connection, &asked)).await?;
+        let asked = details(bounds, &requests, &found);
+        let more = load_details(&mut connection, &asked);
+        let more = postgres.time("load", more).await?;
         let decided = decide(Timestamp::now(), bounds, &requests, found, more);
 
         // Even if nothing changes: a refusal decided by a former owner must not reach anybody.
@@ -225,7 +232,8 @@ impl Processor {
             }
         }
         failpoint::reach("worker::before_commit");
-        let stored = store(&mut connection, &fence, &decided.changes).await?;
+        let storing = store(&mut connection, &fence, &decided.changes);
+        let stored = postgres.time("store", storing).await?;
         self.connection = Some(connection);
         match stored {
             Stored::Committed(ids) => {
@@ -306,14 +314,22 @@ impl Processor {
     async fn acknowledge(&self, done: HashMap<Partition, Vec<&str>>, aftermath: &mut Aftermath) {
         let acks = done
             .iter()
-            .map(async |(partition, ids)| (*partition, self.reader.ack(*partition, ids).await));
+            .map(async |(partition, ids)| (*partition, self.acknowledged(*partition, ids).await));
         for (partition, result) in join_all(acks).await {
             if let Err(error) = result {
                 tracing::warn!(%error, %partition, "commands cannot be acknowledged; they will be handed out again");
-                self.context.metrics.redis_errors_total.inc();
                 aftermath.unsettled.insert(partition);
             }
         }
+    }
+
+    async fn acknowledged(
+        &self,
+        partition: Partition,
+        ids: &[&str],
+    ) -> Result<(), fred::error::Error> {
+        let call = self.reader.ack(partition, ids);
+        self.context.metrics.redis.time("acknowledge", call).await
     }
 
     /// Halves a batch that cannot be stored, or gives a single command up.
@@ -359,9 +375,9 @@ impl Processor {
     ) {
         tracing::error!(%partition, id, reason, "a command cannot be processed; it is set aside");
         self.context.metrics.dead_letters_total.inc();
-        if let Err(error) = dead_letter::bury(&self.client, partition, id, payload, reason).await {
+        let buried = dead_letter::bury(&self.client, partition, id, payload, reason);
+        if let Err(error) = self.context.metrics.redis.time("bury", buried).await {
             tracing::warn!(%error, %partition, "a dead letter cannot be kept; its command will be handed out again");
-            self.context.metrics.redis_errors_total.inc();
             aftermath.unsettled.insert(partition);
             return;
         }
