@@ -50,6 +50,7 @@ k6_notices() ( # URL
     trap 'exit 130' INT TERM HUP
     declare verdict=0 code fault port
     declare -A wanted=([lose]=lost [repeat]=duplicated [swap]=out_of_order [forget]=lost) runs=()
+    : >"$TEST_DIR/k6/liar"
     timeout 150 node "$K6_SCRIPTS/check/liar.mjs" "$1" "${!wanted[@]}" >"$TEST_DIR/k6/liar" &
     liar=$!
     until (($(wc -l <"$TEST_DIR/k6/liar") == ${#wanted[@]})) || ! kill -0 "$liar" 2>/dev/null; do pause 0.1; done
@@ -72,17 +73,25 @@ k6_notices() ( # URL
     exit "$verdict"
 )
 
-run_k6() {
-    local urls results=$TEST_DIR/k6
-    urls=$(jq -r '[.gateways[].url] | join(",")' "$TEST_DIR/state.json")
-    rm -rf "$results" && mkdir -p "$results" &&
-        bounded 60 "$K6" run --quiet --address= "$K6_SCRIPTS/check/self.js" && k6_valid &&
-        k6_run "$results" smoke.js BASE_URL="$urls" DURATION=8s RAMP=2s &&
+k6_measures() { # URLS
+    local results=$TEST_DIR/k6
+    k6_run "$results" smoke.js BASE_URL="$1" DURATION=8s RAMP=2s &&
         found "$results" smoke '.passed and count("messages_acked") > 0 and count("messages_acked") == count("messages_sent")' &&
         found "$results" smoke 'count("messages_delivered") > count("messages_acked") and count("lost") == 0 and count("duplicated") == 0' &&
-        k6_run "$results" rest.js BASE_URL="$urls" RATE=20 WRITE_RATE=5 DURATION=4s REST_P99_MS=10000 &&
-        found "$results" rest '.passed and count("messages_acked") > 0 and count("lost") == 0 and count("duplicated") == 0' &&
-        in_background k6_notices "$(jq -r '.gateways[0].url' "$TEST_DIR/state.json")"
+        k6_run "$results" rest.js BASE_URL="$1" RATE=20 WRITE_RATE=5 DURATION=4s REST_P99_MS=10000 &&
+        found "$results" rest '.passed and count("messages_acked") > 0 and count("lost") == 0 and count("duplicated") == 0'
+}
+
+run_k6() {
+    local urls verdict=0
+    mapfile -t urls < <(jq -r '.gateways[].url' "$TEST_DIR/state.json")
+    rm -rf "$TEST_DIR/k6" && mkdir -p "$TEST_DIR/k6" &&
+        bounded 60 "$K6" run --quiet --address= "$K6_SCRIPTS/check/self.js" && k6_valid || return
+    begin_aside k6-notices in_background k6_notices "${urls[0]}"
+    k6_measures "$(IFS=, && echo "${urls[*]}")" || verdict=1
+    await_aside k6-notices || verdict=1
+    ((verdict)) || cat "$TEST_DIR/aside-k6-notices.log"
+    return "$verdict"
 }
 
 # So that an interruption is not kept waiting.
@@ -96,7 +105,7 @@ in_background() { # COMMAND…
 }
 
 stage_k6() {
-    await_early k6 || return
+    await_aside k6 || return
     if ! have_k6; then
         say "not run: k6 $K6_VERSION is built with Go, and there is no Go here"
         return 0
