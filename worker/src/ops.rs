@@ -2,10 +2,9 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use confab_shared::lifecycle::Shutdown;
+use confab_shared::lifecycle::{Readiness, Shutdown};
 use confab_shared::metrics::CONTENT_TYPE as CONTENT_TYPE_OF_METRICS;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -22,21 +21,6 @@ use crate::metrics::Metrics;
 /// More at a time than any set of probes and scrapers opens.
 const MAX_CONNECTIONS: usize = 64;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Whether the worker does its work.
-#[derive(Debug, Clone, Default)]
-pub struct Readiness(Arc<AtomicBool>);
-
-impl Readiness {
-    /// Says whether it does.
-    pub fn set(&self, ready: bool) {
-        self.0.store(ready, Ordering::Relaxed);
-    }
-
-    fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 /// Serves until the process leaves: probes want their answer while it drains, too.
 pub async fn serve(

@@ -46,7 +46,7 @@ pub(super) async fn count(shared: Shared, mut requests: mpsc::UnboundedReceiver<
 }
 
 async fn answer(shared: &Shared, requests: Vec<CountRequest>) {
-    // First the messages: one that is said in between is in the counts, and the room is about to show it.
+    // First the messages: one that is said in between is in the counts, and nobody is told those before the room has shown it.
     let wanted: Vec<ConversationId> = requests
         .iter()
         .filter(|request| request.last)

@@ -196,6 +196,8 @@ impl Screen {
 
 #[cfg(test)]
 mod tests {
+    use confab_shared::lifecycle::Vitals;
+
     use super::*;
 
     #[tokio::test]
@@ -204,7 +206,13 @@ mod tests {
         let config =
             confab_shared::config::load::<crate::config::GatewayConfig>(crate::config::DEFAULTS);
         let metrics = Arc::new(Metrics::new().unwrap());
-        let (hub, _requests) = Hub::start(&config.unwrap().config.hub, false, &metrics, &stop);
+        let (hub, _requests) = Hub::start(
+            &config.unwrap().config.hub,
+            false,
+            &metrics,
+            &Vitals::default(),
+            &stop,
+        );
         let mut screen = Screen::new(hub, metrics);
         let user = UserId::generate();
         let change = |position, is_online| StatusChange {

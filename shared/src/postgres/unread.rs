@@ -80,6 +80,9 @@ pub struct Unread {
     pub read_count: i64,
     /// How many messages are not. Deleted ones do not count.
     pub unread: i64,
+    /// How many messages there were in all, deleted ones included: the last one's ordinal.
+    #[sqlx(rename = "message_count")]
+    pub messages: i64,
 }
 
 /// How much these members have not read, of one moment. Those who are none are left out.
@@ -89,7 +92,7 @@ pub async fn counts(
 ) -> Result<Vec<Unread>, sqlx::Error> {
     let (conversations, users): (Vec<ConversationId>, Vec<UserId>) = pairs.iter().copied().unzip();
     sqlx::query_as(
-        "SELECT s.conversation_id, s.user_id, c.last_seq, s.read_count,
+        "SELECT s.conversation_id, s.user_id, c.last_seq, s.read_count, c.message_count,
                 c.message_count - s.read_count
                 - (SELECT count(*) FROM messages d
                    WHERE d.conversation_id = c.id AND d.deleted_at IS NOT NULL AND d.ordinal > s.read_count) AS unread

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use confab_shared::id::Partition;
+use confab_shared::lifecycle::Sign;
 use confab_shared::model::command::{CommandEnvelope, Reply};
 use confab_shared::model::conversation::Participant;
 use confab_shared::model::error::{ErrorCode, Rejection};
@@ -19,7 +20,7 @@ use sqlx::pool::PoolConnection;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::fault::Fault;
+use super::fault::{Failure, Fault};
 use super::read::IngressReader;
 use super::{Context, failpoint};
 use crate::broadcast::{Broadcast, FanOut};
@@ -61,19 +62,6 @@ pub(super) struct Aftermath {
     pub(super) unsettled: HashSet<Partition>,
 }
 
-/// Why an attempt stored nothing.
-enum Failure {
-    Fenced(Vec<Partition>),
-    Stale,
-    Database(Fault, sqlx::Error),
-}
-
-impl From<sqlx::Error> for Failure {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Database(Fault::of(&error), error)
-    }
-}
-
 /// Processes batches, one at a time, on connections of its own.
 pub(super) struct Processor {
     pub(super) context: Context,
@@ -83,6 +71,7 @@ pub(super) struct Processor {
     pub(super) online: Online,
     /// Kept from one batch to the next: taking it from the pool costs a round trip.
     pub(super) connection: Option<PoolConnection<Postgres>>,
+    pub(super) sign: Sign,
 }
 
 impl Processor {
@@ -103,6 +92,7 @@ impl Processor {
         let mut pause = Pause::default();
         let (mut stale, mut overruns) = (0, 0);
         while let Some(mut entries) = waiting.pop() {
+            self.sign.give();
             entries.retain(|entry| !aftermath.lost.contains(&entry.partition));
             if entries.is_empty() {
                 continue;

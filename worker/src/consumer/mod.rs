@@ -14,6 +14,7 @@ mod settle;
 use std::sync::Arc;
 
 use confab_shared::id::WorkerId;
+use confab_shared::lifecycle::Vitals;
 use confab_shared::redis::keyspace::Keyspace;
 use sqlx::PgPool;
 
@@ -35,4 +36,6 @@ pub struct Context {
     pub pool: PgPool,
     /// What is counted.
     pub metrics: Metrics,
+    /// The parts that must not get stuck.
+    pub vitals: Vitals,
 }

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use confab_shared::id::Partition;
-use confab_shared::lifecycle::Shutdown;
+use confab_shared::lifecycle::{Readiness, Shutdown, Sign};
 use confab_shared::metrics::count;
 use confab_shared::postgres::{partitions, within};
 use fred::error::Error;
@@ -25,7 +25,6 @@ use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::consumer::{Assignment, Context, LaneCommand, LaneReport};
-use crate::ops::Readiness;
 use crate::pause::Pause;
 use depth::Concern;
 use lanes::Lanes;
@@ -68,6 +67,7 @@ pub struct Ownership {
     /// Whose backlogs this worker tells of.
     concern: watch::Sender<Concern>,
     leads: bool,
+    sign: Sign,
 }
 
 impl Ownership {
@@ -91,6 +91,7 @@ impl Ownership {
             reachable: true,
             concern,
             leads: false,
+            sign: context.vitals.part("ownership"),
             context,
         })
     }
@@ -105,6 +106,7 @@ impl Ownership {
         let mut pruning = interval_at(Instant::now() + FIRST_PRUNE, PRUNE_EVERY);
         pruning.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            self.sign.give();
             tokio::select! {
                 () = shutdown.drain.cancelled() => break,
                 _ = heartbeat.tick() => self.beat().await,
@@ -227,6 +229,7 @@ impl Ownership {
             if missing == 0 {
                 break;
             }
+            self.sign.give();
             if self.held.contains_key(&partition) || !self.redis.acquire(partition).await? {
                 continue;
             }
@@ -286,6 +289,7 @@ impl Ownership {
 
     /// Gives up a partition that nothing is done with any more.
     async fn let_go(&mut self, partition: Partition) {
+        self.sign.give();
         self.forget(partition);
         if let Err(error) = self.redis.release(partition).await {
             tracing::warn!(%error, %partition, "a lease cannot be released; it will lapse");
@@ -337,6 +341,7 @@ impl Ownership {
         // Leases are renewed while the lanes finish, so that nobody takes a partition away from a batch that is nearly done.
         let mut heartbeat = interval(self.context.config.worker.heartbeat());
         while !self.held.is_empty() {
+            self.sign.give();
             tokio::select! {
                 Some(report) = self.reports.recv() => match report {
                     LaneReport::Yielded(partition) | LaneReport::Lost(partition, _) => self.let_go(partition).await,

@@ -11,6 +11,8 @@ pub(super) struct Known {
     pub(super) read_count: i64,
     /// The change up to which this was read from PostgreSQL, if the room has not come so far yet.
     pub(super) seq: Seq,
+    /// The ordinal of the last message that it includes, as it was read from PostgreSQL.
+    pub(super) messages: i64,
 }
 
 /// What a change does to counts.

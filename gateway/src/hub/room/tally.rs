@@ -246,6 +246,7 @@ impl Tally {
         self.due = None;
         let is_known = !matches!(self.last, Newest::Unknown);
         let last = self.last.message();
+        let shown = last.map_or(0, |last| last.ordinal);
         let (mut told, mut unknown) = (Vec::new(), Vec::new());
         for (user, count) in &mut self.counts {
             let Some(count) = count
@@ -264,6 +265,10 @@ impl Tally {
                 unknown.push(*user);
                 continue;
             };
+            if known.messages > shown {
+                // It was read after a message that the room is about to show: until then the count is another moment's than the last message.
+                continue;
+            }
             let status = last.map_or(MessageStatus::Sent, |last| status(last, *user, known));
             let state = (
                 known.unread,
@@ -326,6 +331,7 @@ impl Tally {
                 unread: read.unread,
                 read_count: read.read_count,
                 seq: read.seq,
+                messages: read.messages,
             });
             for (seq, step) in &self.log {
                 apply(&mut count.known, user, *seq, *step);

@@ -155,6 +155,7 @@ impl World {
                         seq,
                         read_count: truth.read[index],
                         unread: truth.unread(index),
+                        messages: truth.messages.last().map_or(0, |last| last.ordinal),
                     };
                     (user, unread)
                 })
@@ -204,6 +205,13 @@ impl World {
                             "told too often"
                         );
                         client.known = known(&packet[1]);
+                        let states = &self.truth.states;
+                        assert!(
+                            states
+                                .iter()
+                                .any(|state| state[client.user] == client.known),
+                            "never was so: {packet}"
+                        );
                     }
                     "participantRemoved" if packet[1]["userId"] == own.as_str() => {
                         let room = self.truth.conversation;

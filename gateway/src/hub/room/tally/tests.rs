@@ -20,6 +20,7 @@ fn what_was_asked_about_an_earlier_membership_is_no_answer() {
                 seq: Seq(seq),
                 read_count,
                 unread,
+                messages: 0,
             },
         )]),
         last: Newest::Nothing,
