@@ -117,7 +117,7 @@ async fn start(arguments: Arguments) -> anyhow::Result<()> {
             let pool = pool_by_key(&config.database, "confab-worker")?;
             run(config, pool).await
         }
-        Work::Migrate => migrate::run(&pool, partitions, &mut out).await,
+        Work::Migrate => migrate::run(&pool, count, &mut out).await,
         Work::Seed(amount) => seed::run(&pool, config.environment, amount, &mut out).await,
         Work::Reset(assurance) => {
             let name = schema::database_name(&pool).await?;
