@@ -48,8 +48,6 @@ enum Action {
 enum Work {
     /// Process commands until told to stop (the default).
     Run,
-    /// Read the settings, name those that are not the worker's, and leave.
-    Check,
     /// Bring the database up to date and record the number of partitions.
     Migrate,
     /// Add demo users, and as much demo talk as is asked for. Refused in production.
