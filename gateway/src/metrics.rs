@@ -22,6 +22,8 @@ pub struct Metrics {
     pub tunnels: IntGauge,
     /// Handshakes refused because their address or the node has too many, by limit.
     pub not_admitted: IntCounterVec,
+    /// TLS handshakes of clients that came to nothing, by reason.
+    pub tls_handshake_errors: IntCounterVec,
     /// Sockets (session and namespace) that connected.
     pub sockets_connected: IntCounter,
     /// Sockets whose clients came back and got what they had missed.
@@ -187,6 +189,7 @@ impl Metrics {
                 "Handshakes refused because their address or the node has too many, by limit.",
                 "limit",
             )?,
+            tls_handshake_errors: tls_handshake_errors(&registry)?,
             sockets_connected: counter(
                 "confab_gateway_sockets_connected_total",
                 "Sockets that connected.",
@@ -264,6 +267,18 @@ fn stomp_sessions(registry: &Registry) -> Result<IntCounterVec, prometheus::Erro
     )?;
     registry.register(Box::new(sessions.clone()))?;
     Ok(sessions)
+}
+
+fn tls_handshake_errors(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {
+    let errors = IntCounterVec::new(
+        Opts::new(
+            "confab_gateway_tls_handshake_errors_total",
+            "TLS handshakes of clients that came to nothing, by reason.",
+        ),
+        &["reason"],
+    )?;
+    registry.register(Box::new(errors.clone()))?;
+    Ok(errors)
 }
 
 fn send_to_ack(registry: &Registry) -> Result<Histogram, prometheus::Error> {

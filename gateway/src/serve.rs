@@ -20,6 +20,7 @@ use crate::config::{GatewayConfig, HttpConfig};
 use crate::doors::Doors;
 use crate::http::accept::{self, AcceptConfig, Protocols};
 use crate::http::ops::{self, Readiness};
+use crate::http::tls::{Certificates, Tls};
 use crate::node::Node;
 use crate::registry::NodeLease;
 use crate::rest;
@@ -27,6 +28,7 @@ use crate::transport::sessions::Sessions;
 
 /// Runs a gateway until it has drained.
 pub async fn run(config: GatewayConfig, shutdown: Shutdown) -> anyhow::Result<()> {
+    let certificates = Certificates::load(&config.http.tls)?;
     let public = listen(
         &format!("{}:{}", config.http.bind, config.http.port),
         "http.port",
@@ -41,7 +43,12 @@ pub async fn run(config: GatewayConfig, shutdown: Shutdown) -> anyhow::Result<()
     let node = Arc::new(node);
     spawn_vital("notices", &stop, show_notices(node.clone(), notices));
 
-    let accept = accept_config(&node.config.http);
+    let errors = node.metrics.tls_handshake_errors.clone();
+    let tls = certificates.map(|certificates| Arc::new(Tls::new(certificates, errors)));
+    if let Some(tls) = &tls {
+        spawn_vital("certificates", &stop, tls.clone().keep_fresh());
+    }
+    let accept = accept_config(&node.config.http, tls);
     let address = node.config.cluster.address(internal.local_addr()?)?;
     let lease = NodeLease::announce(node.redis.clone(), node.id, address.clone().into())
         .await
@@ -67,6 +74,8 @@ pub async fn run(config: GatewayConfig, shutdown: Shutdown) -> anyhow::Result<()
         AcceptConfig {
             protocols: Protocols::Http1AndHttp2,
             max_connections: node.config.cluster.max_connections,
+            // It is for the node's own network.
+            tls: None,
             ..accept.clone()
         },
         None,
@@ -147,13 +156,14 @@ async fn drain(
 }
 
 /// What the public listener's connections may do.
-fn accept_config(http: &HttpConfig) -> AcceptConfig {
+fn accept_config(http: &HttpConfig, tls: Option<Arc<Tls>>) -> AcceptConfig {
     AcceptConfig {
         protocols: Protocols::Http1,
         max_connections: http.max_connections,
         header_timeout: Duration::from_secs(http.header_timeout_seconds),
         idle_timeout: Duration::from_secs(http.idle_timeout_seconds),
         peer_timeout: http.peer_timeout(),
+        tls,
     }
 }
 
