@@ -8,6 +8,12 @@ proxy_url() { echo "http://127.0.0.1:$PROXY_PORT"; }
 
 proxy_answers() { curl -sf -o /dev/null --noproxy '*' --max-time 2 "$(proxy_url)/proxy-status"; }
 
+# Which gateways are believed, where they speak TLS.
+proxy_trust() {
+    printf '        set $gateway_scheme %s;\n' "$(gateway_scheme)"
+    [[ $TLS == no ]] || printf '        %s;\n' "proxy_ssl_trusted_certificate $TLS_DIR/ca.crt" 'proxy_ssl_verify on' 'proxy_ssl_name localhost'
+}
+
 # One process and nothing beside it, so that a killed proxy leaves no worker behind on its port.
 write_proxy_conf() {
     local name
@@ -40,6 +46,7 @@ CONF
     }
     server {
         listen 127.0.0.1:$PROXY_PORT backlog=4096;
+$(proxy_trust)
 CONF
         cat <<'CONF'
         keepalive_requests 100000;
@@ -48,7 +55,7 @@ CONF
         client_body_buffer_size 2m;
         location = /proxy-status { return 204; }
         location / {
-            proxy_pass http://gateways;
+            proxy_pass $gateway_scheme://gateways;
             proxy_http_version 1.1;
             proxy_set_header Host $http_host;
             proxy_set_header Upgrade $http_upgrade;

@@ -74,7 +74,7 @@ tls-auth-clients yes
 tls-protocols "TLSv1.2 TLSv1.3"
 user default off
 user operator on >$(<"$TLS_DIR/operator.password") ~* &* +@all
-user confab >$(<"$TLS_DIR/redis.password") $(redis_rule)
+user confab on >$(<"$TLS_DIR/redis.password") $(redis_rule)
 CONF
 }
 
@@ -101,8 +101,8 @@ SQL
 }
 
 # Settings of both programs, and nothing that is secret among them.
-export_tls_settings() { # INTERNAL_PORT
-    unset DATABASE_URL REDIS_URL JWT_SECRET
+export_tls_settings() {
+    unset JWT_SECRET
     export DATABASE_URL=postgres://confab_app@127.0.0.1:$POSTGRES_PORT/confab REDIS_URL=rediss://127.0.0.1:$REDIS_PORT
     export CONFAB_DATABASE__PASSWORD_FILE=$TLS_DIR/app.password CONFAB_DATABASE__TLS_MODE=verify-full
     export CONFAB_REDIS__USERNAME=confab CONFAB_REDIS__PASSWORD_FILE=$TLS_DIR/redis.password

@@ -6,17 +6,18 @@
 mod access;
 pub mod keyspace;
 pub mod presence;
+mod refusal;
 pub mod scripts;
 
 use std::time::Duration;
 
 use fred::clients::Client;
-use fred::interfaces::ClientLike;
 use fred::socket2::TcpKeepalive;
 use fred::types::Builder;
 use fred::types::config::{ReconnectPolicy, TcpConfig};
 
 pub use self::access::RedisConfig;
+pub use self::refusal::begin;
 
 /// How a connection treats commands that are under way when it breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +75,6 @@ pub fn subscriber(config: &RedisConfig) -> Result<Builder, fred::error::Error> {
 /// A connected client with one connection, on which commands run in the order they were sent.
 pub async fn connect(config: &RedisConfig, retries: Retries) -> Result<Client, fred::error::Error> {
     let client = builder(config, retries)?.build()?;
-    client.init().await?;
+    begin(&client).await?;
     Ok(client)
 }
