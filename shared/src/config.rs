@@ -6,15 +6,19 @@
 //! A secret may also be [named by its file](secrets).
 
 mod secrets;
+mod settings;
 
 use std::collections::BTreeSet;
 use std::env;
+use std::ffi::OsString;
 use std::time::Duration;
 
 use figment::providers::{Env, Format, Serialized, Toml};
 use figment::value::{Dict, Value};
 use figment::{Figment, Provider};
 use serde::de::DeserializeOwned;
+
+pub use self::settings::Settings;
 
 /// Why a program did not start: a setting is missing or bad. The message names its key.
 #[derive(Debug, thiserror::Error)]
@@ -47,34 +51,49 @@ impl ConfigError {
 pub struct Loaded<T> {
     /// The settings.
     pub config: T,
-    /// Keys given in the environment or the file that no setting has: typing mistakes, or settings of the other program.
+    /// Keys given in the environment or the file that no setting has: typing mistakes, or settings of the other program. Variables
+    /// that begin as ours do and name no key are here as they are.
     pub unknown: Vec<String>,
+    /// The same as `config`, to be read by people.
+    pub settings: Settings,
 }
 
 /// Reads a program's configuration from its defaults file, the file named by `CONFAB_CONFIG` and the environment.
 pub fn load<T: DeserializeOwned>(defaults: &str) -> Result<Loaded<T>, ConfigError> {
     let defaults = Figment::from(Toml::string(defaults));
-    let mut figment = defaults.clone();
+    let mut given = Figment::new();
     if let Some(file) = env::var_os("CONFAB_CONFIG") {
-        figment = figment.merge(Toml::file_exact(file));
+        given = given.merge(Toml::file_exact(file));
     }
     for (key, value) in source_names(|name| env::var(name).ok().filter(|value| !value.is_empty())) {
-        figment = figment.merge(Serialized::default(key, value));
+        given = given.merge(Serialized::default(key, value));
     }
-    figment = figment
+    given = given
         .merge(
             Env::prefixed("CONFAB_")
                 .filter(|key| key.as_str().contains("__"))
                 .split("__"),
         )
         .merge(Env::prefixed("CONFAB_").only(&["environment"]));
-    let figment = secrets::resolve(figment, &defaults, |name| env::var(name).ok())?;
-    let unknown = keys(&figment)
-        .difference(&keys(&defaults))
-        .cloned()
-        .collect();
-    let config = figment.extract().map_err(Box::new)?;
-    Ok(Loaded { config, unknown })
+    let known = keys(&defaults);
+    let said = keys(&given);
+    let merged = defaults.clone().merge(given);
+    let figment = secrets::resolve(merged, &defaults, |name| env::var(name).ok())?;
+    let merged: Dict = figment.extract().map_err(Box::new)?;
+    let unknown = said.difference(&known).cloned();
+    Ok(Loaded {
+        config: figment.extract().map_err(Box::new)?,
+        unknown: unknown.chain(env::vars_os().filter_map(stray)).collect(),
+        settings: Settings::new(&merged, &known, &said),
+    })
+}
+
+/// A variable that begins as ours do, and is read by nobody: most likely `CONFAB_HTTP_PORT`, with one underscore too few.
+fn stray((name, _): (OsString, OsString)) -> Option<String> {
+    let name = name.into_string().ok()?;
+    let key = name.strip_prefix("CONFAB_")?;
+    let is_read = key.contains("__") || ["CONFIG", "ENVIRONMENT"].contains(&key);
+    (!is_read).then_some(name)
 }
 
 /// The environment names of the replaced backends, as our keys. What they do not set stays as it is.
@@ -237,6 +256,23 @@ mod tests {
         assert_eq!(parse_duration("90"), Some(Duration::from_secs(90)));
         assert_eq!(parse_duration("soon"), None);
         assert_eq!(parse_duration("99999999999999999999d"), None);
+    }
+
+    #[test]
+    fn a_variable_of_ours_that_names_no_key_is_noticed() {
+        let found = |name: &str| stray((name.into(), "1".into()));
+        assert_eq!(
+            found("CONFAB_HTTP_PORT").as_deref(),
+            Some("CONFAB_HTTP_PORT")
+        );
+        for read in [
+            "CONFAB_HTTP__PORT",
+            "CONFAB_CONFIG",
+            "CONFAB_ENVIRONMENT",
+            "HOME",
+        ] {
+            assert_eq!(found(read), None, "{read}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use confab_shared::id::{NodeId, Partition};
+use confab_shared::lifecycle::Sign;
 use confab_shared::model::command::{CommandEnvelope, Reply};
 use confab_shared::model::error::{ErrorCode, Rejection};
 use confab_shared::redis::keyspace::Keyspace;
@@ -23,6 +24,8 @@ use super::read::{IngressReader, RawEntry, Reading, wait};
 use crate::broadcast::Broadcast;
 use crate::pause::Pause;
 
+/// How often a lane without partitions shows that it lives.
+const IDLE: Duration = Duration::from_secs(1);
 /// How long one wait for new entries takes at the most. Bounds how long a partition that arrives meanwhile waits for its first
 /// wake-up, and how long entries are overlooked whose ids went back (a clock was set, Redis lost its memory).
 const WAIT: Duration = Duration::from_millis(250);
@@ -82,6 +85,7 @@ pub async fn run(
     let waiter = connect(&context.config.redis, Retries::None).await?;
     let mut lane = Lane::new(context, client, reports);
     loop {
+        lane.sign.give();
         lane.forget_lost();
         while let Ok(command) = commands.try_recv() {
             lane.obey(command);
@@ -114,13 +118,17 @@ struct Lane {
     claimed: Option<Partition>,
     reports: UnboundedSender<LaneReport>,
     pause: Pause,
+    sign: Sign,
 }
 
 impl Lane {
     fn new(context: Context, client: Client, reports: UnboundedSender<LaneReport>) -> Self {
         let worker = &context.config.worker;
         let window = Duration::from_secs(worker.history_window_seconds);
+        // Given between two steps that each end by themselves, however long PostgreSQL and Redis are away.
+        let sign = context.vitals.part("lane");
         let processor = Processor {
+            sign: sign.clone(),
             client: client.clone(),
             reader: IngressReader::new(client.clone(), context.id, worker.max_deliveries),
             online: Online::new(client.clone()),
@@ -130,6 +138,7 @@ impl Lane {
                 context.id,
                 window,
                 context.metrics.clone(),
+                sign.clone(),
             ),
             connection: None,
             context,
@@ -140,6 +149,7 @@ impl Lane {
             claimed: None,
             reports,
             pause: Pause::default(),
+            sign,
         }
     }
 
@@ -194,18 +204,24 @@ impl Lane {
     async fn turn(&mut self) {
         let limit = self.processor.context.config.worker.batch_size;
         let reader = &self.processor.reader;
+        let redis = &self.processor.context.metrics.redis;
         let backlogged = self.backlogged();
         let (share, readings) = if let Some(partition) = backlogged {
             self.claimed = backlogged;
             (
                 limit,
-                vec![(partition, reader.claim(partition, limit).await)],
+                vec![(
+                    partition,
+                    redis.time("claim", reader.claim(partition, limit)).await,
+                )],
             )
         } else {
             let ready = || self.served.iter().filter(|(_, served)| served.ready);
             let share = (limit / ready().count().max(1)).max(1);
-            let readings = ready()
-                .map(async |(partition, _)| (*partition, reader.read(*partition, share).await));
+            let readings = ready().map(async |(partition, _)| {
+                let read = redis.time("read", reader.read(*partition, share));
+                (*partition, read.await)
+            });
             (share, join_all(readings).await)
         };
         let mut aftermath = Aftermath::default();
@@ -335,10 +351,11 @@ impl Lane {
         }
     }
 
-    /// Waits for an entry of any partition. Without partitions, for ever.
+    /// Waits for an entry of any partition. Without partitions, for a while.
     async fn wait(&self, waiter: &Client) -> Result<Vec<String>, fred::error::Error> {
         if self.served.is_empty() {
-            return std::future::pending().await;
+            tokio::time::sleep(IDLE).await;
+            return Ok(Vec::new());
         }
         let streams = self
             .served
@@ -358,7 +375,6 @@ impl Lane {
     }
 
     async fn stumble(&mut self, error: &fred::error::Error, what: &'static str) {
-        self.processor.context.metrics.redis_errors_total.inc();
         if self.pause.first() {
             tracing::warn!(%error, "{what}; trying until Redis is back");
         }

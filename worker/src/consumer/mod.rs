@@ -9,10 +9,12 @@ mod failpoint;
 mod fault;
 mod lane;
 mod read;
+mod settle;
 
 use std::sync::Arc;
 
 use confab_shared::id::WorkerId;
+use confab_shared::lifecycle::Vitals;
 use confab_shared::redis::keyspace::Keyspace;
 use sqlx::PgPool;
 
@@ -34,4 +36,6 @@ pub struct Context {
     pub pool: PgPool,
     /// What is counted.
     pub metrics: Metrics,
+    /// The parts that must not get stuck.
+    pub vitals: Vitals,
 }
