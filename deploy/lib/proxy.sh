@@ -9,6 +9,11 @@ proxy_url() { echo "http://127.0.0.1:$PROXY_PORT"; }
 
 proxy_answers() { curl -sf -o /dev/null --noproxy '*' --max-time 2 "$(proxy_url)/proxy-status"; }
 
+# Which gateways are believed, where they speak TLS.
+proxy_trust() {
+    [[ $TLS == no ]] || printf '        %s;\n' "proxy_ssl_trusted_certificate $TLS_DIR/ca.crt" 'proxy_ssl_verify on' 'proxy_ssl_name localhost'
+}
+
 # One process and nothing beside it, so that a killed proxy leaves no worker behind on its port.
 write_proxy_conf() {
     local name
@@ -43,13 +48,14 @@ CONF
     }
     server {
         listen 127.0.0.1:$PROXY_PORT backlog=4096;
+$(proxy_trust)
         keepalive_requests 100000;
         # The gateways have limits of their own, and tests want to see those.
         client_max_body_size 16m;
         client_body_buffer_size 2m;
         location = /proxy-status { return 204; }
         location / {
-            proxy_pass http://gateways;
+            proxy_pass $(gateway_scheme)://gateways;
             include "$ROOT/deploy/nginx/passing.conf";
         }
     }

@@ -3,7 +3,9 @@
 //! Three layers, the later over the earlier: the program's defaults; a TOML file named by `CONFAB_CONFIG`; environment variables.
 //! `CONFAB_SECTION__KEY` sets `key` in `[section]`. Beside those, the names that the replaced backends used are honoured as they
 //! are (`PORT`, `DATABASE_URL`, `JWT_SECRET`…). A bad value fails at start and names its key; an unknown key is reported.
+//! A secret may also be [named by its file](secrets).
 
+mod secrets;
 mod settings;
 
 use std::collections::BTreeSet;
@@ -75,7 +77,8 @@ pub fn load<T: DeserializeOwned>(defaults: &str) -> Result<Loaded<T>, ConfigErro
         .merge(Env::prefixed("CONFAB_").only(&["environment"]));
     let known = keys(&defaults);
     let said = keys(&given);
-    let figment = defaults.merge(given);
+    let merged = defaults.clone().merge(given);
+    let figment = secrets::resolve(merged, &defaults, |name| env::var(name).ok())?;
     let merged: Dict = figment.extract().map_err(Box::new)?;
     let unknown = said.difference(&known).cloned();
     Ok(Loaded {
@@ -101,13 +104,22 @@ fn source_names(get: impl Fn(&str) -> Option<String>) -> Vec<(&'static str, Valu
     if get("NODE_ENV").is_some_and(|name| name == "production") {
         put("environment", "production".to_owned());
     }
-    if let Some(url) = get("DATABASE_URL").or_else(|| postgres_url(&get)) {
+    // Parts make a URL unless there is a whole one, in the environment or in a file.
+    let whole = |name: &str, file: &str, parts: Option<String>| {
+        get(name).or_else(|| parts.filter(|_| get(file).is_none()))
+    };
+    if let Some(url) = whole("DATABASE_URL", "DATABASE_URL_FILE", postgres_url(&get)) {
         put("database.url", url);
     }
-    if let Some(url) = get("REDIS_URL").or_else(|| redis_url(&get)) {
+    if let Some(url) = whole("REDIS_URL", "REDIS_URL_FILE", redis_url(&get)) {
         put("redis.url", url);
     }
     for (name, key) in [
+        ("DATABASE_URL_FILE", "database.url_file"),
+        ("POSTGRES_PASSWORD_FILE", "database.password_file"),
+        ("REDIS_URL_FILE", "redis.url_file"),
+        ("REDIS_PASSWORD_FILE", "redis.password_file"),
+        ("JWT_SECRET_FILE", "auth.jwt_secret_file"),
         ("JWT_SECRET", "auth.jwt_secret"),
         ("JWT_EXPIRES_IN", "auth.jwt_expires_in"),
         ("CORS_ORIGIN", "http.cors_origin"),
@@ -137,15 +149,18 @@ fn source_names(get: impl Fn(&str) -> Option<String>) -> Vec<(&'static str, Valu
 }
 
 fn postgres_url(get: &impl Fn(&str) -> Option<String>) -> Option<String> {
-    let password = get("POSTGRES_PASSWORD")?;
+    let password = match get("POSTGRES_PASSWORD") {
+        Some(password) => format!(":{}", percent(&password)),
+        // The password comes from there.
+        None => get("POSTGRES_PASSWORD_FILE").map(|_| String::new())?,
+    };
     let user = get("POSTGRES_USER").unwrap_or_else(|| "postgres".into());
     let host = get("POSTGRES_HOST").unwrap_or_else(|| "localhost".into());
     let port = get("POSTGRES_PORT").unwrap_or_else(|| "5432".into());
     let database = get("POSTGRES_DB").unwrap_or_else(|| "confab".into());
     Some(format!(
-        "postgres://{}:{}@{host}:{port}/{database}",
-        percent(&user),
-        percent(&password)
+        "postgres://{}{password}@{host}:{port}/{database}",
+        percent(&user)
     ))
 }
 
@@ -302,6 +317,35 @@ mod tests {
         assert_eq!(
             get("http.port").and_then(|value| value.to_i128()),
             Some(3_001)
+        );
+    }
+
+    #[test]
+    fn a_password_may_be_in_a_file_and_a_url_too() {
+        let found = |given: &[(&str, &str)]| -> Vec<_> {
+            let get = |name: &str| {
+                let found = given.iter().find(|(key, _)| *key == name);
+                found.map(|(_, value)| (*value).to_owned())
+            };
+            source_names(get)
+                .into_iter()
+                .filter_map(|(key, value)| Some((key, value.into_string()?)))
+                .collect()
+        };
+        let file = ("POSTGRES_PASSWORD_FILE", "/run/secrets/password");
+        assert_eq!(
+            found(&[("POSTGRES_HOST", "db"), file]),
+            [
+                ("database.url", "postgres://postgres@db:5432/confab".into()),
+                ("database.password_file", "/run/secrets/password".into()),
+            ]
+        );
+        assert_eq!(
+            found(&[
+                ("POSTGRES_PASSWORD", "p"),
+                ("DATABASE_URL_FILE", "/run/secrets/url")
+            ]),
+            [("database.url_file", "/run/secrets/url".into())]
         );
     }
 }
