@@ -155,7 +155,7 @@ live_settings() { # DIRECTORY
     local unit ports=$((CONFAB_DEV_INTERNAL_PORT / 10))
     for unit in confab-gateway.socket confab-gateway@.service confab-worker@.service; do mkdir -p "$1/$unit.d"; done
     printf '[Socket]\nListenStream=\nListenStream=127.0.0.1:%s\n' $((CONFAB_DEV_GATEWAY_PORT + 50)) >"$1/confab-gateway.socket.d/live.conf"
-    printf '[Service]\nEnvironment=CONFAB_HTTP__INTERNAL_LISTEN=127.0.0.1:%s%%i\nWatchdogSec=4s\n' $((ports + 5)) >"$1/confab-gateway@.service.d/live.conf"
+    printf '[Service]\nEnvironment=CONFAB_HTTP__INTERNAL_LISTEN=127.0.0.1:%s%%i\nWatchdogSec=10s\n' $((ports + 5)) >"$1/confab-gateway@.service.d/live.conf"
     printf '[Service]\nEnvironment=CONFAB_HTTP__INTERNAL_LISTEN=127.0.0.1:%s%%i\n' $((ports + 6)) >"$1/confab-worker@.service.d/live.conf"
     printf 'DATABASE_URL=%s\nREDIS_URL=%s\nJWT_SECRET=%s\nCONFAB_DRAIN__SPREAD_SECONDS=2\nCONFAB_RATE_LIMITS__ENABLED=false\n' \
         "$(jq -r .postgres.url "$TEST_DIR/state.json")" "$(jq -r .redis.url "$TEST_DIR/state.json")" "$(jq -r .jwtSecret "$TEST_DIR/state.json")"
