@@ -54,7 +54,7 @@ checked() { # UNIT
     mapfile -t -O "${#environment[@]}" environment < <(grep -E '^[A-Z_]+=' "$UNITS_DIR/root/etc/confab/secrets.env")
     program=$UNITS_DIR/root$program
     env -i "${environment[@]}" "$program" "$arguments" --help >/dev/null || wrong "${unit##*/}: no such command: $program $arguments" || return
-    env -i "${environment[@]}" "$program" check
+    env -i "${environment[@]}" "$program" config | sed -n 's/^# not a setting of the [a-z]*: //p'
 }
 
 units_name_what_exists() {
@@ -65,7 +65,7 @@ units_name_what_exists() {
         said=$(grep -v -e 'auth\.jwt_secret$' <<<"$said") || :
         [[ -z $said ]] || wrong "$unit: $said" || return
     done
-    env -i CONFAB_DRAIN__LIMIT_SECONDS=soon "$UNITS_DIR/root/usr/local/bin/confab-gateway" check 2>/dev/null || status=$?
+    env -i CONFAB_DRAIN__LIMIT_SECONDS=soon "$UNITS_DIR/root/usr/local/bin/confab-gateway" config >/dev/null 2>&1 || status=$?
     [[ $status == 78 ]] || wrong "a bad setting ends the program with $status, which the units try again" || return
     (($(seconds_of "$units/confab-gateway@.service" TimeoutStopSec) > $(seconds_of gateway/config.default.toml limit_seconds))) ||
         wrong "gateways are killed while they drain" || return

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use confab_shared::lifecycle::{Readiness, Shutdown};
+use confab_shared::metrics::CONTENT_TYPE as CONTENT_TYPE_OF_METRICS;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
@@ -82,10 +83,10 @@ fn answer(
         "/livez" => text(StatusCode::OK, "alive\n"),
         "/readyz" if readiness.get() => text(StatusCode::OK, "ready\n"),
         "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
-        "/metrics" => match metrics.render() {
+        "/metrics" => match scrape(metrics, readiness) {
             Ok(body) => {
                 let mut response = Response::new(Full::from(body));
-                let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+                let format = HeaderValue::from_static(CONTENT_TYPE_OF_METRICS);
                 response.headers_mut().insert(CONTENT_TYPE, format);
                 response
             }
@@ -96,6 +97,11 @@ fn answer(
         },
         _ => text(StatusCode::NOT_FOUND, "not found\n"),
     }
+}
+
+fn scrape(metrics: &Metrics, readiness: &Readiness) -> prometheus::Result<Vec<u8>> {
+    metrics.ready.set(i64::from(readiness.get()));
+    metrics.render()
 }
 
 fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {

@@ -24,7 +24,7 @@ use confab_shared::postgres::until_answered;
 use confab_shared::redis::keyspace::Keyspace;
 use confab_shared::redis::{self, RedisConfig};
 use fred::clients::Client;
-use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
+use fred::interfaces::{EventInterface, PubsubInterface};
 use sqlx::PgPool;
 use tokio::sync::watch as watched;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -73,10 +73,16 @@ struct Shared {
 
 impl Shared {
     /// Asks PostgreSQL until it answers.
-    async fn until_answered<T, F>(&self, failed: &'static str, ask: impl Fn() -> F) -> T
+    async fn until_answered<T, F>(
+        &self,
+        operation: &'static str,
+        failed: &'static str,
+        ask: impl Fn() -> F,
+    ) -> T
     where
         F: Future<Output = Result<T, sqlx::Error>>,
     {
+        let ask = || self.metrics.postgres.time(operation, ask());
         until_answered(self.patience, failed, ask).await
     }
 
@@ -173,7 +179,7 @@ impl Backplane {
         let subscriber = redis::subscriber(redis_config)?.build()?;
         // Before the connection is made, so that nothing goes unheard.
         let messages = subscriber.message_rx();
-        subscriber.init().await?;
+        redis::begin(&subscriber).await?;
         subscriber.subscribe(Keyspace::node(parts.node)).await?;
 
         // From here on, so that the first connection is not taken for a return.
@@ -232,7 +238,12 @@ impl Backplane {
             stop,
             repair::serve(shared.clone(), parts.requests),
         );
-        let passing = passing::publish(parts.redis.clone(), parts.keyspace, said);
+        let passing = passing::publish(
+            parts.redis.clone(),
+            parts.keyspace,
+            shared.metrics.clone(),
+            said,
+        );
         spawn_vital("passing", stop, passing);
         let watched = watching::run(shared.clone(), to_watch, config.max_watched);
         spawn_vital("watching", stop, watched);

@@ -1,4 +1,4 @@
-//! Accepts connections: a permit before each, back-off on errors, time-outs, and a graceful end.
+//! Accepts connections: a permit before each, back-off on errors, a handshake where there is TLS, time-outs, and a graceful end.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -22,11 +22,14 @@ use hyper_util::server::conn::auto;
 use prometheus::IntGauge;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::tls::Tls;
 use crate::transport::connection::tend;
 use crate::transport::endpoint::ConnectionGuard;
+use crate::transport::stream::Stream;
 
 /// How much of one peer's request may be under way over HTTP/2, and of all its requests together.
 const PEER_WINDOWS: (u32, u32) = (1 << 20, 16 << 20);
@@ -48,19 +51,21 @@ const PEER_RESERVE: usize = 16;
 const LAST_REQUEST: Duration = Duration::from_secs(2);
 
 /// How a listener treats its connections.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct AcceptConfig {
     /// What is spoken on them.
     pub protocols: Protocols,
     /// The most connections at a time; further ones wait in the kernel's backlog.
     pub max_connections: usize,
-    /// How long a new connection may take for its first request's head.
+    /// How long a new connection may take for its first request's head, and for the handshake before it.
     pub header_timeout: Duration,
     /// How long a later request's head may take: so long a connection may be idle, too. One that takes all of it for its head costs
     /// no more than one that is idle.
     pub idle_timeout: Duration,
     /// How long the peer may leave unacknowledged what it was sent, or keep silent to probes.
     pub peer_timeout: Duration,
+    /// What clients are shown before anything is said, if that.
+    pub tls: Option<Arc<Tls>>,
 }
 
 /// What is spoken on a connection.
@@ -168,6 +173,15 @@ async fn connection<S, F>(
         tracing::debug!(%error, "a client left at once");
         return;
     }
+    let first_head = Instant::now() + config.header_timeout;
+    let stream = match &config.tls {
+        None => Stream::from(stream),
+        // On the connection's own time and permit: others are accepted meanwhile.
+        Some(tls) => match Box::pin(tls.handshake(stream, first_head)).await {
+            Some(stream) => Stream::from(stream),
+            None => return,
+        },
+    };
     let served = guard.clone();
     let service = service_fn(move |request| {
         if !served.begun.swap(true, Ordering::Relaxed) {
@@ -192,7 +206,7 @@ async fn connection<S, F>(
         })
     });
     let never_began = async {
-        tokio::time::sleep(config.header_timeout).await;
+        tokio::time::sleep_until(first_head).await;
         if guard.begun.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
         }

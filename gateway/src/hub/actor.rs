@@ -4,6 +4,7 @@
 //! says of all of them how far they were shown. What follows (encoding per group, queueing per socket) is cheap beside writing to
 //! sockets, which sessions do in parallel.
 
+mod announced;
 mod notices;
 mod watching;
 
@@ -13,13 +14,14 @@ use std::time::{Duration, Instant};
 
 use confab_shared::id::{ConversationId, Seq, UserId};
 use confab_shared::lifecycle::Sign;
+use confab_shared::metrics::count;
 use confab_shared::model::conversation::Subject;
 use confab_shared::model::event::Event;
 use confab_shared::model::position::Position;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Habits;
-use super::input::{Awaited, Following, HubInput, HubRequest, Opening, Watched, parse_published};
+use super::input::{Awaited, Following, HubInput, HubRequest, Opening, Watched};
 use super::order::Order;
 use super::room::{JoinOutcome, Joining, Limits, Room, Stage, Wish};
 use super::socket::SocketRef;
@@ -44,6 +46,7 @@ pub(super) struct Actor {
     /// What sockets watch, by their keys.
     watching: HashMap<u64, Watch>,
     office: Office,
+    metrics: Arc<Metrics>,
     linger: Duration,
     limits: Limits,
     max_watched: usize,
@@ -74,7 +77,8 @@ impl Actor {
     ) -> Self {
         Self {
             watching: HashMap::new(),
-            office: Office::new(requests.clone(), metrics),
+            office: Office::new(requests.clone(), metrics.clone()),
+            metrics,
             rooms: HashMap::new(),
             order,
             awaited: Vec::new(),
@@ -105,6 +109,7 @@ impl Actor {
                     }
                     if pulses.is_multiple_of(IDLE) {
                         self.let_idle_go(now);
+                        self.metrics.rooms.set(count(self.rooms.len()));
                     }
                 }
                 input = mailbox.recv() => match input {
@@ -307,19 +312,6 @@ impl Actor {
         }
         for (user, position, removal) in removals {
             self.removed(user, position, conversation, removal);
-        }
-    }
-
-    fn published(&mut self, payload: &[u8]) {
-        match parse_published(payload) {
-            Ok((position, batch)) => {
-                self.with_room(batch.conversation, |room, stage| {
-                    room.receive(position, batch.events, stage)
-                });
-            }
-            Err(error) => {
-                tracing::error!(%error, "a room channel carried what is no batch of events");
-            }
         }
     }
 

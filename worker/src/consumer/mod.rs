@@ -9,6 +9,7 @@ mod failpoint;
 mod fault;
 mod lane;
 mod read;
+mod settle;
 
 use std::sync::Arc;
 

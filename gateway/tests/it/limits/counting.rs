@@ -32,11 +32,7 @@ struct Node {
 
 impl Node {
     async fn start(redis: &Redis, config: &RateLimitsConfig) -> Self {
-        let redis = RedisConfig {
-            url: redis.url.clone(),
-            command_timeout_ms: 5_000,
-            connect_timeout_ms: 1_000,
-        };
+        let redis = RedisConfig::at(redis.url.clone());
         let redis = redis::connect(&redis, Retries::None).await.unwrap();
         let (metrics, stop) = (Arc::new(Metrics::new().unwrap()), CancellationToken::new());
         let figures = config.figures().unwrap();
@@ -49,7 +45,7 @@ impl Node {
 
     fn counted(&self, outcome: &str) -> u64 {
         let labels = ["messages", outcome];
-        let decisions = &self.metrics.rate_limits.decisions;
+        let decisions = &self.metrics.rate_limits.decisions_total;
         decisions.with_label_values(&labels).get()
     }
 }
@@ -154,7 +150,7 @@ async fn penalties_double_and_are_forgotten() {
     assert_eq!(
         node.metrics
             .rate_limits
-            .blocks
+            .blocks_total
             .with_label_values(&["messages"])
             .get(),
         4
@@ -203,7 +199,7 @@ async fn while_redis_is_away_all_come_through_and_none_waits_for_long() {
         begun.elapsed()
     );
     assert_eq!(node.counted("failed_open"), 500);
-    assert_eq!(node.metrics.redis_errors.get(), 1, "an outage is one");
+    assert_eq!(node.metrics.redis.failures("limit"), 1, "an outage is one");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
