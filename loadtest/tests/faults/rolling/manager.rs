@@ -56,8 +56,9 @@ impl Ear {
         let listening = tokio::spawn(async move {
             let mut buffer = [0; 4096];
             while let Ok(length) = socket.recv(&mut buffer).await {
-                let message = String::from_utf8_lossy(&buffer[..length]).trim().to_owned();
-                record.lock().unwrap().push((clock::now(), message));
+                let message = String::from_utf8_lossy(&buffer[..length]);
+                let said = message.lines().map(|line| (clock::now(), line.to_owned()));
+                record.lock().unwrap().extend(said);
             }
         });
         Self {
