@@ -183,6 +183,8 @@ impl Manager {
             ("JWT_SECRET", self.cluster.secret().unwrap()),
             ("CONFAB_RATE_LIMITS__ENABLED", "false".to_owned()),
             ("CONFAB_LOG__FORMAT", "pretty".to_owned()),
+            // A machine that is busy with other things answers late; that is not what is tested.
+            ("CONFAB_DATABASE__ACQUIRE_TIMEOUT_MS", "20000".to_owned()),
             (
                 "CONFAB_DRAIN__SPREAD_SECONDS",
                 self.spread.as_secs().to_string(),
