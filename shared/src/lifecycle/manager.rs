@@ -123,16 +123,16 @@ impl ServiceManager {
             .watchdog
             .and_then(|watchdog| vitals.silent(watchdog / 2));
         let missing = silent.map(|part| format!("no sign of life from: {part}"));
-        let mut states = vec![NotifyState::Status(missing.as_deref().unwrap_or(status))];
-        states.extend(extension);
+        let mut said = vec![NotifyState::Status(missing.as_deref().unwrap_or(status))];
+        said.extend(extension);
         match silent {
             Some(part) => {
                 tracing::error!(part, "no sign of life; the service manager is given none");
             }
-            None if self.watchdog.is_some() => states.push(NotifyState::Watchdog),
+            None if self.watchdog.is_some() => said.push(NotifyState::Watchdog),
             None => {}
         }
-        tell(socket, &states);
+        tell(socket, &said);
     }
 }
 
