@@ -266,9 +266,11 @@ async fn directory(
         command_timeout_ms: 5_000,
         connect_timeout_ms: 3_000,
     };
+    // Nothing here has a partition; any number will do as long as all nodes have the same.
+    let keyspace = config.keyspace(16)?;
     let redis = redis::connect(&config, Retries::Idempotent).await?;
-    let lease = NodeLease::announce(redis.clone(), node, internal.to_string().into()).await?;
-    Ok((Arc::new(LeasedDirectory::new(redis)), Some(lease)))
+    let lease = NodeLease::announce(redis.clone(), keyspace, node, internal.to_string().into()).await?;
+    Ok((Arc::new(LeasedDirectory::new(redis, keyspace)), Some(lease)))
 }
 
 fn not_found() -> http::Response<Body> {

@@ -34,6 +34,8 @@ pub struct Node {
     pub database: PgPool,
     /// A connection for commands.
     pub redis: Client,
+    /// The names of keys and channels.
+    pub keyspace: Keyspace,
     /// Issues and checks tokens.
     pub tokens: TokenAuthority,
     /// The way to the workers.
@@ -69,7 +71,10 @@ impl Node {
         let database =
             postgres::pool(&config.database, "confab-gateway").context("database.url")?;
         postgres::partitions::check(&database, config.partitions.count).await?;
-        let keyspace = Keyspace::new(config.partitions.count);
+        redis::examine(&config.redis).await?;
+        let keyspace = (config.redis)
+            .keyspace(config.partitions.count)
+            .context("redis.url")?;
         let redis = redis::connect(&config.redis, Retries::Idempotent)
             .await
             .context("Redis")?;
@@ -85,7 +90,7 @@ impl Node {
             let asking = redis::connect(&config.redis, Retries::None)
                 .await
                 .context("Redis")?;
-            Limits::start(&figures, asking, &metrics, stop)
+            Limits::start(&figures, asking, keyspace, &metrics, stop)
         };
         let (hub, requests) = Hub::start(&config.hub, config.recovery.enabled, &metrics, stop);
         let parts = backplane::Parts {
@@ -135,6 +140,7 @@ impl Node {
             config,
             database,
             redis,
+            keyspace,
             tokens,
             ingress,
             limits,

@@ -43,7 +43,7 @@ pub async fn run(config: GatewayConfig, shutdown: Shutdown) -> anyhow::Result<()
 
     let accept = accept_config(&node.config.http);
     let address = node.config.cluster.address(internal.local_addr()?)?;
-    let lease = NodeLease::announce(node.redis.clone(), node.id, address.clone().into())
+    let lease = NodeLease::announce(node.redis.clone(), node.keyspace, node.id, address.clone().into())
         .await
         .context("node lease")?;
     let sessions = Sessions::default();

@@ -20,7 +20,7 @@ use crate::hub::offset::Offset;
 use crate::hub::socket::{Held, SocketRef};
 use crate::node::Node;
 use crate::recovery::replay::{
-    Missed, Replay, RoomPart, Step, fill, holes, is_settled, shown_until,
+    Missed, Replay, RoomPart, Step, fill, holes, is_settled, is_sure, shown_until,
 };
 use crate::recovery::{Adopted, EnteredRoom, Histories, RecoveryError};
 
@@ -88,6 +88,10 @@ pub(super) async fn prepare(
     let announcements = std::mem::take(&mut histories.rooms);
     for (standing, history) in standings.iter().zip(announcements) {
         let floor = standing.entered.floor;
+        if !is_sure(&since, &history, floor, standing.conversation) {
+            return Ok(None);
+        }
+        let history = history.events;
         let Some(shown) = shown_until(&since, &history, floor, &standing.place) else {
             return Ok(None);
         };

@@ -108,12 +108,19 @@ impl Limits {
     pub fn start(
         figures: &Figures,
         redis: Client,
+        keyspace: Keyspace,
         metrics: &Arc<Metrics>,
         stop: &CancellationToken,
     ) -> Self {
         let (queue, waiting) = mpsc::channel(WAITING);
         let (blocks, counters) = (Arc::default(), Arc::new(Counters::new(metrics)));
-        let task = Task::new(figures, redis, Arc::clone(&blocks), counters.clone());
+        let task = Task::new(
+            figures,
+            redis,
+            keyspace,
+            Arc::clone(&blocks),
+            counters.clone(),
+        );
         spawn_vital("limits", stop, task.run(waiting));
         Self {
             rates: figures.rates,

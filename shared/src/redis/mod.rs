@@ -6,6 +6,7 @@
 pub mod keyspace;
 pub mod presence;
 pub mod scripts;
+mod topology;
 
 use std::time::Duration;
 
@@ -16,10 +17,12 @@ use fred::types::Builder;
 use fred::types::config::{Config, ReconnectPolicy, TcpConfig};
 use serde::Deserialize;
 
+pub use topology::{Topology, Unsuitable, examine, may_fail_over};
+
 /// How Redis is reached.
 #[derive(Debug, Clone, Deserialize)]
 pub struct RedisConfig {
-    /// Where, as a `redis://` URL.
+    /// Where, as a `redis://`, `redis-sentinel://` or `redis-cluster://` URL.
     pub url: String,
     /// How long one command may take before it fails.
     pub command_timeout_ms: u64,

@@ -123,7 +123,7 @@ impl Lane {
         let processor = Processor {
             client: client.clone(),
             reader: IngressReader::new(client.clone(), context.id, worker.max_deliveries),
-            online: Online::new(client.clone()),
+            online: Online::new(client.clone(), context.keyspace),
             broadcast: Broadcast::new(
                 client,
                 context.keyspace,
