@@ -12,7 +12,7 @@ use confab_shared::lifecycle::Shutdown;
 use confab_shared::model::error::is_outage;
 use confab_shared::postgres::partitions::PartitionError;
 use confab_shared::postgres::{partitions, pool_by_key, schema, within};
-use confab_shared::redis::keyspace::Keyspace;
+use confab_shared::redis;
 use confab_shared::telemetry;
 use confab_worker::commands::{create_admin, migrate, patient_pool, reset, seed};
 use confab_worker::config::Config;
@@ -125,9 +125,12 @@ async fn run(config: Config, pool: PgPool) -> anyhow::Result<()> {
     ));
 
     let drain_limit = config.worker.drain();
+    let keyspace = (config.redis)
+        .keyspace(config.partitions.count)
+        .context("redis.url")?;
     let context = Context {
         id: WorkerId::generate(),
-        keyspace: Keyspace::new(config.partitions.count),
+        keyspace,
         config: Arc::new(config),
         pool,
         metrics,
@@ -159,6 +162,7 @@ async fn run(config: Config, pool: PgPool) -> anyhow::Result<()> {
 /// Waits for what the worker depends on, then works until told to drain.
 async fn work(context: Context, readiness: Readiness, shutdown: Shutdown) -> anyhow::Result<()> {
     let start = async {
+        redis::examine(&context.config.redis).await?;
         await_database(&context).await?;
         anyhow::Ok(Ownership::start(context, readiness).await?)
     };

@@ -25,6 +25,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use confab_shared::lifecycle::spawn_vital;
+use confab_shared::redis::keyspace::Keyspace;
 use fred::clients::Client;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};

@@ -9,6 +9,7 @@ mod failpoint;
 mod fault;
 mod lane;
 mod read;
+mod wait;
 
 use std::sync::Arc;
 
