@@ -269,7 +269,8 @@ async fn directory(
     // Nothing here has a partition; any number will do as long as all nodes have the same.
     let keyspace = config.keyspace(16)?;
     let redis = redis::connect(&config, Retries::Idempotent).await?;
-    let lease = NodeLease::announce(redis.clone(), keyspace, node, internal.to_string().into()).await?;
+    let lease =
+        NodeLease::announce(redis.clone(), keyspace, node, internal.to_string().into()).await?;
     Ok((Arc::new(LeasedDirectory::new(redis, keyspace)), Some(lease)))
 }
 

@@ -43,9 +43,14 @@ pub async fn run(config: GatewayConfig, shutdown: Shutdown) -> anyhow::Result<()
 
     let accept = accept_config(&node.config.http);
     let address = node.config.cluster.address(internal.local_addr()?)?;
-    let lease = NodeLease::announce(node.redis.clone(), node.keyspace, node.id, address.clone().into())
-        .await
-        .context("node lease")?;
+    let lease = NodeLease::announce(
+        node.redis.clone(),
+        node.keyspace,
+        node.id,
+        address.clone().into(),
+    )
+    .await
+    .context("node lease")?;
     let sessions = Sessions::default();
     let doors = Doors::open(&node, &sessions, &connections, &shutdown.drain, &stop)?;
 

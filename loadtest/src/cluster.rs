@@ -145,10 +145,7 @@ mod tests {
             format!(r#"{{"pid":1,"internal":"http://127.0.0.1:4000","restart":["x"]{more}}}"#)
         };
         let service = r#"{"url":"redis://127.0.0.1:1","pid":2,"restart":["y","redis"]}"#;
-        let redis = service.replace(
-            '}',
-            &format!(r#","servers":[{service}],"sentinels":[]}}"#),
-        );
+        let redis = service.replace('}', &format!(r#","servers":[{service}],"sentinels":[]}}"#));
         let text = format!(
             r#"{{"gateways":[{}],"workers":[{}],"redis":{redis},"postgres":{service},"jwtSecret":"s"}}"#,
             program(r#","url":"http://127.0.0.1:3000""#),

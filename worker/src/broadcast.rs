@@ -155,10 +155,7 @@ impl Broadcast {
         let mut arguments = vec![Value::from(self.window.as_millis().to_string())];
         for (user, notice) in notices {
             let Some(json) = encode(notice) else { continue };
-            keys.extend([
-                self.keyspace.user(*user),
-                self.keyspace.user_history(*user),
-            ]);
+            keys.extend([self.keyspace.user(*user), self.keyspace.user_history(*user)]);
             arguments.push(json);
         }
         let mut pause = Pause::default();

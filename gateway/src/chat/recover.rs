@@ -89,6 +89,7 @@ pub(super) async fn prepare(
     for (standing, history) in standings.iter().zip(announcements) {
         let floor = standing.entered.floor;
         if !is_sure(&since, &history, floor, standing.conversation) {
+            tracing::debug!(%user, room = %standing.conversation, "it is not certain what of a room a client had seen");
             return Ok(None);
         }
         let history = history.events;

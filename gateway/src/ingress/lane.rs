@@ -11,8 +11,8 @@ use confab_shared::model::error::{ErrorCode, Rejection};
 use confab_shared::redis::keyspace::Keyspace;
 use confab_shared::redis::{may_fail_over, scripts};
 use fred::clients::Client;
-use fred::types::scripts::Script;
 use fred::types::Value;
+use fred::types::scripts::Script;
 use uuid::Uuid;
 
 use super::pending::{Batch, Pending};

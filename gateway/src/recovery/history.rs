@@ -12,6 +12,7 @@ use fred::interfaces::{KeysInterface, StreamsInterface};
 use fred::types::Value;
 use serde::de::DeserializeOwned;
 
+use super::Record;
 use crate::backplane::memory_name;
 use crate::hub::offset::Offset;
 
@@ -46,7 +47,9 @@ pub(super) struct Wanted<'a> {
     pub(super) rooms: &'a [ConversationId],
     /// and whose notices.
     pub(super) user: UserId,
-    /// The client's place.
+    /// What is known of the socket,
+    pub(super) record: &'a Record,
+    /// and the client's place.
     pub(super) since: &'a Offset,
     /// The present position.
     pub(super) cut: Position,
@@ -70,6 +73,7 @@ pub(super) async fn read(
     let Wanted {
         rooms,
         user,
+        record,
         since,
         cut,
         max_events,
@@ -135,12 +139,17 @@ pub(super) async fn read(
     };
     let places = Places::new(keyspace, since, slack, rooms, &histories);
     let certain = places.certain(keyspace.home_of_user(user));
-    let is_unsure = |(position, _): &(Position, UserNotice)| {
-        *position > certain
+    let is_unsure = |(position, notice): &(Position, UserNotice)| {
+        let (UserNotice::Joined { conversation, .. } | UserNotice::Removed { conversation, .. }) =
+            notice;
+        // What was so when it connected it was not told, but asked for; and whoever joined a room knew of it.
+        *position > certain.max(record.begun)
             && *position <= since.position
             && !since.notices.contains(position)
+            && !record.rooms.contains_key(conversation)
     };
     if notices.iter().any(is_unsure) {
+        tracing::debug!(%user, "it is not certain which notices a client had seen");
         return Ok(None);
     }
     let rooms = rooms.iter().zip(histories).map(|(room, events)| History {

@@ -147,6 +147,7 @@ impl Recovery {
             ("namespace", kept.socket.namespace().as_str().to_owned()),
             ("sid", kept.sid.clone()),
             ("node", self.shared.node.to_string()),
+            ("begun", kept.begun.to_string()),
             ("seen", kept.seen().to_string()),
         ]
         .into_iter()

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use confab_shared::id::ConversationId;
+use confab_shared::model::position::Position;
 use parking_lot::Mutex;
 
 use super::keeper;
@@ -21,6 +22,8 @@ pub struct Kept {
     /// Its public id.
     pub(super) sid: String,
     pub(super) socket: SocketRef,
+    /// Where announcements were when it connected.
+    pub(super) begun: Position,
     /// The rooms that it has entered.
     pub(super) rooms: Mutex<BTreeMap<ConversationId, EnteredRoom>>,
     progress: Mutex<Progress>,
@@ -43,6 +46,7 @@ impl Kept {
         pid: String,
         sid: &str,
         socket: &SocketRef,
+        begun: Position,
         seen: Offset,
         rooms: BTreeMap<ConversationId, EnteredRoom>,
     ) -> Arc<Self> {
@@ -50,6 +54,7 @@ impl Kept {
             pid,
             sid: sid.to_owned(),
             socket: socket.clone(),
+            begun,
             rooms: Mutex::new(rooms),
             progress: Mutex::new(Progress {
                 seen,

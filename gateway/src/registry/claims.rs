@@ -153,7 +153,9 @@ impl RedisClaims {
         &self,
         name: SessionName,
     ) -> Result<(Option<NodeId>, Option<String>), DirectoryUnavailable> {
-        let asked = self.redis.mget::<(Option<String>, Option<String>), _>(self.keys(name));
+        let asked = self
+            .redis
+            .mget::<(Option<String>, Option<String>), _>(self.keys(name));
         let (holder, memory) = tokio::time::timeout(PATIENCE, asked)
             .await
             .map_err(|_| DirectoryUnavailable::Silent)??;
@@ -228,7 +230,10 @@ impl Claims for RedisClaims {
             loop {
                 let (found, memory) = self.read(name).await?;
                 // In this order: what was not in a memory that is settled by now was not there for good.
-                if found.is_some() || self.is_settled(name, memory).await? || Instant::now() >= until {
+                if found.is_some()
+                    || self.is_settled(name, memory).await?
+                    || Instant::now() >= until
+                {
                     return Ok(found);
                 }
                 tokio::time::sleep(LOOK_AGAIN).await;

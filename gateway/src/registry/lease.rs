@@ -173,7 +173,10 @@ impl Directory for LeasedDirectory {
             loop {
                 let found = self.read(node).await?;
                 // In this order: what was not in a memory that is settled by now was not there for good.
-                if found.is_some() || is_settled(&self.redis, self.keyspace, home).await? || Instant::now() >= until {
+                if found.is_some()
+                    || is_settled(&self.redis, self.keyspace, home).await?
+                    || Instant::now() >= until
+                {
                     return Ok(found);
                 }
                 tokio::time::sleep(LOOK_AGAIN).await;

@@ -229,7 +229,11 @@ impl Online {
                 .flatten()
                 .collect();
             script
-                .evalsha_with_reload::<i64, _, _>(&self.redis, self.keyspace.unsaid(slot), arguments)
+                .evalsha_with_reload::<i64, _, _>(
+                    &self.redis,
+                    self.keyspace.unsaid(slot),
+                    arguments,
+                )
                 .await
         });
         try_join_all(calls).await.map(|_| ())

@@ -166,7 +166,10 @@ fn judge(server: &str, expected: Topology, info: &str) -> Result<(), Unsuitable>
         }
     }
     let version = field("redis_version").unwrap_or_default();
-    let major = version.split('.').next().and_then(|major| major.parse().ok());
+    let major = version
+        .split('.')
+        .next()
+        .and_then(|major| major.parse().ok());
     if major.is_some_and(|major: u32| major < FLOOR) {
         return Err(Unsuitable::Version {
             server: server.to_owned(),
