@@ -88,6 +88,8 @@ pub(crate) enum Injury {
     KillPrimary(usize),
     /// `FLUSHALL` on this one of Redis' primaries alone.
     FlushPrimary(usize),
+    /// So many slots of the first primary of a Redis Cluster, from its first on, are moved to the second, with what is in them.
+    MoveSlots(u16),
     /// Redis closes the connections of all subscribers, and remembers everything.
     DropSubscribers,
     /// `kill -9`, started again, empty, after so long.
@@ -139,6 +141,7 @@ impl Injury {
             Self::FlushRedis
             | Self::KillPrimary(_)
             | Self::FlushPrimary(_)
+            | Self::MoveSlots(_)
             | Self::DropSubscribers
             | Self::RestartRedis(_) => "redis",
             Self::RestartPostgres(_) => "postgres",
@@ -219,6 +222,7 @@ impl Injury {
                 let primaries = primaries(&cluster.redis.servers).await;
                 command(&primaries[index].url, "FLUSHALL", &[], strike).await;
             }
+            Self::MoveSlots(count) => move_slots(&cluster, count, strike).await,
             Self::DropSubscribers => {
                 let kill = ["KILL", "TYPE", "pubsub"];
                 command(&cluster.redis.url, "CLIENT", &kill, strike).await;
@@ -271,6 +275,34 @@ async fn fail_over(harness: &Harness, cluster: &Cluster, index: usize, strike: &
     strike.hits();
     sleep(DEAD).await;
     harness.restart(&victim.restart, &[]).await;
+}
+
+/// Does nothing to a Redis that has no slots.
+async fn move_slots(cluster: &Cluster, count: u16, strike: &Strike) {
+    let primaries = primaries(&cluster.redis.servers).await;
+    let [from, to, ..] = primaries.as_slice() else {
+        return;
+    };
+    let id = async |server: &Service| {
+        let id = ask(&server.url, "CLUSTER", &["MYID"]).await.unwrap();
+        id.into_string().unwrap()
+    };
+    let address = from.url.strip_prefix("redis://").unwrap();
+    let moved = tokio::process::Command::new("redis-cli")
+        .args(["--cluster", "reshard", address, "--cluster-yes"])
+        .args(["--cluster-slots", &count.to_string()])
+        .args(["--cluster-from", &id(from).await])
+        .args(["--cluster-to", &id(to).await])
+        .output()
+        .await
+        .unwrap();
+    assert!(
+        moved.status.success(),
+        "{}",
+        String::from_utf8_lossy(&moved.stdout)
+    );
+    strike.hits();
+    sleep(DEAD).await;
 }
 
 /// Those servers that are primaries now.

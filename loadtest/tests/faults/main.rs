@@ -161,6 +161,8 @@ fn replicated_redis_survives(name: &'static str, injuries: &[Injury]) {
 faults! { replicated_redis_survives:
     replicated_primary_killed: Injury::KillPrimary(0);
     replicated_primary_flushed: Injury::FlushPrimary(0);
+    // Among the first are those of the partitions 3 and 7.
+    replicated_slots_moved: Injury::MoveSlots(1_800);
 }
 
 macro_rules! crowd_faults {

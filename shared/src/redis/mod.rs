@@ -1,7 +1,7 @@
 //! Redis: the typed keyspace, the scripts, and how connections are made.
 //!
 //! Nothing in Redis is needed to rebuild the truth. Whatever is kept here may vanish at any moment, without a connection being
-//! lost (FLUSHALL); [`keyspace::Keyspace::epoch`] is how that is noticed.
+//! lost (FLUSHALL); [`keyspace::Keyspace::memory`] is how that is noticed.
 
 pub mod keyspace;
 pub mod presence;
@@ -54,6 +54,9 @@ pub fn builder(config: &RedisConfig, retries: Retries) -> Result<Builder, fred::
                 Retries::Idempotent => 3,
                 Retries::None => 1,
             };
+            // On a cluster: a command whose slot has moved fails, and is sent by its caller to where the slot is now. fred would follow by
+            // itself, but where a slot is just being moved it takes the next answer for that of its ASKING, whosever it is.
+            connection.max_redirections = 0;
             connection.tcp = TcpConfig {
                 nodelay: Some(true),
                 // A subscriber only listens: without these it would never notice that nobody speaks any more.
