@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2034 # NEEDS, ON_CLUSTER and BESIDE are read by deploy/test
+# shellcheck disable=SC2034,SC2154 # NEEDS, ON_CLUSTER and BESIDE are arrays of deploy/test
 # Redis of more than one server: a Redis Cluster, then one behind Sentinels. Against each, what clients do (a part of the Node suite), and
 # one of its servers killed, then emptied, under load.
 

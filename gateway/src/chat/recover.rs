@@ -20,7 +20,7 @@ use crate::hub::offset::Offset;
 use crate::hub::socket::{Held, SocketRef};
 use crate::node::Node;
 use crate::recovery::replay::{
-    Missed, Replay, RoomPart, Step, fill, holes, is_settled, is_sure, shown_until,
+    Missed, Replay, RoomPart, Step, fill, holes, is_settled, shown_until,
 };
 use crate::recovery::{Adopted, EnteredRoom, Histories, RecoveryError};
 
@@ -88,7 +88,7 @@ pub(super) async fn prepare(
     let announcements = std::mem::take(&mut histories.rooms);
     for (standing, history) in standings.iter().zip(announcements) {
         let floor = standing.entered.floor;
-        if !is_sure(&since, &history, floor, standing.conversation) {
+        if !history.is_sure(&since, floor, standing.conversation) {
             tracing::debug!(%user, room = %standing.conversation, "it is not certain what of a room a client had seen");
             return Ok(None);
         }

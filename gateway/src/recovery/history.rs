@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use confab_shared::id::{ConversationId, Partition, UserId};
+use confab_shared::id::{ConversationId, Partition, Seq, UserId};
 use confab_shared::model::event::{Event, RoomBatch, UserNotice};
 use confab_shared::model::position::Position;
 use confab_shared::redis::keyspace::{BATCH_FIELD, BROKEN_FIELD, Keyspace, NOTICE_FIELD};
@@ -39,6 +39,18 @@ pub struct History {
     pub events: Vec<(Position, Event)>,
     /// What was announced up to here had been shown when the client's place was. On one Redis that is the client's place itself.
     pub certain: Position,
+}
+
+impl History {
+    /// Whether of each event, but for those before the socket joined, it is certain that it had been shown at the client's place, or had not.
+    pub fn is_sure(&self, since: &Offset, floor: Seq, room: ConversationId) -> bool {
+        let is_unsure = |(position, event): &(Position, Event)| {
+            *position > self.certain
+                && *position <= since.position
+                && event.seq.is_some_and(|seq| seq > floor)
+        };
+        since.exception(room).is_some() || !self.events.iter().any(is_unsure)
+    }
 }
 
 /// What is asked for.
@@ -256,7 +268,6 @@ fn parse<T: DeserializeOwned>((id, fields): &Entry, field: &str) -> Option<(Posi
 #[cfg(test)]
 mod tests {
     use super::*;
-    use confab_shared::id::Seq;
     use confab_shared::model::event::Fact;
     use confab_shared::model::timestamp::Timestamp;
 

@@ -22,7 +22,7 @@ pub struct Kept {
     /// Its public id.
     pub(super) sid: String,
     pub(super) socket: SocketRef,
-    /// Where announcements were when it connected.
+    /// Where announcements were when it was connected here. What was so then it did not have to be told.
     pub(super) begun: Position,
     /// The rooms that it has entered.
     pub(super) rooms: Mutex<BTreeMap<ConversationId, EnteredRoom>>,
@@ -46,7 +46,6 @@ impl Kept {
         pid: String,
         sid: &str,
         socket: &SocketRef,
-        begun: Position,
         seen: Offset,
         rooms: BTreeMap<ConversationId, EnteredRoom>,
     ) -> Arc<Self> {
@@ -54,7 +53,7 @@ impl Kept {
             pid,
             sid: sid.to_owned(),
             socket: socket.clone(),
-            begun,
+            begun: seen.position,
             rooms: Mutex::new(rooms),
             progress: Mutex::new(Progress {
                 seen,

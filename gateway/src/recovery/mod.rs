@@ -168,8 +168,7 @@ impl Recovery {
         // As hard to guess as a token: whoever has it, and the user's token, gets the user's events.
         let pid = URL_SAFE_NO_PAD.encode(Uuid::new_v4().as_bytes());
         let seen = self.shared.hub.offset().await?;
-        let begun = seen.position;
-        let kept = Kept::new(pid.clone(), sid, socket, begun, seen, BTreeMap::new());
+        let kept = Kept::new(pid.clone(), sid, socket, seen, BTreeMap::new());
         let pipeline = self.shared.redis.pipeline();
         let key = self.shared.keyspace.session(&pid);
         let () = pipeline.hset(&key, self.fields(&kept)).await?;
@@ -182,14 +181,7 @@ impl Recovery {
     /// Holds a socket that cannot be recovered: its client was told so already, or nobody can.
     pub fn hold(socket: &SocketRef, sid: &str) -> Arc<Kept> {
         let (nowhere, nothing) = (Offset::default(), BTreeMap::new());
-        Kept::new(
-            String::new(),
-            sid,
-            socket,
-            nowhere.position,
-            nowhere,
-            nothing,
-        )
+        Kept::new(String::new(), sid, socket, nowhere, nothing)
     }
 
     /// Keeps a socket whose record was adopted: with the rooms it is still in. The others leave the record.
@@ -211,7 +203,6 @@ impl Recovery {
             pid.to_owned(),
             &record.sid,
             socket,
-            record.begun,
             record.seen.clone(),
             rooms,
         );

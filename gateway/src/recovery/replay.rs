@@ -15,21 +15,9 @@ use confab_shared::postgres::memberships::Place;
 
 use crate::hub::offset::Offset;
 use crate::hub::socket::Held;
-use crate::recovery::History;
 
 /// A change this much older than the client's place had been shown to it: sweeps find what was never announced within less.
 const SETTLED: Duration = Duration::from_secs(90);
-
-/// Whether it is certain of everything in a room's history, apart from what is older than the socket's joining, that it had been shown at
-/// the client's place, or had not.
-pub fn is_sure(since: &Offset, history: &History, floor: Seq, room: ConversationId) -> bool {
-    let is_unsure = |(position, event): &(Position, Event)| {
-        *position > history.certain
-            && *position <= since.position
-            && event.seq.is_some_and(|seq| seq > floor)
-    };
-    since.exception(room).is_some() || !history.events.iter().any(is_unsure)
-}
 
 /// Up to which change a client had been shown a room when it was at `since`. None: that cannot be told.
 ///
