@@ -28,6 +28,7 @@ use confab_gateway::node::Node;
 use confab_shared::auth::Claims;
 use confab_shared::config::{Environment, load};
 use confab_shared::id::{ConversationId, UserId};
+use confab_shared::lifecycle::Vitals;
 use confab_shared::model::timestamp::Timestamp;
 use confab_shared::postgres::{self, partitions};
 use confab_shared::redis::{self, Retries};
@@ -116,7 +117,9 @@ async fn measure(pool: &PgPool, url: String, count: usize) {
         .unwrap();
     let mut nodes = Vec::new();
     for _ in 0..NODES {
-        let (node, mut notices) = Node::start(config.clone(), &stop).await.unwrap();
+        let (node, mut notices) = Node::start(config.clone(), &Vitals::default(), &stop)
+            .await
+            .unwrap();
         tokio::spawn(async move { while notices.recv().await.is_some() {} });
         nodes.push(node);
     }
@@ -133,13 +136,13 @@ async fn measure(pool: &PgPool, url: String, count: usize) {
         let shown = || {
             nodes
                 .iter()
-                .map(|node| node.metrics.online.shown.get())
+                .map(|node| node.metrics.online.shown_total.get())
                 .sum::<u64>()
         };
         let announced = || {
             nodes
                 .iter()
-                .map(|node| node.metrics.online.announced.get())
+                .map(|node| node.metrics.online.announced_total.get())
                 .sum::<u64>()
         };
         while shown() < count as u64 || announced() < count as u64 {
@@ -355,9 +358,9 @@ impl Reading {
                 .sum(),
             redis_seconds: seconds("used_cpu_sys:") + seconds("used_cpu_user:"),
             own_seconds: own_seconds(),
-            announced: sum(|node| node.metrics.online.announced.get()),
-            told: sum(|node| node.metrics.online.told.get()),
-            shown: sum(|node| node.metrics.online.shown.get()),
+            announced: sum(|node| node.metrics.online.announced_total.get()),
+            told: sum(|node| node.metrics.online.told_total.get()),
+            shown: sum(|node| node.metrics.online.shown_total.get()),
         }
     }
 }

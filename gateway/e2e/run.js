@@ -28,7 +28,7 @@ const ONE_WAY = /^(badges|badges-faults|presence|typing)$/;
 /** Clients of another protocol, with transports of its own, all of which each file has inside: only once through a door. */
 const OWN_WAYS = /^stomp-/;
 /** They break the cluster under everybody: each alone, for every kind of transport, but through one door. */
-const ALONE = new Set(['badges-faults', 'draining', 'recovery-faults', 'rooms-faults', 'stomp-faults']);
+const ALONE = new Set(['badges-faults', 'draining', 'metrics', 'recovery-faults', 'rooms-faults', 'stomp-faults']);
 /** Alone, and with clients of every kind in it. */
 const CROWD = new Set(['crowd', 'presence-faults']);
 

@@ -3,9 +3,11 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
+use clap::{Parser, Subcommand};
 use confab_gateway::config::GatewayConfig;
-use confab_gateway::serve;
-use confab_shared::lifecycle::Shutdown;
+use confab_gateway::{http::listen, serve};
+use confab_shared::config::ConfigError;
+use confab_shared::lifecycle::{EX_CONFIG, InheritedSockets, Shutdown};
 use confab_shared::telemetry;
 use tikv_jemallocator::Jemalloc;
 
@@ -13,8 +15,24 @@ use tikv_jemallocator::Jemalloc;
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
+/// Confab's gateway.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+enum Action {
+    /// Serve clients until told to stop (the default).
+    Run,
+    /// Read the settings, name those that are not the gateway's, and leave.
+    Check,
+}
+
 fn main() -> ExitCode {
-    match run() {
+    match run(Arguments::parse().action.unwrap_or(Action::Run)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Logging may not have begun, so plainly.
@@ -25,13 +43,21 @@ fn main() -> ExitCode {
             {
                 eprintln!("confab-gateway: {error:#}");
             }
-            ExitCode::FAILURE
+            match error.downcast_ref::<ConfigError>() {
+                Some(_) => ExitCode::from(EX_CONFIG),
+                None => ExitCode::FAILURE,
+            }
         }
     }
 }
 
-fn run() -> anyhow::Result<()> {
+fn run(action: Action) -> anyhow::Result<()> {
     let loaded = GatewayConfig::load()?;
+    if action == Action::Check {
+        return Ok(loaded.tell_unknown(&mut std::io::stdout())?);
+    }
+    // Before anything may have begun another thread: it takes the variables away that name them.
+    let inherited = InheritedSockets::from_environment(&listen::NAMES)?;
     telemetry::init(&loaded.config.log);
     for key in &loaded.unknown {
         tracing::debug!(key, "not a setting of the gateway");
@@ -42,6 +68,6 @@ fn run() -> anyhow::Result<()> {
         .context("runtime")?
         .block_on(async {
             let shutdown = Shutdown::on_signals().context("signals")?;
-            serve::run(loaded.config, shutdown).await
+            serve::run(loaded.config, inherited, shutdown).await
         })
 }

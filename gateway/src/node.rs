@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use confab_shared::auth::TokenAuthority;
 use confab_shared::id::NodeId;
+use confab_shared::lifecycle::Vitals;
 use confab_shared::postgres;
 use confab_shared::redis::keyspace::Keyspace;
 use confab_shared::redis::{self, Retries};
@@ -58,6 +59,7 @@ impl Node {
     /// Connects to PostgreSQL and Redis and starts the node's tasks. Notices for its users come out of the receiver.
     pub async fn start(
         config: GatewayConfig,
+        vitals: &Vitals,
         stop: &CancellationToken,
     ) -> anyhow::Result<(Self, mpsc::Receiver<NoticeItem>)> {
         let tokens = TokenAuthority::new(
@@ -70,6 +72,14 @@ impl Node {
         let metrics = Arc::new(Metrics::new()?);
         let database =
             postgres::pool(&config.database, "confab-gateway").context("database.url")?;
+        metrics.pool.watch(&metrics.pulls, &database);
+        let limit = |most: usize| i64::try_from(most).unwrap_or(i64::MAX);
+        metrics
+            .connections_limit
+            .set(limit(config.http.max_connections));
+        metrics
+            .sessions_limit
+            .set(limit(config.engine.max_sessions));
         postgres::partitions::check(&database, config.partitions.count).await?;
         redis::examine(&config.redis).await?;
         let keyspace = (config.redis)
@@ -82,7 +92,15 @@ impl Node {
         let appending = redis::connect(&config.redis, Retries::None)
             .await
             .context("Redis")?;
-        let ingress = Ingress::start(&config.ingress, id, keyspace, &appending, &metrics, stop);
+        let ingress = Ingress::start(
+            &config.ingress,
+            id,
+            keyspace,
+            &appending,
+            &metrics,
+            vitals,
+            stop,
+        );
         let figures = config.rate_limits.figures()?;
         let limits = if figures.are_off() {
             Limits::off(&metrics)
@@ -92,7 +110,8 @@ impl Node {
                 .context("Redis")?;
             Limits::start(&figures, asking, keyspace, &metrics, stop)
         };
-        let (hub, requests) = Hub::start(&config.hub, config.recovery.enabled, &metrics, stop);
+        let (hub, requests) =
+            Hub::start(&config.hub, config.recovery.enabled, &metrics, vitals, stop);
         let parts = backplane::Parts {
             node: id,
             keyspace,
@@ -114,6 +133,7 @@ impl Node {
             redis: redis.clone(),
             hub: hub.clone(),
             backplane: backplane.clone(),
+            metrics: metrics.clone(),
             messages: inbox.messages,
         };
         let recovery = Recovery::start(recovery, stop);

@@ -8,9 +8,10 @@ use ::http::Request;
 use anyhow::Context;
 use axum::Router;
 use axum::body::Body;
-use confab_shared::lifecycle::{Shutdown, spawn_vital};
+use confab_shared::lifecycle::{
+    Drainage, InheritedSockets, Readiness, ServiceManager, Shutdown, Vitals, spawn_vital,
+};
 use hyper::body::Incoming;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
@@ -19,25 +20,26 @@ use crate::chat::show_notices;
 use crate::config::{GatewayConfig, HttpConfig};
 use crate::doors::Doors;
 use crate::http::accept::{self, AcceptConfig, Protocols};
-use crate::http::ops::{self, Readiness};
+use crate::http::listen::Listeners;
+use crate::http::ops;
 use crate::node::Node;
 use crate::registry::NodeLease;
 use crate::rest;
 use crate::transport::sessions::Sessions;
 
-/// Runs a gateway until it has drained.
-pub async fn run(config: GatewayConfig, shutdown: Shutdown) -> anyhow::Result<()> {
-    let public = listen(
-        &format!("{}:{}", config.http.bind, config.http.port),
-        "http.port",
-    )
-    .await?;
-    let internal = listen(&config.http.internal_listen, "http.internal_listen").await?;
+/// Runs a gateway until it has drained, on the sockets that it inherited, if any.
+pub async fn run(
+    config: GatewayConfig,
+    inherited: InheritedSockets,
+    shutdown: Shutdown,
+) -> anyhow::Result<()> {
+    let Listeners { public, internal } = Listeners::open(&config.http, inherited).await?;
 
     // `stop` ends the node's own tasks, after the drain; `accepting` ends with the drain's begin.
     let stop = CancellationToken::new();
     let (tasks, connections) = (TaskTracker::new(), TaskTracker::new());
-    let (node, notices) = Node::start(config, &stop).await?;
+    let vitals = Vitals::default();
+    let (node, notices) = Node::start(config, &vitals, &stop).await?;
     let node = Arc::new(node);
     spawn_vital("notices", &stop, show_notices(node.clone(), notices));
 
@@ -97,6 +99,7 @@ pub async fn run(config: GatewayConfig, shutdown: Shutdown) -> anyhow::Result<()
         }
     };
     let gauge = Some(node.metrics.connections.clone());
+    let port = public.local_addr()?.port();
     let server = accept::serve(
         public,
         accept,
@@ -106,12 +109,23 @@ pub async fn run(config: GatewayConfig, shutdown: Shutdown) -> anyhow::Result<()
         connections.clone(),
     );
     let server = tokio::spawn(server);
+    let limit = Duration::from_secs(node.config.drain.limit_seconds);
+    let drainage = Drainage {
+        begins: shutdown.drain.clone(),
+        ended: stop.clone(),
+        limit,
+    };
+    tasks.spawn(ServiceManager::from_environment().keep_informed(
+        readiness.clone(),
+        vitals,
+        drainage,
+        doing(node.clone(), sessions.clone()),
+    ));
     readiness.set(true);
-    tracing::info!(node = %node.id, port = node.config.http.port, peers = address, "gateway ready");
+    tracing::info!(node = %node.id, port, peers = address, "gateway ready");
 
     shutdown.drain.cancelled().await;
     readiness.set(false);
-    let limit = Duration::from_secs(node.config.drain.limit_seconds);
     let drained = tokio::select! {
         drained = tokio::time::timeout(limit, drain(&node, lease, &sessions, server, &connections)) => drained.is_ok(),
         () = shutdown.abort.cancelled() => false,
@@ -127,6 +141,14 @@ pub async fn run(config: GatewayConfig, shutdown: Shutdown) -> anyhow::Result<()
         );
     }
     Ok(())
+}
+
+/// What the gateway is doing, in a few words for whoever asks the service manager.
+fn doing(node: Arc<Node>, sessions: Sessions) -> impl Fn() -> String {
+    move || {
+        let (open, pending) = (sessions.len(), node.ingress.pending());
+        format!("{open} sessions, {pending} commands pending")
+    }
 }
 
 /// Unready → accept no more → close the transports, spread → leave the registry → finish what is pending.
@@ -167,10 +189,4 @@ async fn answer(router: Router, request: Request<Body>) -> ::http::Response<Body
         Ok(response) => response,
         Err(never) => match never {},
     }
-}
-
-async fn listen(address: &str, key: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("{key}: cannot listen on {address}"))
 }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::env;
+use std::io::{self, Write};
 use std::time::Duration;
 
 use figment::providers::{Env, Format, Serialized, Toml};
@@ -46,6 +47,16 @@ pub struct Loaded<T> {
     pub config: T,
     /// Keys given in the environment or the file that no setting has: typing mistakes, or settings of the other program.
     pub unknown: Vec<String>,
+}
+
+impl<T> Loaded<T> {
+    /// Names the keys that no setting has, one on a line.
+    pub fn tell_unknown(&self, out: &mut impl Write) -> io::Result<()> {
+        for key in &self.unknown {
+            writeln!(out, "unknown: {key}")?;
+        }
+        Ok(())
+    }
 }
 
 /// Reads a program's configuration from its defaults file, the file named by `CONFAB_CONFIG` and the environment.

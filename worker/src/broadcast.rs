@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use confab_shared::id::{NodeId, Partition, UserId, WorkerId};
+use confab_shared::lifecycle::Sign;
 use confab_shared::model::command::Reply;
 use confab_shared::model::event::{RoomBatch, UserNotice};
 use confab_shared::redis::keyspace::Keyspace;
@@ -42,16 +43,18 @@ pub struct Broadcast {
     fan_out: Script,
     notify: Script,
     metrics: Metrics,
+    sign: Sign,
 }
 
 impl Broadcast {
-    /// Publishes as `worker`; histories keep what happened within `window`.
+    /// Publishes as `worker`; histories keep what happened within `window`. `sign` is given while Redis is waited for.
     pub fn new(
         client: Client,
         keyspace: Keyspace,
         worker: WorkerId,
         window: Duration,
         metrics: Metrics,
+        sign: Sign,
     ) -> Self {
         Self {
             client,
@@ -61,6 +64,7 @@ impl Broadcast {
             fan_out: scripts::fan_out(),
             notify: scripts::notify(),
             metrics,
+            sign,
         }
     }
 
@@ -88,11 +92,10 @@ impl Broadcast {
         }
         let mut pause = Pause::default();
         loop {
-            let answer = self
-                .fan_out
-                .evalsha_with_reload(&self.client, keys.clone(), arguments.clone())
-                .await;
-            match answer {
+            let call =
+                self.fan_out
+                    .evalsha_with_reload(&self.client, keys.clone(), arguments.clone());
+            match self.metrics.redis.time("fan_out", call).await {
                 Ok(position) if String::as_str(&position) == "lost" => return FanOut::Lost,
                 Ok::<String, _>(_) => return FanOut::Announced,
                 Err(error) => {
@@ -122,7 +125,8 @@ impl Broadcast {
             return;
         }
         let mut pause = Pause::default();
-        while let Err(error) = self.publish(&messages).await {
+        let redis = &self.metrics.redis;
+        while let Err(error) = redis.time("reply", self.publish(&messages)).await {
             self.failed(&error, "replies cannot be sent", &mut pause)
                 .await;
         }
@@ -170,10 +174,10 @@ impl Broadcast {
         keys: Vec<String>,
         arguments: Vec<Value>,
     ) -> Result<(), fred::error::Error> {
-        let _position: String = self
+        let call = self
             .notify
-            .evalsha_with_reload(&self.client, keys, arguments)
-            .await?;
+            .evalsha_with_reload(&self.client, keys, arguments);
+        let _position: String = self.metrics.redis.time("notify", call).await?;
         Ok(())
     }
 
@@ -187,7 +191,7 @@ impl Broadcast {
     }
 
     async fn failed(&self, error: &fred::error::Error, what: &'static str, pause: &mut Pause) {
-        self.metrics.redis_errors_total.inc();
+        self.sign.give();
         if pause.first() {
             tracing::warn!(%error, "{what}; trying until Redis is back");
         }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use confab_shared::config::Environment;
+use confab_shared::config::{ConfigError, Environment};
 use confab_shared::id::WorkerId;
-use confab_shared::lifecycle::Shutdown;
+use confab_shared::lifecycle::{Drainage, EX_CONFIG, Readiness, ServiceManager, Shutdown, Vitals};
 use confab_shared::model::error::is_outage;
 use confab_shared::postgres::partitions::PartitionError;
 use confab_shared::postgres::{partitions, pool_by_key, schema, within};
@@ -18,7 +18,7 @@ use confab_worker::commands::{create_admin, migrate, patient_pool, reset, seed};
 use confab_worker::config::Config;
 use confab_worker::consumer::Context;
 use confab_worker::metrics::Metrics;
-use confab_worker::ops::{Readiness, serve};
+use confab_worker::ops::serve;
 use confab_worker::ownership::Ownership;
 use confab_worker::pause::Pause;
 use sqlx::PgPool;
@@ -37,6 +37,8 @@ struct Arguments {
 enum Action {
     /// Process commands until told to stop (the default).
     Run,
+    /// Read the settings, name those that are not the worker's, and leave.
+    Check,
     /// Bring the database up to date and record the number of partitions.
     Migrate,
     /// Add demo users, and as much demo talk as is asked for. Refused in production.
@@ -55,33 +57,39 @@ async fn main() -> ExitCode {
             // Settings may be what is wrong, so this cannot count on the log. The causes in one line, no backtrace: who reads it
             // is to mend the deployment, not the program.
             let _ = writeln!(std::io::stderr(), "confab-worker: {error:#}");
-            ExitCode::FAILURE
+            match error.downcast_ref::<ConfigError>() {
+                Some(_) => ExitCode::from(EX_CONFIG),
+                None => ExitCode::FAILURE,
+            }
         }
     }
 }
 
 async fn start(arguments: Arguments) -> anyhow::Result<()> {
     let loaded = Config::load()?;
+    if matches!(arguments.action, Some(Action::Check)) {
+        return Ok(loaded.tell_unknown(&mut std::io::stdout())?);
+    }
     telemetry::init(&loaded.config.log);
     for key in &loaded.unknown {
         // Both programs are usually given one environment: this is a misspelt key or a setting of the gateway.
         tracing::debug!(key, "not a worker setting");
     }
     let config = loaded.config;
-    let partitions = config.partitions.count;
+    let count = config.partitions.count;
     let pool = patient_pool(&config.database)?;
     let mut out = std::io::stdout();
     match arguments.action.unwrap_or(Action::Run) {
-        Action::Run => {
+        Action::Run | Action::Check => {
             let pool = pool_by_key(&config.database, "confab-worker")?;
             run(config, pool).await
         }
-        Action::Migrate => migrate::run(&pool, partitions, &mut out).await,
+        Action::Migrate => migrate::run(&pool, count, &mut out).await,
         Action::Seed(amount) => seed::run(&pool, config.environment, amount, &mut out).await,
         Action::Reset(assurance) => {
             let name = schema::database_name(&pool).await?;
             permit(config.environment, assurance, &name)?;
-            reset::run(&pool, partitions, &mut out).await
+            reset::run(&pool, count, &mut out).await
         }
         Action::CreateAdmin(admin) => {
             let password = || create_admin::ask_password(admin.password_stdin);
@@ -110,6 +118,7 @@ async fn run(config: Config, pool: PgPool) -> anyhow::Result<()> {
     let _scenario = fail::FailScenario::setup();
     let shutdown = Shutdown::on_signals()?;
     let metrics = Metrics::new()?;
+    metrics.pool.watch(&metrics.pulls, &pool);
     let readiness = Readiness::default();
     let tasks = TaskTracker::new();
     let address = &config.http.internal_listen;
@@ -124,16 +133,31 @@ async fn run(config: Config, pool: PgPool) -> anyhow::Result<()> {
         tasks.clone(),
     ));
 
-    let drain_limit = config.worker.drain();
     let keyspace = (config.redis)
         .keyspace(config.partitions.count)
         .context("redis.url")?;
+    let (drain_limit, count) = (config.worker.drain(), config.partitions.count);
+    let vitals = Vitals::default();
+    let drainage = Drainage {
+        begins: shutdown.drain.clone(),
+        ended: shutdown.abort.clone(),
+        limit: drain_limit,
+    };
+    let owned = metrics.owned_partitions.clone();
+    let doing = move || format!("{} of {count} partitions", owned.get());
+    tasks.spawn(ServiceManager::from_environment().keep_informed(
+        readiness.clone(),
+        vitals.clone(),
+        drainage,
+        doing,
+    ));
     let context = Context {
         id: WorkerId::generate(),
         keyspace,
         config: Arc::new(config),
         pool,
         metrics,
+        vitals,
     };
     tracing::info!(worker = %context.id, "starting");
     let work = tokio::spawn(work(context, readiness, shutdown.clone()));

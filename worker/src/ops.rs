@@ -2,10 +2,10 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use confab_shared::lifecycle::Shutdown;
+use confab_shared::lifecycle::{Readiness, Shutdown};
+use confab_shared::metrics::CONTENT_TYPE as CONTENT_TYPE_OF_METRICS;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
@@ -21,21 +21,6 @@ use crate::metrics::Metrics;
 /// More at a time than any set of probes and scrapers opens.
 const MAX_CONNECTIONS: usize = 64;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Whether the worker does its work.
-#[derive(Debug, Clone, Default)]
-pub struct Readiness(Arc<AtomicBool>);
-
-impl Readiness {
-    /// Says whether it does.
-    pub fn set(&self, ready: bool) {
-        self.0.store(ready, Ordering::Relaxed);
-    }
-
-    fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 /// Serves until the process leaves: probes want their answer while it drains, too.
 pub async fn serve(
@@ -98,10 +83,10 @@ fn answer(
         "/livez" => text(StatusCode::OK, "alive\n"),
         "/readyz" if readiness.get() => text(StatusCode::OK, "ready\n"),
         "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
-        "/metrics" => match metrics.render() {
+        "/metrics" => match scrape(metrics, readiness) {
             Ok(body) => {
                 let mut response = Response::new(Full::from(body));
-                let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+                let format = HeaderValue::from_static(CONTENT_TYPE_OF_METRICS);
                 response.headers_mut().insert(CONTENT_TYPE, format);
                 response
             }
@@ -112,6 +97,11 @@ fn answer(
         },
         _ => text(StatusCode::NOT_FOUND, "not found\n"),
     }
+}
+
+fn scrape(metrics: &Metrics, readiness: &Readiness) -> prometheus::Result<Vec<u8>> {
+    metrics.ready.set(i64::from(readiness.get()));
+    metrics.render()
 }
 
 fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {

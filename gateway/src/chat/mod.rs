@@ -6,6 +6,7 @@
 mod anonymous;
 mod answer;
 mod arrival;
+mod authentication;
 mod between;
 mod commands;
 mod follow;
@@ -29,7 +30,6 @@ use confab_shared::auth::Claims;
 use confab_shared::id::UserId;
 use confab_shared::model::account::Profile;
 use confab_shared::model::error::ErrorCode;
-use confab_shared::postgres::tokens;
 use serde::Deserialize;
 
 use crate::dialect::{self, Dialect, Namespace};
@@ -123,27 +123,6 @@ impl Chat {
         }
     }
 
-    /// What a token says, if it is ours and not over.
-    fn verify(&self, token: &str) -> Result<Claims, ConnectError> {
-        self.node.tokens.verify(token).map_err(|error| {
-            tracing::debug!(%error, "a socket was refused");
-            unauthorized()
-        })
-    }
-
-    /// The token's bearer. The account must still be there, and the token good. To be asked when signals are listened for: a token that
-    /// ends later ends the socket.
-    async fn bearer(&self, claims: &Claims) -> Result<Arc<Profile>, ConnectError> {
-        match tokens::bearer(&self.node.database, claims).await {
-            Ok(Some(account)) => Ok(Arc::new(account.into())),
-            Ok(None) => Err(unauthorized()),
-            Err(error) => {
-                tracing::warn!(%error, "a socket could not be authenticated");
-                Err(ConnectError::Unavailable)
-            }
-        }
-    }
-
     /// Whether a user may have one more session here. Sockets of a session that has some already are no more sessions.
     fn has_room_for(&self, user: UserId, link: &Link) -> Result<(), ConnectError> {
         let most = self.node.config.limits.sessions_per_user as usize;
@@ -221,21 +200,31 @@ impl Chat {
         let recovery = &self.node.recovery;
         let namespace = arrival.socket().namespace();
         let adopted = recovery.adopt(&pid, offset, profile.id, namespace).await;
-        let Some(adopted) = adopted.map_err(|error| unavailable(&error))? else {
+        let outcome = |outcome| {
+            let resumes = &self.node.metrics.resumes_total;
+            resumes.with_label_values(&[outcome]).inc();
+        };
+        let failed = |error: &dyn std::fmt::Display| {
+            outcome("failed");
+            unavailable(error)
+        };
+        let Some(adopted) = adopted.map_err(|error| failed(&error))? else {
+            outcome("unknown");
             return Ok(None);
         };
         if let Some(dialect) = adopted.record.dialect.as_deref().and_then(dialect::named) {
             arrival.socket().settle_dialect(Some(dialect));
         }
         let prepared = recover::prepare(&self.node, &mut arrival, &adopted).await;
-        let Some(catch_up) = prepared.map_err(|error| unavailable(&error))? else {
+        let Some(catch_up) = prepared.map_err(|error| failed(&error))? else {
+            outcome("incomplete");
             return Ok(None);
         };
         let kept = recovery
             .keep_adopted(&pid, &adopted, arrival.socket(), catch_up.rooms.clone())
             .await
-            .map_err(|error| unavailable(&error))?;
-        self.node.metrics.sockets_recovered.inc();
+            .map_err(|error| failed(&error))?;
+        outcome("recovered");
         let (node, socket) = (self.node.clone(), arrival.stay());
         let mut socket = UserSocket::new(node, socket, profile.clone(), kept);
         socket.resume(catch_up, adopted.since.position).await;
@@ -318,7 +307,6 @@ impl Application for Chat {
                 if back.is_some() {
                     return Ok(back);
                 }
-                self.node.metrics.sockets_not_recovered.inc();
                 let way = Way { dialect, ..way };
                 arrival = self.welcome(self.socket(user, Some(claims), &way)).await?;
             }
@@ -332,7 +320,7 @@ impl Application for Chat {
     }
 
     async fn connected(&self, socket: &mut ChatSocket) {
-        self.node.metrics.sockets_connected.inc();
+        self.node.metrics.sockets_connected_total.inc();
         if let ChatSocket::User(socket) = socket {
             socket.begin();
         }

@@ -4,6 +4,7 @@
 //! says of all of them how far they were shown. What follows (encoding per group, queueing per socket) is cheap beside writing to
 //! sockets, which sessions do in parallel.
 
+mod announced;
 mod notices;
 mod watching;
 
@@ -12,13 +13,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use confab_shared::id::{ConversationId, Seq, UserId};
+use confab_shared::lifecycle::Sign;
+use confab_shared::metrics::count;
 use confab_shared::model::conversation::Subject;
 use confab_shared::model::event::Event;
 use confab_shared::model::position::Position;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Habits;
-use super::input::{Awaited, Following, HubInput, HubRequest, Opening, Watched, parse_published};
+use super::input::{Awaited, Following, HubInput, HubRequest, Opening, Watched};
 use super::order::Order;
 use super::room::{JoinOutcome, Joining, Limits, Room, Stage, Wish};
 use super::socket::SocketRef;
@@ -43,6 +46,7 @@ pub(super) struct Actor {
     /// What sockets watch, by their keys.
     watching: HashMap<u64, Watch>,
     office: Office,
+    metrics: Arc<Metrics>,
     linger: Duration,
     limits: Limits,
     max_watched: usize,
@@ -73,7 +77,8 @@ impl Actor {
     ) -> Self {
         Self {
             watching: HashMap::new(),
-            office: Office::new(requests.clone(), metrics),
+            office: Office::new(requests.clone(), metrics.clone()),
+            metrics,
             rooms: HashMap::new(),
             order,
             awaited: Vec::new(),
@@ -86,8 +91,8 @@ impl Actor {
     }
 
     /// Serves until every sender is gone. Inputs: the mailbox; and before it, so that what is due is not forgotten while there is much to
-    /// do, a pulse.
-    pub(super) async fn run(mut self, mut mailbox: mpsc::Receiver<HubInput>) {
+    /// do, a pulse, which is the hub's sign of life as well.
+    pub(super) async fn run(mut self, mut mailbox: mpsc::Receiver<HubInput>, sign: Sign) {
         let mut pulse = tokio::time::interval(PULSE);
         pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut pulses = 0_u64;
@@ -95,6 +100,7 @@ impl Actor {
             tokio::select! {
                 biased;
                 _ = pulse.tick() => {
+                    sign.give();
                     let now = Instant::now();
                     pulses += 1;
                     self.pulse(now);
@@ -103,6 +109,7 @@ impl Actor {
                     }
                     if pulses.is_multiple_of(IDLE) {
                         self.let_idle_go(now);
+                        self.metrics.rooms.set(count(self.rooms.len()));
                     }
                 }
                 input = mailbox.recv() => match input {
@@ -305,19 +312,6 @@ impl Actor {
         }
         for (user, position, removal) in removals {
             self.removed(user, position, conversation, removal);
-        }
-    }
-
-    fn published(&mut self, payload: &[u8]) {
-        match parse_published(payload) {
-            Ok((position, batch)) => {
-                self.with_room(batch.conversation, |room, stage| {
-                    room.receive(position, batch.events, stage)
-                });
-            }
-            Err(error) => {
-                tracing::error!(%error, "a room channel carried what is no batch of events");
-            }
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use confab_shared::id::Partition;
+use confab_shared::lifecycle::Sign;
 use confab_shared::model::error::{ErrorCode, Rejection};
 use confab_shared::redis::keyspace::Keyspace;
 use confab_shared::redis::{may_fail_over, scripts};
@@ -83,8 +84,9 @@ impl Lane {
         }
     }
 
-    /// Never ends by itself. Inputs: the pending table's changes, a tick that times commands out.
-    pub(super) async fn run(mut self) {
+    /// Never ends by itself. Inputs: the pending table's changes, a tick that times commands out. It is the sign of life, too: no append
+    /// takes longer than Redis' time-out, so a lane can only be stuck where no tick comes through.
+    pub(super) async fn run(mut self, sign: Sign) {
         let (pending, waiting) = (self.pending.clone(), self.pending.clone());
         let append = async {
             loop {
@@ -102,6 +104,7 @@ impl Lane {
             let mut tick = tokio::time::interval(EXPIRY_TICK);
             loop {
                 tick.tick().await;
+                sign.give();
                 waiting.expire(Instant::now(), &refusal);
             }
         };
@@ -113,11 +116,12 @@ impl Lane {
 
     /// Appends a batch, or finds out why not. What is not known to be in the stream is tried again, oldest first.
     async fn append(&mut self, batch: &Batch) {
-        let error = match self.try_append(batch).await {
+        let appending = self.try_append(batch);
+        let error = match self.metrics.redis.time("append", appending).await {
             Ok(Appended::Some(count)) => {
                 let shed = batch.payloads.len().saturating_sub(count);
                 if shed > 0 {
-                    self.metrics.overloaded.inc_by(shed as u64);
+                    self.metrics.overloaded_total.inc_by(shed as u64);
                 }
                 let refusal =
                     Rejection::new(ErrorCode::Overloaded, "the system is busy; retry later");
@@ -139,7 +143,6 @@ impl Lane {
                 error
             }
         };
-        self.metrics.redis_errors.inc();
         tracing::warn!(partition = %self.partition, %error, "append failed; it will be tried again");
         tokio::time::sleep(self.backoff).await;
         self.backoff = (self.backoff * 2).min(LONGEST_BACKOFF);

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use confab_shared::id::{CommandId, ConversationId, NodeId, UserId};
-use confab_shared::lifecycle::spawn_vital;
+use confab_shared::lifecycle::{Vitals, spawn_vital};
 use confab_shared::model::command::{Command, CommandEnvelope, Outcome, Reply};
 use confab_shared::model::error::{ErrorCode, Rejection};
 use confab_shared::redis::keyspace::Keyspace;
@@ -51,6 +51,7 @@ impl Ingress {
         keyspace: Keyspace,
         redis: &Client,
         metrics: &Arc<Metrics>,
+        vitals: &Vitals,
         stop: &CancellationToken,
     ) -> Self {
         let lanes = keyspace
@@ -65,7 +66,7 @@ impl Ingress {
                     pending.clone(),
                     metrics.clone(),
                 );
-                spawn_vital("ingress lane", stop, lane.run());
+                spawn_vital("ingress lane", stop, lane.run(vitals.part("ingress lane")));
                 pending
             })
             .collect();
@@ -112,12 +113,13 @@ impl Ingress {
         }
         let name = command.name();
         let started = Instant::now();
-        let histogram = inner.metrics.send_to_ack_seconds.clone();
+        let metrics = inner.metrics.clone();
+        metrics.commands_total.with_label_values(&[name]).inc();
+        metrics.commands_pending.inc();
         let done: Completion = Box::new(move |outcome| {
-            histogram.observe(started.elapsed().as_secs_f64());
+            answered(&metrics, name, started, &outcome);
             done(outcome);
         });
-        inner.metrics.commands.with_label_values(&[name]).inc();
         let envelope = CommandEnvelope {
             id,
             node: inner.node,
@@ -135,7 +137,7 @@ impl Ingress {
         };
         let lane = &inner.lanes[usize::from(inner.keyspace.partition(conversation).0)];
         if let Err(Refused(done)) = lane.insert(id, payload, started + inner.reply_timeout, done) {
-            inner.metrics.overloaded.inc();
+            inner.metrics.overloaded_total.inc();
             done(Err(Rejection::new(
                 ErrorCode::Overloaded,
                 "too many requests are waiting; retry later",
@@ -194,4 +196,17 @@ impl Ingress {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
+}
+
+fn answered(metrics: &Metrics, name: &str, started: Instant, outcome: &Result<Outcome, Rejection>) {
+    metrics.commands_pending.dec();
+    let seconds = metrics.command_seconds.with_label_values(&[name]);
+    seconds.observe(started.elapsed().as_secs_f64());
+    let outcome = outcome
+        .as_ref()
+        .map_or_else(|rejection| rejection.code.as_str(), |_| "ok");
+    metrics
+        .command_answers_total
+        .with_label_values(&[outcome])
+        .inc();
 }

@@ -3,17 +3,24 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use prometheus::IntGauge;
 
 use super::polling::Mailbox;
 use super::sid::SessionKey;
 use crate::hub::send_queue::SendQueue;
+use crate::metrics::{Counted, Metrics};
 use crate::session::DisconnectReason;
 
 /// How long a drain waits, after it has told the last session, until all have left.
 const LAST_LEAVE: Duration = Duration::from_secs(5);
+
+/// How long a connection may have been accepted before its first request: within a drain without sessions, at the most.
+const LAST_COME: Duration = Duration::from_millis(500);
+/// From one look at the clock, or at who is left, to the next.
+const STEP: Duration = Duration::from_millis(50);
 
 /// The node's open sessions. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -58,6 +65,14 @@ pub(super) struct Place {
 pub struct Registration {
     inner: Arc<Inner>,
     key: SessionKey,
+    carried: Option<Carried>,
+}
+
+/// A session among those that the same carries, and where it will be counted if a WebSocket takes over.
+#[derive(Debug)]
+struct Carried {
+    counted: Counted,
+    by_websocket: IntGauge,
 }
 
 impl Sessions {
@@ -86,12 +101,13 @@ impl Sessions {
         };
         self.inner.open.lock().insert(key, entry);
         if self.inner.draining.load(Ordering::SeqCst) {
-            // Its handshake was under way when the others were told.
+            // It begins when the last of the others have been told.
             queue.close(DisconnectReason::Draining);
         }
         Registration {
             inner: self.inner.clone(),
             key,
+            carried: None,
         }
     }
 
@@ -123,6 +139,11 @@ impl Sessions {
         }
     }
 
+    fn queues(&self) -> Vec<Weak<SendQueue>> {
+        let open = self.inner.open.lock();
+        open.values().map(|entry| entry.queue.clone()).collect()
+    }
+
     /// How many are open.
     pub fn len(&self) -> usize {
         self.inner.open.lock().len()
@@ -134,33 +155,25 @@ impl Sessions {
     }
 
     /// Closes all of them, evenly over a time, so that their clients do not all reconnect at once, and waits until they have
-    /// left, within a bound.
+    /// left, within a bound. Those that begin meanwhile, on connections accepted before, are closed at the end of it; from then on
+    /// none stays.
     pub async fn drain(&self, over: Duration) {
-        const STEP: Duration = Duration::from_millis(50);
-        self.inner.draining.store(true, Ordering::SeqCst);
-        let mut queues: Vec<_> = self
-            .inner
-            .open
-            .lock()
-            .values()
-            .map(|entry| entry.queue.clone())
-            .collect();
-        let steps = (over.as_millis() / STEP.as_millis()).max(1);
-        let per_step = queues
-            .len()
-            .div_ceil(usize::try_from(steps).unwrap_or(1))
-            .max(1);
-        while !queues.is_empty() {
-            for queue in queues
-                .drain(queues.len().saturating_sub(per_step)..)
-                .filter_map(|queue| queue.upgrade())
-            {
-                queue.close(DisconnectReason::Draining);
+        let mut queues = self.queues();
+        let (all, begun) = (queues.len(), Instant::now());
+        // Without any there still are connections that were accepted a moment ago: what they are about to ask for is not refused.
+        let over = if all == 0 { over.min(LAST_COME) } else { over };
+        loop {
+            let passed = begun.elapsed().as_secs_f64() / over.as_secs_f64().max(f64::EPSILON);
+            for queue in queues.drain(still_open(all, passed).min(queues.len())..) {
+                close(&queue);
             }
-            if !queues.is_empty() {
-                tokio::time::sleep(STEP).await;
+            if passed >= 1.0 {
+                break;
             }
+            tokio::time::sleep(STEP).await;
         }
+        self.inner.draining.store(true, Ordering::SeqCst);
+        self.queues().iter().for_each(close);
         let left = async {
             while !self.is_empty() {
                 tokio::time::sleep(STEP).await;
@@ -172,9 +185,48 @@ impl Sessions {
     }
 }
 
+/// How many of `all` are still open when this part of the time has passed.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a share of a number, between zero and it"
+)]
+fn still_open(all: usize, passed: f64) -> usize {
+    (all as f64 * (1.0 - passed).clamp(0.0, 1.0)) as usize
+}
+
+fn close(queue: &Weak<SendQueue>) {
+    if let Some(queue) = queue.upgrade() {
+        queue.close(DisconnectReason::Draining);
+    }
+}
+
 impl Registration {
+    /// The session counts among those of this protocol and transport, for as long as it is entered.
+    pub(super) fn counted(
+        mut self,
+        metrics: &Metrics,
+        protocol: &'static str,
+        transport: &'static str,
+    ) -> Self {
+        let labels = [protocol, transport];
+        metrics
+            .sessions_opened_total
+            .with_label_values(&labels)
+            .inc();
+        self.carried = Some(Carried {
+            counted: Counted::new(metrics.sessions.with_label_values(&labels)),
+            by_websocket: metrics.sessions.with_label_values(&[protocol, "websocket"]),
+        });
+        self
+    }
+
     /// The session is carried by a WebSocket from now on.
     pub(super) fn upgraded(&self) {
+        if let Some(carried) = &self.carried {
+            carried.counted.move_to(carried.by_websocket.clone());
+        }
         if let Some(entry) = self.inner.open.lock().get_mut(&self.key) {
             entry.mailbox = None;
         }

@@ -3,8 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
-use confab_shared::id::{NodeId, Partition};
-use confab_shared::model::command::{CommandEnvelope, Outcome, Reply};
+use confab_shared::id::Partition;
+use confab_shared::lifecycle::Sign;
+use confab_shared::model::command::{CommandEnvelope, Reply};
 use confab_shared::model::conversation::Participant;
 use confab_shared::model::error::{ErrorCode, Rejection};
 use confab_shared::model::event::{Fact, RoomBatch};
@@ -19,9 +20,9 @@ use sqlx::pool::PoolConnection;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::fault::Fault;
+use super::fault::{Failure, Fault};
 use super::read::IngressReader;
-use super::{Context, dead_letter, failpoint};
+use super::{Context, failpoint};
 use crate::broadcast::{Broadcast, FanOut};
 use crate::handler::{Announcements, Bounds, Request, decide, details, wanted};
 use crate::pause::Pause;
@@ -61,19 +62,6 @@ pub(super) struct Aftermath {
     pub(super) unsettled: HashSet<Partition>,
 }
 
-/// Why an attempt stored nothing.
-enum Failure {
-    Fenced(Vec<Partition>),
-    Stale,
-    Database(Fault, sqlx::Error),
-}
-
-impl From<sqlx::Error> for Failure {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Database(Fault::of(&error), error)
-    }
-}
-
 /// Processes batches, one at a time, on connections of its own.
 pub(super) struct Processor {
     pub(super) context: Context,
@@ -83,6 +71,7 @@ pub(super) struct Processor {
     pub(super) online: Online,
     /// Kept from one batch to the next: taking it from the pool costs a round trip.
     pub(super) connection: Option<PoolConnection<Postgres>>,
+    pub(super) sign: Sign,
 }
 
 impl Processor {
@@ -103,6 +92,7 @@ impl Processor {
         let mut pause = Pause::default();
         let (mut stale, mut overruns) = (0, 0);
         while let Some(mut entries) = waiting.pop() {
+            self.sign.give();
             entries.retain(|entry| !aftermath.lost.contains(&entry.partition));
             if entries.is_empty() {
                 continue;
@@ -111,7 +101,10 @@ impl Processor {
             let attempt = match timeout(patience, self.attempt(&entries, tenures)).await {
                 Ok(attempt) => attempt,
                 // The server ends a slow statement itself; a connection whose other end is gone ends never.
-                Err(_) => Err(Failure::Database(Fault::Overrun, sqlx::Error::PoolTimedOut)),
+                Err(_) => {
+                    self.context.metrics.postgres.failed("store");
+                    Err(Failure::Database(Fault::Overrun, sqlx::Error::PoolTimedOut))
+                }
             };
             match attempt {
                 Ok(announcements) => {
@@ -143,7 +136,6 @@ impl Processor {
                     continue;
                 }
                 Err(Failure::Database(fault @ (Fault::Away | Fault::Overrun), error)) => {
-                    self.context.metrics.postgres_errors_total.inc();
                     if pause.first() {
                         tracing::warn!(%error, "PostgreSQL does not answer; trying until it is back");
                     }
@@ -168,7 +160,6 @@ impl Processor {
                     }
                 }
                 Err(Failure::Database(Fault::Entry, error)) => {
-                    self.context.metrics.postgres_errors_total.inc();
                     self.divide(entries, &error.to_string(), &mut waiting, &mut aftermath)
                         .await;
                     continue;
@@ -196,10 +187,13 @@ impl Processor {
                 redelivered: entry.redelivered,
             })
             .collect();
+        let postgres = self.context.metrics.postgres.clone();
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             // Whatever stands between us and a connection, no command brought it about.
-            None => (self.context.pool.acquire().await)
+            None => postgres
+                .time("connect", self.context.pool.acquire())
+                .await
                 .map_err(|error| Failure::Database(Fault::Away, error))?,
         };
         // Kept after a batch that went well. After any error it is given up: it may lead to a server that takes no changes any more.
@@ -207,8 +201,11 @@ impl Processor {
         let bounds = Bounds {
             max_members: i64::from(self.context.config.worker.max_members),
         };
-        let found = load(&mut connection, &wanted(&requests)).await?;
-        let more = load_details(&mut connection, &details(bounds, &requests, &found)).await?;
+        let asked = wanted(&requests);
+        let found = postgres.time("load", load(&mut connection, &asked)).await?;
+        let asked = details(bounds, &requests, &found);
+        let more = load_details(&mut connection, &asked);
+        let more = postgres.time("load", more).await?;
         let decided = decide(Timestamp::now(), bounds, &requests, found, more);
 
         // Even if nothing changes: a refusal decided by a former owner must not reach anybody.
@@ -225,7 +222,8 @@ impl Processor {
             }
         }
         failpoint::reach("worker::before_commit");
-        let stored = store(&mut connection, &fence, &decided.changes).await?;
+        let storing = store(&mut connection, &fence, &decided.changes);
+        let stored = postgres.time("store", storing).await?;
         self.connection = Some(connection);
         match stored {
             Stored::Committed(ids) => {
@@ -303,19 +301,6 @@ impl Processor {
         }
     }
 
-    async fn acknowledge(&self, done: HashMap<Partition, Vec<&str>>, aftermath: &mut Aftermath) {
-        let acks = done
-            .iter()
-            .map(async |(partition, ids)| (*partition, self.reader.ack(*partition, ids).await));
-        for (partition, result) in join_all(acks).await {
-            if let Err(error) = result {
-                tracing::warn!(%error, %partition, "commands cannot be acknowledged; they will be handed out again");
-                self.context.metrics.redis_errors_total.inc();
-                aftermath.unsettled.insert(partition);
-            }
-        }
-    }
-
     /// Halves a batch that cannot be stored, or gives a single command up.
     async fn divide(
         &mut self,
@@ -344,45 +329,6 @@ impl Processor {
                 aftermath,
             )
             .await;
-        }
-    }
-
-    /// Sets an entry aside, tells who waits for it, and acknowledges it.
-    pub(super) async fn give_up(
-        &self,
-        partition: Partition,
-        id: &str,
-        payload: &str,
-        reason: &str,
-        reply: Option<(NodeId, Reply)>,
-        aftermath: &mut Aftermath,
-    ) {
-        tracing::error!(%partition, id, reason, "a command cannot be processed; it is set aside");
-        self.context.metrics.dead_letters_total.inc();
-        if let Err(error) = dead_letter::bury(&self.client, partition, id, payload, reason).await {
-            tracing::warn!(%error, %partition, "a dead letter cannot be kept; its command will be handed out again");
-            self.context.metrics.redis_errors_total.inc();
-            aftermath.unsettled.insert(partition);
-            return;
-        }
-        if let Some(reply) = reply {
-            self.broadcast.notices_and_replies(&[], vec![reply]).await;
-        }
-        self.acknowledge(HashMap::from([(partition, vec![id])]), aftermath)
-            .await;
-    }
-
-    fn count(&self, entry: &Entry, outcome: &Result<Outcome, Rejection>) {
-        let outcome = outcome
-            .as_ref()
-            .map_or_else(|rejection| rejection.code.as_str(), |_| "ok");
-        self.context
-            .metrics
-            .commands_total
-            .with_label_values(&[entry.envelope.command.name(), outcome])
-            .inc();
-        if entry.redelivered {
-            self.context.metrics.redelivered_total.inc();
         }
     }
 }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use confab_shared::id::{NodeId, Partition};
+use confab_shared::lifecycle::Sign;
 use confab_shared::model::command::{CommandEnvelope, Reply};
 use confab_shared::model::error::{ErrorCode, Rejection};
 use confab_shared::redis::keyspace::Keyspace;
@@ -24,6 +25,8 @@ use super::wait::{Awaited, Waiter};
 use crate::broadcast::Broadcast;
 use crate::pause::Pause;
 
+/// How often a lane without partitions shows that it lives.
+const IDLE: Duration = Duration::from_secs(1);
 /// The id before every entry's.
 const BEGINNING: &str = "0-0";
 
@@ -80,6 +83,7 @@ pub async fn run(
     let mut waiter = Waiter::connect(&context).await?;
     let mut lane = Lane::new(context, client, reports);
     loop {
+        lane.sign.give();
         lane.forget_lost();
         while let Ok(command) = commands.try_recv() {
             lane.obey(command);
@@ -112,13 +116,17 @@ struct Lane {
     claimed: Option<Partition>,
     reports: UnboundedSender<LaneReport>,
     pause: Pause,
+    sign: Sign,
 }
 
 impl Lane {
     fn new(context: Context, client: Client, reports: UnboundedSender<LaneReport>) -> Self {
         let worker = &context.config.worker;
         let window = Duration::from_secs(worker.history_window_seconds);
+        // Given between two steps that each end by themselves, however long PostgreSQL and Redis are away.
+        let sign = context.vitals.part("lane");
         let processor = Processor {
+            sign: sign.clone(),
             client: client.clone(),
             reader: IngressReader::new(client.clone(), context.id, worker.max_deliveries),
             online: Online::new(client.clone(), context.keyspace),
@@ -128,6 +136,7 @@ impl Lane {
                 context.id,
                 window,
                 context.metrics.clone(),
+                sign.clone(),
             ),
             connection: None,
             context,
@@ -138,6 +147,7 @@ impl Lane {
             claimed: None,
             reports,
             pause: Pause::default(),
+            sign,
         }
     }
 
@@ -192,18 +202,24 @@ impl Lane {
     async fn turn(&mut self) {
         let limit = self.processor.context.config.worker.batch_size;
         let reader = &self.processor.reader;
+        let redis = &self.processor.context.metrics.redis;
         let backlogged = self.backlogged();
         let (share, readings) = if let Some(partition) = backlogged {
             self.claimed = backlogged;
             (
                 limit,
-                vec![(partition, reader.claim(partition, limit).await)],
+                vec![(
+                    partition,
+                    redis.time("claim", reader.claim(partition, limit)).await,
+                )],
             )
         } else {
             let ready = || self.served.iter().filter(|(_, served)| served.ready);
             let share = (limit / ready().count().max(1)).max(1);
-            let readings = ready()
-                .map(async |(partition, _)| (*partition, reader.read(*partition, share).await));
+            let readings = ready().map(async |(partition, _)| {
+                let read = redis.time("read", reader.read(*partition, share));
+                (*partition, read.await)
+            });
             (share, join_all(readings).await)
         };
         let mut aftermath = Aftermath::default();
@@ -333,10 +349,11 @@ impl Lane {
         }
     }
 
-    /// Waits for an entry of any partition. Without partitions, for ever.
+    /// Waits for an entry of any partition. Without partitions, for a while.
     async fn wait(&self, waiter: &mut Waiter) -> Result<Vec<Partition>, fred::error::Error> {
         if self.served.is_empty() {
-            return std::future::pending().await;
+            tokio::time::sleep(IDLE).await;
+            return Ok(Vec::new());
         }
         let awaited = self.served.iter().map(|(partition, served)| Awaited {
             partition: *partition,
@@ -354,7 +371,6 @@ impl Lane {
     }
 
     async fn stumble(&mut self, error: &fred::error::Error, what: &'static str) {
-        self.processor.context.metrics.redis_errors_total.inc();
         if self.pause.first() {
             tracing::warn!(%error, "{what}; trying until Redis is back");
         }

@@ -9,11 +9,13 @@ mod failpoint;
 mod fault;
 mod lane;
 mod read;
+mod settle;
 mod wait;
 
 use std::sync::Arc;
 
 use confab_shared::id::WorkerId;
+use confab_shared::lifecycle::Vitals;
 use confab_shared::redis::keyspace::Keyspace;
 use sqlx::PgPool;
 
@@ -35,4 +37,6 @@ pub struct Context {
     pub pool: PgPool,
     /// What is counted.
     pub metrics: Metrics,
+    /// The parts that must not get stuck.
+    pub vitals: Vitals,
 }

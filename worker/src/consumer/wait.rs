@@ -12,12 +12,16 @@ use fred::types::Value;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use tokio::time::timeout;
 
 use super::Context;
 
 /// How long one wait takes at the most. Bounds how long a partition that arrives meanwhile waits for its first wake-up, and how long
 /// entries are overlooked whose ids went back (a clock was set, Redis lost its memory).
 const WAIT: Duration = Duration::from_millis(250);
+
+/// How long the answer to a wait is waited for.
+const LONGEST: Duration = Duration::from_secs(1);
 
 /// A stream that is waited for.
 #[derive(Debug)]
@@ -111,11 +115,12 @@ impl Apart {
                     .push(Box::pin(wait_alone(self.config.clone(), client, one)));
             }
         }
-        while let Some(Waited {
+        // A connection may take long to be made: whoever waits has more to do than that.
+        while let Ok(Some(Waited {
             partition,
             client,
             failed,
-        }) = self.waits.next().await
+        })) = timeout(LONGEST, self.waits.next()).await
         {
             self.waiting.remove(&partition);
             if let Some(client) = client {

@@ -3,28 +3,33 @@
 //! Owns the leases in Redis and the epochs in PostgreSQL; knows nothing of commands. A lease says who should process a partition;
 //! the epoch makes sure that nobody else's work takes effect, so every mistake here costs time, never truth.
 
+mod depth;
 mod lanes;
 mod leases;
 mod prune;
+mod quota;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use confab_shared::id::Partition;
-use confab_shared::lifecycle::Shutdown;
+use confab_shared::lifecycle::{Readiness, Shutdown, Sign};
+use confab_shared::metrics::count;
 use confab_shared::postgres::{partitions, within};
 use fred::error::Error;
 use futures_util::future::join_all;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::consumer::{Assignment, Context, LaneCommand, LaneReport};
-use crate::ops::Readiness;
 use crate::pause::Pause;
+use depth::Concern;
 use lanes::Lanes;
 use leases::Leases;
+use quota::quota;
 
 /// How often old memory is pruned, and how long after the start for the first time.
 const PRUNE_EVERY: Duration = Duration::from_hours(1);
@@ -59,20 +64,34 @@ pub struct Ownership {
     held: BTreeMap<Partition, Holding>,
     readiness: Readiness,
     reachable: bool,
+    /// Whose backlogs this worker tells of.
+    concern: watch::Sender<Concern>,
+    leads: bool,
+    sign: Sign,
 }
 
 impl Ownership {
     /// Connects and starts the lanes. They serve nothing yet.
     pub async fn start(context: Context, readiness: Readiness) -> Result<Self, Error> {
         let (reporting, reports) = unbounded_channel();
+        let redis = Leases::connect(&context).await?;
+        let (concern, concerned) = watch::channel(Concern::default());
+        let watching = depth::watch(context.clone(), redis.client(), concerned);
+        // It ends with this struct, and nothing depends on it.
+        tokio::spawn(watching);
+        let partitions = context.keyspace.partitions().count();
+        context.metrics.partitions.set(count(partitions));
         Ok(Self {
-            redis: Leases::connect(&context).await?,
+            redis,
             lanes: Lanes::start(context.clone(), reporting),
             reports,
             takeovers: JoinSet::new(),
             held: BTreeMap::new(),
             readiness,
             reachable: true,
+            concern,
+            leads: false,
+            sign: context.vitals.part("ownership"),
             context,
         })
     }
@@ -87,6 +106,7 @@ impl Ownership {
         let mut pruning = interval_at(Instant::now() + FIRST_PRUNE, PRUNE_EVERY);
         pruning.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            self.sign.give();
             tokio::select! {
                 () = shutdown.drain.cancelled() => break,
                 _ = heartbeat.tick() => self.beat().await,
@@ -109,7 +129,9 @@ impl Ownership {
 
     /// Renews what is held, gives up what is too much, takes what is missing.
     async fn beat(&mut self) {
-        match self.try_beat().await {
+        let metrics = self.context.metrics.clone();
+        let beat = Box::pin(self.try_beat());
+        match metrics.redis.time("lease", beat).await {
             Ok(()) => {
                 if !std::mem::replace(&mut self.reachable, true) {
                     tracing::info!("Redis is back");
@@ -117,17 +139,32 @@ impl Ownership {
             }
             Err(error) => {
                 // The leases may be gone or may stand: the lanes go on, and the fences decide.
-                self.context.metrics.redis_errors_total.inc();
                 if std::mem::replace(&mut self.reachable, false) {
                     tracing::warn!(%error, "Redis does not answer; partitions stay as they are until it is back");
                 }
             }
         }
         self.readiness.set(self.reachable);
+        self.tell_concern();
+    }
+
+    /// Says which partitions' backlogs this worker is to tell of.
+    fn tell_concern(&self) {
         self.context
             .metrics
             .owned_partitions
-            .set(i64::try_from(self.held.len()).unwrap_or(i64::MAX));
+            .set(count(self.held.len()));
+        let concern = Concern {
+            owned: self.held.keys().copied().collect(),
+            leads: self.leads,
+        };
+        self.concern.send_if_modified(|told| {
+            let differs = *told != concern;
+            if differs {
+                *told = concern;
+            }
+            differs
+        });
     }
 
     async fn try_beat(&mut self) -> Result<(), Error> {
@@ -147,6 +184,7 @@ impl Ownership {
             &live,
             &self.redis.worker,
         );
+        self.leads = rank == 0;
         self.shed(quota).await?;
         self.acquire(quota, rank).await
     }
@@ -191,6 +229,7 @@ impl Ownership {
             if missing == 0 {
                 break;
             }
+            self.sign.give();
             if self.held.contains_key(&partition) || !self.redis.acquire(partition).await? {
                 continue;
             }
@@ -250,10 +289,11 @@ impl Ownership {
 
     /// Gives up a partition that nothing is done with any more.
     async fn let_go(&mut self, partition: Partition) {
+        self.sign.give();
         self.forget(partition);
         if let Err(error) = self.redis.release(partition).await {
             tracing::warn!(%error, %partition, "a lease cannot be released; it will lapse");
-            self.context.metrics.redis_errors_total.inc();
+            self.context.metrics.redis.failed("lease");
         }
     }
 
@@ -301,6 +341,7 @@ impl Ownership {
         // Leases are renewed while the lanes finish, so that nobody takes a partition away from a batch that is nearly done.
         let mut heartbeat = interval(self.context.config.worker.heartbeat());
         while !self.held.is_empty() {
+            self.sign.give();
             tokio::select! {
                 Some(report) = self.reports.recv() => match report {
                     LaneReport::Yielded(partition) | LaneReport::Lost(partition, _) => self.let_go(partition).await,
@@ -332,8 +373,9 @@ async fn take_over(
     let patience = context.config.database.patience();
     loop {
         let taking = partitions::take_over(&context.pool, partition, context.id);
+        let taking = within(patience, taking);
         let taken = tokio::select! {
-            taken = within(patience, taking) => taken,
+            taken = context.metrics.postgres.time("take_over", taking) => taken,
             () = lost.cancelled() => return None,
         };
         match taken {
@@ -345,42 +387,10 @@ async fn take_over(
                 });
             }
             Err(error) => {
-                context.metrics.postgres_errors_total.inc();
                 if pause.first() {
                     tracing::warn!(%error, %partition, "a partition cannot be taken over; trying until PostgreSQL is back");
                 }
                 pause.wait().await;
-            }
-        }
-    }
-}
-
-/// How many partitions a worker should have, and its rank: all get the same number, the first ones one more where it does not
-/// come out even.
-fn quota(partitions: u16, live: &[String], worker: &str) -> (usize, usize) {
-    let (partitions, workers) = (usize::from(partitions), live.len().max(1));
-    let rank = live.iter().position(|id| id == worker).unwrap_or(workers);
-    (
-        partitions / workers + usize::from(rank < partitions % workers),
-        rank,
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quotas_share_everything_out() {
-        for partitions in [1_u16, 7, 16, 64] {
-            for workers in 1..=20 {
-                let live: Vec<String> = (0..workers).map(|n| format!("{n:02}")).collect();
-                let quotas: Vec<usize> = live
-                    .iter()
-                    .map(|id| quota(partitions, &live, id).0)
-                    .collect();
-                assert_eq!(quotas.iter().sum::<usize>(), usize::from(partitions));
-                assert!(quotas.iter().max().unwrap() - quotas.iter().min().unwrap() <= 1);
             }
         }
     }

@@ -257,7 +257,7 @@ impl Peers {
         };
         self.inner
             .metrics
-            .passed_on
+            .passed_on_total
             .with_label_values(&[outcome])
             .inc();
         answered

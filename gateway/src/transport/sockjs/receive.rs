@@ -138,12 +138,11 @@ impl<M: MessageHandler> SockJs<M> {
             Err(door) => return door,
         };
         let (key, _) = parts.sids.mint();
-        let registration = parts.sessions.register(key, &queue, None);
-        parts
-            .metrics
-            .sockjs_sessions
-            .with_label_values(&[form.as_str()])
-            .inc();
+        let registration = parts.sessions.register(key, &queue, None).counted(
+            &parts.metrics,
+            "sockjs",
+            form.as_str(),
+        );
         let session = self.clone();
         parts.tasks.spawn(async move {
             let Inner { parts, own, .. } = &*session.inner;

@@ -161,7 +161,11 @@ impl<A: StompApplication> StompEndpoint<A> {
         };
         let (key, _) = self.inner.sids.mint();
         let queue = Arc::new(SendQueue::new(self.inner.config.send_queue_bytes));
-        let registration = self.inner.sessions.register(key, &queue, None);
+        let registration = self.inner.sessions.register(key, &queue, None).counted(
+            &self.inner.metrics,
+            "stomp",
+            "websocket",
+        );
         let EndpointParts {
             handler, config, ..
         } = &*self.inner;
