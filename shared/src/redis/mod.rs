@@ -30,6 +30,13 @@ pub struct RedisConfig {
     pub connect_timeout_ms: u64,
 }
 
+impl RedisConfig {
+    /// What the client library is told.
+    fn client(&self) -> Result<Config, fred::error::Error> {
+        Config::from_url(&self.url)
+    }
+}
+
 /// How a connection treats commands that are under way when it breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retries {
@@ -41,7 +48,7 @@ pub enum Retries {
 
 /// A connection's builder: reconnects for ever with a bounded back-off, and notices a peer that is gone without a word.
 pub fn builder(config: &RedisConfig, retries: Retries) -> Result<Builder, fred::error::Error> {
-    let mut redis = Config::from_url(&config.url)?;
+    let mut redis = config.client()?;
     // The first connection is waited for like any other.
     redis.fail_fast = false;
     let timeout = Duration::from_millis(config.command_timeout_ms);

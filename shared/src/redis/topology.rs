@@ -88,7 +88,7 @@ pub enum Unsuitable {
 impl RedisConfig {
     /// What kind of deployment the URL names.
     pub fn topology(&self) -> Result<Topology, Error> {
-        Ok(Topology::of(&Config::from_url(&self.url)?.server))
+        Ok(Topology::of(&self.client()?.server))
     }
 
     /// The names of keys and channels there.
@@ -109,7 +109,7 @@ pub fn may_fail_over(client: &Client) -> bool {
 /// Looks at the first server of the URL that answers: whether it is what the URL says it is. Servers that are away are waited for
 /// elsewhere, like any connection.
 pub async fn examine(config: &RedisConfig) -> Result<(), Unsuitable> {
-    let redis = Config::from_url(&config.url)?;
+    let redis = config.client()?;
     for server in redis.server.hosts() {
         let limit = Duration::from_millis(config.connect_timeout_ms);
         match tokio::time::timeout(limit, ask(&redis, &server)).await {
