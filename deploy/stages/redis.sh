@@ -23,6 +23,6 @@ try_redis() { # KIND
 
 beside_redis() {
     # All servers have one clock here, and clients of a test say much in a moment.
-    export CONFAB_RECOVERY__CLUSTER_SLACK_MS=20
+    export CONFAB_RECOVERY__CLUSTER_SLACK_MS=5
     install_suite && try_redis cluster && try_redis sentinel
 }

@@ -149,8 +149,20 @@ pub(super) async fn read(
     let (Some(histories), Some(notices)) = (histories, notices) else {
         return Ok(None);
     };
-    let places = Places::new(keyspace, since, slack, rooms, &histories);
-    let certain = places.certain(keyspace.home_of_user(user));
+    let home = keyspace.home_of_user(user);
+    let own = rooms
+        .iter()
+        .zip(&histories)
+        .find(|(_, events)| has(events, since.position))
+        .map(|(room, _)| keyspace.partition(*room))
+        .or_else(|| has(&notices, since.position).then_some(home));
+    let places = Places {
+        place: since.position,
+        earlier: since.position.earlier(slack),
+        own,
+        is_clustered: keyspace.is_clustered(),
+    };
+    let certain = places.certain(home);
     let is_unsure = |(position, notice): &(Position, UserNotice)| {
         let (UserNotice::Joined { conversation, .. } | UserNotice::Removed { conversation, .. }) =
             notice;
@@ -202,6 +214,11 @@ async fn reaches_back(
     Ok(since.position.micros >= oldest && since.position <= cut)
 }
 
+/// Whether something was announced just there.
+fn has<T>(announced: &[(Position, T)], place: Position) -> bool {
+    announced.iter().any(|(at, _)| *at == place)
+}
+
 /// Up to where it is certain that everything had been shown when a client's place was.
 ///
 /// On a cluster each server announces in its own order, and what they say arrives at about the time that it was said: what one had announced
@@ -215,29 +232,6 @@ struct Places {
 }
 
 impl Places {
-    fn new(
-        keyspace: Keyspace,
-        since: &Offset,
-        slack: Duration,
-        rooms: &[ConversationId],
-        histories: &[Vec<(Position, Event)>],
-    ) -> Self {
-        let place = since.position;
-        let is_of = |events: &[(Position, Event)]| events.iter().any(|(at, _)| *at == place);
-        let mut all = rooms.iter().zip(histories);
-        let own = all.find(|(_, events)| is_of(events));
-        let slack = u64::try_from(slack.as_micros()).unwrap_or(u64::MAX);
-        Self {
-            place,
-            earlier: Position {
-                micros: place.micros.saturating_sub(slack),
-                index: 0,
-            },
-            own: own.map(|(room, _)| keyspace.partition(*room)),
-            is_clustered: keyspace.is_clustered(),
-        }
-    }
-
     fn certain(&self, partition: Partition) -> Position {
         if self.is_clustered && self.own != Some(partition) {
             self.earlier
@@ -268,8 +262,6 @@ fn parse<T: DeserializeOwned>((id, fields): &Entry, field: &str) -> Option<(Posi
 #[cfg(test)]
 mod tests {
     use super::*;
-    use confab_shared::model::event::Fact;
-    use confab_shared::model::timestamp::Timestamp;
 
     fn at(micros: u64) -> Position {
         Position { micros, index: 0 }
@@ -277,26 +269,18 @@ mod tests {
 
     #[test]
     fn on_a_cluster_only_the_places_own_partition_is_certain_up_to_it() {
-        let [one, other] = [Keyspace::new(2), Keyspace::new(2).on_cluster()];
-        let rooms: Vec<ConversationId> = (0..2)
-            .map(|partition| {
-                std::iter::repeat_with(ConversationId::generate)
-                    .find(|room| other.partition(*room) == Partition(partition))
-                    .unwrap()
-            })
-            .collect();
-        let event = Event {
-            seq: Some(Seq(1)),
-            at: Timestamp::now(),
-            fact: Fact::Advanced,
+        let place = at(9_000);
+        let mut places = Places {
+            place,
+            earlier: place.earlier(Duration::from_millis(5)),
+            own: Some(Partition(0)),
+            is_clustered: true,
         };
-        let histories = [vec![(at(9_000), event)], Vec::new()];
-        let since = Offset::at(at(9_000));
-        let slack = Duration::from_millis(5);
-        let places = Places::new(other, &since, slack, &rooms, &histories);
-        assert_eq!(places.certain(Partition(0)), at(9_000));
+        assert_eq!(places.certain(Partition(0)), place);
         assert_eq!(places.certain(Partition(1)), at(4_000));
-        let places = Places::new(one, &since, slack, &rooms, &histories);
-        assert_eq!(places.certain(Partition(1)), at(9_000));
+        places.own = None;
+        assert_eq!(places.certain(Partition(0)), at(4_000));
+        places.is_clustered = false;
+        assert_eq!(places.certain(Partition(1)), place);
     }
 }
