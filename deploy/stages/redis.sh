@@ -8,7 +8,7 @@ NEEDS[redis]=node
 BESIDE[redis]=700
 
 # Each is a way in which what is kept in Redis is used.
-readonly ON_ANY_REDIS=(cross-dialect order presence badges typing recovery rest-rooms stomp-guide)
+readonly ON_ANY_REDIS=(cross-dialect order presence badges typing recovery rate-limits stomp-guide)
 
 try_replicated() {
     CONFAB_TRANSPORTS=websocket CONFAB_ENTRY=node run_suite "${ON_ANY_REDIS[@]}" &&

@@ -249,7 +249,7 @@ impl Keyspace {
         )
     }
 
-    fn home_of_slot(&self, slot: UserSlot) -> Partition {
+    fn home_of_slot(self, slot: UserSlot) -> Partition {
         Partition(slot.0 % self.partitions.max(1))
     }
 
