@@ -30,7 +30,13 @@ redis_port() { # NAME
 redis_url() {
     local name nodes=
     case $REDIS in
-    single) printf 'redis://127.0.0.1:%s\n' "$REDIS_PORT" ;;
+    single)
+        if [[ $TLS == no ]]; then
+            printf 'redis://127.0.0.1:%s\n' "$REDIS_PORT"
+        else
+            printf 'rediss://confab:%s@127.0.0.1:%s\n' "$(<"$TLS_DIR/redis.password")" "$REDIS_PORT"
+        fi
+        ;;
     cluster)
         for name in redis-{1..5}; do nodes+="&node=127.0.0.1:$(redis_port "$name")"; done
         printf 'redis-cluster://127.0.0.1:%s?%s\n' "$REDIS_PORT" "${nodes#&}"
@@ -43,18 +49,24 @@ redis_url() {
 }
 
 redis_ask() { # NAME COMMAND…
+    if [[ $TLS == yes ]]; then
+        redis_tls_cli "${@:2}" 2>/dev/null
+        return
+    fi
     redis-cli -h 127.0.0.1 -p "$(redis_port "$1")" "${@:2}" 2>/dev/null
 }
 
 # Redis keeps nothing on disk: Confab's promises must hold when it comes back empty. Where others take over they do so soon, for that is
 # what is tried here.
 write_redis_conf() { # NAME
-    local port
+    local port listener
     port=$(redis_port "$1")
+    listener="port $port"
+    [[ $TLS == no ]] || listener=$(redis_tls_conf)
     mkdir -p "$REDIS_DIR/$1"
-    cat >"$REDIS_DIR/$1/redis.conf" <<CONF
+    (umask 077 && cat >"$REDIS_DIR/$1/redis.conf") <<CONF
 bind 127.0.0.1
-port $port
+$listener
 dir $REDIS_DIR/$1
 daemonize no
 logfile ""

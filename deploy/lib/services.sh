@@ -64,7 +64,8 @@ postgres_in_use() {
 
 exec_postgres() {
     cd /
-    local command=(setsid)
+    local command=(setsid) more=()
+    [[ $TLS == no ]] || mapfile -t more < <(postgres_tls_flags)
     if ((EUID == 0)); then
         command+=(setpriv --reuid=postgres --regid=postgres --init-groups --)
     fi
@@ -74,7 +75,7 @@ exec_postgres() {
         -c listen_addresses=127.0.0.1 -c "port=$POSTGRES_PORT" -c unix_socket_directories= \
         -c max_connections=200 -c shared_buffers=256MB -c max_wal_size=2GB \
         -c fsync=on -c synchronous_commit=on -c full_page_writes=on \
-        -c timezone=UTC -c log_timezone=UTC -c logging_collector=off -c 'log_line_prefix=%m [%p] '
+        -c timezone=UTC -c log_timezone=UTC -c logging_collector=off -c 'log_line_prefix=%m [%p] ' "${more[@]}"
 }
 
 start_postgres() {
@@ -96,18 +97,22 @@ start_postgres() {
     done
     ! postgres_in_use || die "another PostgreSQL still runs on $PG_DATA; stop it first"
     rm -f "$PG_DATA/postmaster.pid"
+    [[ $TLS == no ]] || give_postgres_certificates
     launch postgres exec_postgres
 }
 
 postgres_answers() { "$PG_BIN/pg_isready" -q -h 127.0.0.1 -p "$POSTGRES_PORT"; }
+
+as_superuser() {
+    "$PG_BIN/psql" -X -q -v ON_ERROR_STOP=1 -d "$(database_url postgres postgres)"
+}
 
 # The programs' own role owns the database and is no superuser, as it would be in production. It may create databases:
 # tests make their own.
 create_database() {
     local password
     password=$(<"$PASSWORD_FILE")
-    PGPASSWORD=$password "$PG_BIN/psql" -X -q -h 127.0.0.1 -p "$POSTGRES_PORT" -U postgres -d postgres \
-        -v ON_ERROR_STOP=1 >>"$LOG_DIR/initdb.log" 2>&1 <<SQL || die "could not create the database, see $LOG_DIR/initdb.log"
+    as_superuser >>"$LOG_DIR/initdb.log" 2>&1 <<SQL || die "could not create the database, see $LOG_DIR/initdb.log"
 SELECT 'CREATE ROLE confab LOGIN CREATEDB PASSWORD ''$password'''
  WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'confab') \gexec
 SELECT 'CREATE DATABASE confab OWNER confab'
@@ -115,7 +120,13 @@ SELECT 'CREATE DATABASE confab OWNER confab'
 SQL
 }
 
-postgres_url() { printf 'postgres://confab:%s@127.0.0.1:%s/confab\n' "$(<"$PASSWORD_FILE")" "$POSTGRES_PORT"; }
+database_url() { # USER DATABASE
+    local query=
+    [[ $TLS == no ]] || query=?$(postgres_tls_query)
+    printf 'postgres://%s:%s@127.0.0.1:%s/%s%s\n' "$1" "$(<"$PASSWORD_FILE")" "$POSTGRES_PORT" "$2" "$query"
+}
+
+postgres_url() { database_url confab confab; }
 
 # Removes the database, also when it lies outside DEV_DIR.
 remove_postgres() {

@@ -261,11 +261,7 @@ async fn directory(
         let peers: StaticDirectory = flags.peers.iter().cloned().collect();
         return Ok((Arc::new(peers), None));
     };
-    let config = RedisConfig {
-        url: url.clone(),
-        command_timeout_ms: 5_000,
-        connect_timeout_ms: 3_000,
-    };
+    let config = RedisConfig::at(url.clone());
     // Nothing here has a partition; any number will do as long as all nodes have the same.
     let keyspace = config.keyspace(16)?;
     let redis = redis::connect(&config, Retries::Idempotent).await?;
@@ -343,6 +339,7 @@ async fn main() -> anyhow::Result<()> {
         header_timeout: Duration::from_secs(5),
         idle_timeout: Duration::from_secs(75),
         peer_timeout: PEER_TIMEOUT,
+        tls: None,
     };
     let for_peers = AcceptConfig {
         protocols: Protocols::Http1AndHttp2,

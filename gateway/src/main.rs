@@ -4,9 +4,11 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use confab_gateway::commands::{config, healthcheck};
 use confab_gateway::config::GatewayConfig;
-use confab_gateway::{http::listen, serve};
-use confab_shared::config::ConfigError;
+use confab_gateway::http::listen;
+use confab_gateway::{descriptors, serve};
+use confab_shared::config::{ConfigError, Loaded};
 use confab_shared::lifecycle::{EX_CONFIG, InheritedSockets, Shutdown};
 use confab_shared::telemetry;
 use tikv_jemallocator::Jemalloc;
@@ -23,16 +25,18 @@ struct Arguments {
     action: Option<Action>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+#[derive(Debug, Subcommand)]
 enum Action {
-    /// Serve clients until told to stop (the default).
+    /// Serve clients until told to drain (the default).
     Run,
-    /// Read the settings, name those that are not the gateway's, and leave.
-    Check,
+    /// Show the settings that are in force, secrets hidden.
+    Config(config::Look),
+    /// Ask the gateway that runs here how it is; exits with 1 unless it is well.
+    Healthcheck(healthcheck::Question),
 }
 
 fn main() -> ExitCode {
-    match run(Arguments::parse().action.unwrap_or(Action::Run)) {
+    match start(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Logging may not have begun, so plainly.
@@ -51,17 +55,25 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(action: Action) -> anyhow::Result<()> {
+fn start(arguments: Arguments) -> anyhow::Result<()> {
     let loaded = GatewayConfig::load()?;
-    if action == Action::Check {
-        return Ok(loaded.tell_unknown(&mut std::io::stdout())?);
+    match arguments.action.unwrap_or(Action::Run) {
+        Action::Run => run(loaded),
+        Action::Config(look) => config::run(&loaded, &look, &mut std::io::stdout()),
+        Action::Healthcheck(question) => {
+            healthcheck::run(&loaded.config.http.internal_listen, &question)
+        }
     }
+}
+
+fn run(loaded: Loaded<GatewayConfig>) -> anyhow::Result<()> {
     // Before anything may have begun another thread: it takes the variables away that name them.
     let inherited = InheritedSockets::from_environment(&listen::NAMES)?;
     telemetry::init(&loaded.config.log);
     for key in &loaded.unknown {
         tracing::debug!(key, "not a setting of the gateway");
     }
+    descriptors::raise(loaded.config.http.max_connections);
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -73,6 +73,15 @@ const CARRIERS: [[&str; 2]; 7] = [
 const ANSWERS: [&str; 4] = ["ok", "INTERNAL", "OVERLOADED", "TIMEOUT"];
 /// Which limits handshakes are refused by.
 const ADMISSION: [&str; 3] = ["handshakes_per_ip", "max_sessions", "sessions_per_ip"];
+/// Why TLS handshakes come to nothing.
+const HANDSHAKES: [&str; 6] = [
+    "client_certificate",
+    "incompatible",
+    "left",
+    "malformed",
+    "refused_by_client",
+    "timeout",
+];
 /// What becomes of requests for other nodes' sessions.
 const PASSING: [&str; 4] = [
     "answered",
@@ -110,6 +119,8 @@ confab_shared::metrics! {
         tunnels: IntGauge;
         /// Handshakes refused because their address or the node has too many, by limit.
         not_admitted_total: IntCounterVec, by ["limit"];
+        /// TLS handshakes of clients that came to nothing, by reason; left: without a word, as those do that see whether the port is open.
+        tls_handshake_errors_total: IntCounterVec, by ["reason"];
         /// Tokens and passwords that were not accepted, by where (socket or rest) and why.
         auth_failures_total: IntCounterVec, by ["door", "reason"];
         /// Users' sockets, by the dialect that they speak, or are taken to speak until their first event.
@@ -227,6 +238,7 @@ impl Metrics {
         show(&metrics.resumes_total, &RESUMES);
         show(&metrics.command_answers_total, &ANSWERS);
         show(&metrics.not_admitted_total, &ADMISSION);
+        show(&metrics.tls_handshake_errors_total, &HANDSHAKES);
         show(&metrics.passed_on_total, &PASSING);
         show(&metrics.commands_total, &["send_message"]);
         show(&metrics.events_received_total, &["refused"]);

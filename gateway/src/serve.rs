@@ -22,6 +22,7 @@ use crate::doors::Doors;
 use crate::http::accept::{self, AcceptConfig, Protocols};
 use crate::http::listen::Listeners;
 use crate::http::ops;
+use crate::http::tls::{Certificates, Tls};
 use crate::node::Node;
 use crate::registry::NodeLease;
 use crate::rest;
@@ -33,6 +34,7 @@ pub async fn run(
     inherited: InheritedSockets,
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
+    let certificates = Certificates::load(&config.http.tls)?;
     let Listeners { public, internal } = Listeners::open(&config.http, inherited).await?;
 
     // `stop` ends the node's own tasks, after the drain; `accepting` ends with the drain's begin.
@@ -43,7 +45,12 @@ pub async fn run(
     let node = Arc::new(node);
     spawn_vital("notices", &stop, show_notices(node.clone(), notices));
 
-    let accept = accept_config(&node.config.http);
+    let errors = node.metrics.tls_handshake_errors_total.clone();
+    let tls = certificates.map(|certificates| Arc::new(Tls::new(certificates, errors)));
+    if let Some(tls) = &tls {
+        spawn_vital("certificates", &stop, tls.clone().keep_fresh());
+    }
+    let accept = accept_config(&node.config.http, tls);
     let address = node.config.cluster.address(internal.local_addr()?)?;
     let lease = NodeLease::announce(
         node.redis.clone(),
@@ -74,6 +81,8 @@ pub async fn run(
         AcceptConfig {
             protocols: Protocols::Http1AndHttp2,
             max_connections: node.config.cluster.max_connections,
+            // It is for the node's own network.
+            tls: None,
             ..accept.clone()
         },
         None,
@@ -174,13 +183,14 @@ async fn drain(
 }
 
 /// What the public listener's connections may do.
-fn accept_config(http: &HttpConfig) -> AcceptConfig {
+fn accept_config(http: &HttpConfig, tls: Option<Arc<Tls>>) -> AcceptConfig {
     AcceptConfig {
         protocols: Protocols::Http1,
         max_connections: http.max_connections,
         header_timeout: Duration::from_secs(http.header_timeout_seconds),
         idle_timeout: Duration::from_secs(http.idle_timeout_seconds),
         peer_timeout: http.peer_timeout(),
+        tls,
     }
 }
 

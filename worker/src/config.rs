@@ -120,7 +120,8 @@ impl Config {
                 "must be more than worker.lanes",
             ));
         }
-        Ok(())
+        self.redis.check()?;
+        self.database.check()
     }
 }
 

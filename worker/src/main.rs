@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use confab_shared::config::{ConfigError, Environment};
+use confab_shared::config::{ConfigError, Environment, Loaded};
 use confab_shared::id::WorkerId;
 use confab_shared::lifecycle::{Drainage, EX_CONFIG, Readiness, ServiceManager, Shutdown, Vitals};
 use confab_shared::model::error::is_outage;
@@ -14,7 +14,9 @@ use confab_shared::postgres::partitions::PartitionError;
 use confab_shared::postgres::{partitions, pool_by_key, schema, within};
 use confab_shared::redis;
 use confab_shared::telemetry;
-use confab_worker::commands::{create_admin, migrate, patient_pool, reset, seed};
+use confab_worker::commands::{
+    config, create_admin, healthcheck, migrate, patient_pool, reset, seed,
+};
 use confab_worker::config::Config;
 use confab_worker::consumer::Context;
 use confab_worker::metrics::Metrics;
@@ -35,10 +37,17 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
+    #[command(flatten)]
+    Work(Work),
+    #[command(flatten)]
+    Ask(Ask),
+}
+
+/// What is done with Redis or the database.
+#[derive(Debug, Subcommand)]
+enum Work {
     /// Process commands until told to stop (the default).
     Run,
-    /// Read the settings, name those that are not the worker's, and leave.
-    Check,
     /// Bring the database up to date and record the number of partitions.
     Migrate,
     /// Add demo users, and as much demo talk as is asked for. Refused in production.
@@ -47,6 +56,26 @@ enum Action {
     Reset(reset::Assurance),
     /// Make an admin. The password is asked for, or read from standard input.
     CreateAdmin(create_admin::Admin),
+}
+
+/// What needs no database and writes no log.
+#[derive(Debug, Subcommand)]
+enum Ask {
+    /// Show the settings that are in force, secrets hidden.
+    Config(config::Look),
+    /// Ask the worker that runs here how it is; exits with 1 unless it is well.
+    Healthcheck(healthcheck::Question),
+}
+
+impl Ask {
+    fn answer(&self, loaded: &Loaded<Config>) -> anyhow::Result<()> {
+        match self {
+            Self::Config(look) => config::run(loaded, look, &mut std::io::stdout()),
+            Self::Healthcheck(question) => {
+                healthcheck::run(&loaded.config.http.internal_listen, question)
+            }
+        }
+    }
 }
 
 #[tokio::main]
@@ -67,9 +96,11 @@ async fn main() -> ExitCode {
 
 async fn start(arguments: Arguments) -> anyhow::Result<()> {
     let loaded = Config::load()?;
-    if matches!(arguments.action, Some(Action::Check)) {
-        return Ok(loaded.tell_unknown(&mut std::io::stdout())?);
-    }
+    let work = match arguments.action {
+        None => Work::Run,
+        Some(Action::Work(work)) => work,
+        Some(Action::Ask(ask)) => return ask.answer(&loaded),
+    };
     telemetry::init(&loaded.config.log);
     for key in &loaded.unknown {
         // Both programs are usually given one environment: this is a misspelt key or a setting of the gateway.
@@ -79,19 +110,19 @@ async fn start(arguments: Arguments) -> anyhow::Result<()> {
     let count = config.partitions.count;
     let pool = patient_pool(&config.database)?;
     let mut out = std::io::stdout();
-    match arguments.action.unwrap_or(Action::Run) {
-        Action::Run | Action::Check => {
+    match work {
+        Work::Run => {
             let pool = pool_by_key(&config.database, "confab-worker")?;
             run(config, pool).await
         }
-        Action::Migrate => migrate::run(&pool, count, &mut out).await,
-        Action::Seed(amount) => seed::run(&pool, config.environment, amount, &mut out).await,
-        Action::Reset(assurance) => {
+        Work::Migrate => migrate::run(&pool, count, &mut out).await,
+        Work::Seed(amount) => seed::run(&pool, config.environment, amount, &mut out).await,
+        Work::Reset(assurance) => {
             let name = schema::database_name(&pool).await?;
             permit(config.environment, assurance, &name)?;
             reset::run(&pool, count, &mut out).await
         }
-        Action::CreateAdmin(admin) => {
+        Work::CreateAdmin(admin) => {
             let password = || create_admin::ask_password(admin.password_stdin);
             let account = create_admin::run(&pool, &admin, password).await?;
             writeln!(out, "{} is an admin", account.username)?;

@@ -3,3 +3,4 @@
 pub mod accept;
 pub mod listen;
 pub mod ops;
+pub mod tls;

@@ -3,39 +3,23 @@
 //! Nothing in Redis is needed to rebuild the truth. Whatever is kept here may vanish at any moment, without a connection being
 //! lost (FLUSHALL); [`keyspace::Keyspace::memory`] is how that is noticed.
 
+mod access;
 pub mod keyspace;
 pub mod presence;
+mod refusal;
 pub mod scripts;
 mod topology;
 
 use std::time::Duration;
 
 use fred::clients::Client;
-use fred::interfaces::ClientLike;
 use fred::socket2::TcpKeepalive;
 use fred::types::Builder;
-use fred::types::config::{Config, ReconnectPolicy, TcpConfig};
-use serde::Deserialize;
+use fred::types::config::{ReconnectPolicy, TcpConfig};
 
-pub use topology::{Topology, Unsuitable, examine, may_fail_over};
-
-/// How Redis is reached.
-#[derive(Debug, Clone, Deserialize)]
-pub struct RedisConfig {
-    /// Where, as a `redis://`, `redis-sentinel://` or `redis-cluster://` URL.
-    pub url: String,
-    /// How long one command may take before it fails.
-    pub command_timeout_ms: u64,
-    /// How long a connection attempt may take.
-    pub connect_timeout_ms: u64,
-}
-
-impl RedisConfig {
-    /// What the client library is told.
-    fn client(&self) -> Result<Config, fred::error::Error> {
-        Config::from_url(&self.url)
-    }
-}
+pub use self::access::RedisConfig;
+pub use self::refusal::begin;
+pub use self::topology::{Topology, Unsuitable, examine, may_fail_over};
 
 /// How a connection treats commands that are under way when it breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +80,6 @@ pub fn subscriber(config: &RedisConfig) -> Result<Builder, fred::error::Error> {
 /// A connected client with one connection, on which commands run in the order they were sent.
 pub async fn connect(config: &RedisConfig, retries: Retries) -> Result<Client, fred::error::Error> {
     let client = builder(config, retries)?.build()?;
-    client.init().await?;
+    begin(&client).await?;
     Ok(client)
 }

@@ -191,14 +191,6 @@ fn judge(server: &str, expected: Topology, info: &str) -> Result<(), Unsuitable>
 mod tests {
     use super::*;
 
-    fn config(url: &str) -> RedisConfig {
-        RedisConfig {
-            url: url.to_owned(),
-            command_timeout_ms: 1,
-            connect_timeout_ms: 1,
-        }
-    }
-
     #[test]
     fn a_url_says_what_redis_is() {
         let cases = [
@@ -210,12 +202,12 @@ mod tests {
             ),
         ];
         for (url, topology) in cases {
-            let config = config(url);
+            let config = RedisConfig::at(url);
             assert_eq!(config.topology().unwrap(), topology, "{url}");
             let clustered = config.keyspace(16).unwrap().is_clustered();
             assert_eq!(clustered, topology == Topology::Cluster);
         }
-        assert!(config("redis-sentinel://a:1").topology().is_err());
+        assert!(RedisConfig::at("redis-sentinel://a:1").topology().is_err());
     }
 
     #[test]
