@@ -37,14 +37,14 @@ pub(super) enum Waiter {
     /// By one call for all streams.
     Together(Client),
     /// By a call for each stream, on a connection for each: a cluster does not take streams on several slots together.
-    Apart(Apart),
+    Apart(Box<Apart>),
 }
 
 impl Waiter {
     pub(super) async fn connect(context: &Context) -> Result<Self, Error> {
         let redis = &context.config.redis;
         Ok(if context.keyspace.is_clustered() {
-            Self::Apart(Apart::new(redis.clone()))
+            Self::Apart(Box::new(Apart::new(redis.clone())))
         } else {
             Self::Together(connect(redis, Retries::None).await?)
         })
