@@ -57,6 +57,10 @@ pub struct Node {
 
 impl Node {
     /// Connects to PostgreSQL and Redis and starts the node's tasks. Notices for its users come out of the receiver.
+    #[allow(
+        clippy::too_many_lines,
+        reason = "the parts are made and joined once, in order"
+    )]
     pub async fn start(
         config: GatewayConfig,
         vitals: &Vitals,

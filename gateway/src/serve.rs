@@ -29,6 +29,10 @@ use crate::rest;
 use crate::transport::sessions::Sessions;
 
 /// Runs a gateway until it has drained, on the sockets that it inherited, if any.
+#[allow(
+    clippy::too_many_lines,
+    reason = "the parts are made and joined once, in order"
+)]
 pub async fn run(
     config: GatewayConfig,
     inherited: InheritedSockets,

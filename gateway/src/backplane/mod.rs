@@ -172,6 +172,10 @@ pub struct Parts {
 
 impl Backplane {
     /// Connects, subscribes to this node's own channel, and starts the tasks.
+    #[allow(
+        clippy::too_many_lines,
+        reason = "the parts are made and joined once, in order"
+    )]
     pub async fn start(
         parts: Parts,
         redis_config: &RedisConfig,

@@ -60,6 +60,10 @@ pub(super) struct CatchUp {
 ///
 /// The order matters: first the rooms are joined, then the histories are read. What is announced in between is in the histories, or
 /// held back for the socket, or both.
+#[allow(
+    clippy::too_many_lines,
+    reason = "one thing after the other, each of which may end it"
+)]
 pub(super) async fn prepare(
     node: &Node,
     arrival: &mut Arrival,

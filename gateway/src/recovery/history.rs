@@ -77,6 +77,10 @@ type Entry = (String, HashMap<String, String>);
 
 /// Reads histories up to the present position. None: what was announced since is not, or not surely, all there, or more than is made up
 /// for.
+#[allow(
+    clippy::too_many_lines,
+    reason = "one thing after the other, each of which may end it"
+)]
 pub(super) async fn read(
     redis: &Client,
     keyspace: Keyspace,
