@@ -262,12 +262,18 @@ pub struct RecoveryConfig {
     pub enabled: bool,
     pub window_seconds: u64,
     pub max_events: usize,
+    pub cluster_slack_ms: u64,
 }
 
 impl RecoveryConfig {
     /// For how long after its connection was lost a socket can be recovered.
     pub fn window(&self) -> Duration {
         Duration::from_secs(self.window_seconds)
+    }
+
+    /// How far apart what is announced at once on several servers may be, by their clocks and on its way here.
+    pub fn cluster_slack(&self) -> Duration {
+        Duration::from_millis(self.cluster_slack_ms)
     }
 }
 

@@ -68,7 +68,7 @@ impl Doors {
             .as_ref()
             .filter(|_| config.sockjs.enabled)
             .map(|stomp| {
-                let claims = RedisClaims::new(node.redis.clone(), node.id);
+                let claims = RedisClaims::new(node.redis.clone(), node.keyspace, node.id);
                 stomp.sockjs(config.sockjs.clone(), Arc::new(claims))
             });
         if let Some(sockjs) = &sockjs {
@@ -147,7 +147,7 @@ fn parts(
     let config = &node.config;
     let spread = Duration::from_secs(config.drain.spread_seconds);
     let peers = Peers::new(
-        Arc::new(LeasedDirectory::new(node.redis.clone())),
+        Arc::new(LeasedDirectory::new(node.redis.clone(), node.keyspace)),
         &PeersConfig::new(
             &config.engine,
             config.cluster.protocol,

@@ -35,6 +35,8 @@ pub struct Node {
     pub database: PgPool,
     /// A connection for commands.
     pub redis: Client,
+    /// The names of keys and channels.
+    pub keyspace: Keyspace,
     /// Issues and checks tokens.
     pub tokens: TokenAuthority,
     /// The way to the workers.
@@ -55,6 +57,10 @@ pub struct Node {
 
 impl Node {
     /// Connects to PostgreSQL and Redis and starts the node's tasks. Notices for its users come out of the receiver.
+    #[allow(
+        clippy::too_many_lines,
+        reason = "the parts are made and joined once, in order"
+    )]
     pub async fn start(
         config: GatewayConfig,
         vitals: &Vitals,
@@ -79,7 +85,10 @@ impl Node {
             .sessions_limit
             .set(limit(config.engine.max_sessions));
         postgres::partitions::check(&database, config.partitions.count).await?;
-        let keyspace = Keyspace::new(config.partitions.count);
+        redis::examine(&config.redis).await?;
+        let keyspace = (config.redis)
+            .keyspace(config.partitions.count)
+            .context("redis.url")?;
         let redis = redis::connect(&config.redis, Retries::Idempotent)
             .await
             .context("Redis")?;
@@ -103,7 +112,7 @@ impl Node {
             let asking = redis::connect(&config.redis, Retries::None)
                 .await
                 .context("Redis")?;
-            Limits::start(&figures, asking, &metrics, stop)
+            Limits::start(&figures, asking, keyspace, &metrics, stop)
         };
         let (hub, requests) =
             Hub::start(&config.hub, config.recovery.enabled, &metrics, vitals, stop);
@@ -155,6 +164,7 @@ impl Node {
             config,
             database,
             redis,
+            keyspace,
             tokens,
             ingress,
             limits,

@@ -29,6 +29,10 @@ use crate::rest;
 use crate::transport::sessions::Sessions;
 
 /// Runs a gateway until it has drained, on the sockets that it inherited, if any.
+#[allow(
+    clippy::too_many_lines,
+    reason = "the parts are made and joined once, in order"
+)]
 pub async fn run(
     config: GatewayConfig,
     inherited: InheritedSockets,
@@ -52,9 +56,14 @@ pub async fn run(
     }
     let accept = accept_config(&node.config.http, tls);
     let address = node.config.cluster.address(internal.local_addr()?)?;
-    let lease = NodeLease::announce(node.redis.clone(), node.id, address.clone().into())
-        .await
-        .context("node lease")?;
+    let lease = NodeLease::announce(
+        node.redis.clone(),
+        node.keyspace,
+        node.id,
+        address.clone().into(),
+    )
+    .await
+    .context("node lease")?;
     let sessions = Sessions::default();
     let doors = Doors::open(&node, &sessions, &connections, &shutdown.drain, &stop)?;
 

@@ -12,7 +12,7 @@ use confab_shared::lifecycle::{Drainage, EX_CONFIG, Readiness, ServiceManager, S
 use confab_shared::model::error::is_outage;
 use confab_shared::postgres::partitions::PartitionError;
 use confab_shared::postgres::{partitions, pool_by_key, schema, within};
-use confab_shared::redis::keyspace::Keyspace;
+use confab_shared::redis;
 use confab_shared::telemetry;
 use confab_worker::commands::{
     config, create_admin, healthcheck, migrate, patient_pool, reset, seed,
@@ -164,6 +164,9 @@ async fn run(config: Config, pool: PgPool) -> anyhow::Result<()> {
         tasks.clone(),
     ));
 
+    let keyspace = (config.redis)
+        .keyspace(config.partitions.count)
+        .context("redis.url")?;
     let (drain_limit, count) = (config.worker.drain(), config.partitions.count);
     let vitals = Vitals::default();
     let drainage = Drainage {
@@ -181,7 +184,7 @@ async fn run(config: Config, pool: PgPool) -> anyhow::Result<()> {
     ));
     let context = Context {
         id: WorkerId::generate(),
-        keyspace: Keyspace::new(config.partitions.count),
+        keyspace,
         config: Arc::new(config),
         pool,
         metrics,
@@ -214,6 +217,7 @@ async fn run(config: Config, pool: PgPool) -> anyhow::Result<()> {
 /// Waits for what the worker depends on, then works until told to drain.
 async fn work(context: Context, readiness: Readiness, shutdown: Shutdown) -> anyhow::Result<()> {
     let start = async {
+        redis::examine(&context.config.redis).await?;
         await_database(&context).await?;
         anyhow::Ok(Ownership::start(context, readiness).await?)
     };

@@ -60,6 +60,7 @@ impl Ingress {
                 let pending = Arc::new(Pending::new(config.max_pending));
                 let lane = Lane::new(
                     config,
+                    keyspace,
                     partition,
                     redis.clone(),
                     pending.clone(),

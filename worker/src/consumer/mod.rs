@@ -10,6 +10,7 @@ mod fault;
 mod lane;
 mod read;
 mod settle;
+mod wait;
 
 use std::sync::Arc;
 

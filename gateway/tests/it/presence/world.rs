@@ -75,7 +75,7 @@ impl World {
         let (server, redis) = Redis::start().await;
         Self {
             server,
-            online: Online::new(redis.clone()),
+            online: Online::new(redis.clone(), Keyspace::new(PARTITIONS)),
             redis,
             pool,
             timing,
@@ -203,7 +203,7 @@ impl World {
         for slot in UserSlot::all() {
             count += self
                 .redis
-                .hlen::<usize, _>(Keyspace::unsaid(slot))
+                .hlen::<usize, _>(Keyspace::new(PARTITIONS).unsaid(slot))
                 .await
                 .unwrap();
         }
