@@ -32,7 +32,7 @@ fn main() -> ExitCode {
 
 fn run() -> anyhow::Result<()> {
     let loaded = GatewayConfig::load()?;
-    telemetry::init(&loaded.config.log);
+    let levels = telemetry::init(&loaded.config.log)?;
     for key in &loaded.unknown {
         tracing::debug!(key, "not a setting of the gateway");
     }
@@ -42,6 +42,6 @@ fn run() -> anyhow::Result<()> {
         .context("runtime")?
         .block_on(async {
             let shutdown = Shutdown::on_signals().context("signals")?;
-            serve::run(loaded.config, shutdown).await
+            serve::run(loaded.config, shutdown, levels).await
         })
 }

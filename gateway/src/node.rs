@@ -9,6 +9,7 @@ use confab_shared::id::NodeId;
 use confab_shared::postgres;
 use confab_shared::redis::keyspace::Keyspace;
 use confab_shared::redis::{self, Retries};
+use confab_shared::telemetry::{Service, Traces};
 use fred::clients::Client;
 use fred::interfaces::ClientLike;
 use sqlx::PgPool;
@@ -50,6 +51,8 @@ pub struct Node {
     pub presence: Presence,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// What is traced.
+    pub traces: Traces,
 }
 
 impl Node {
@@ -66,6 +69,12 @@ impl Node {
         .context("auth.jwt_secret")?;
         let id = NodeId::generate();
         let metrics = Arc::new(Metrics::new()?);
+        let service = Service {
+            program: "confab-gateway",
+            version: env!("CARGO_PKG_VERSION"),
+            instance: id.to_string(),
+        };
+        let traces = Traces::start(&config.traces, service)?;
         let database =
             postgres::pool(&config.database, "confab-gateway").context("database.url")?;
         postgres::partitions::check(&database, config.partitions.count).await?;
@@ -77,7 +86,15 @@ impl Node {
         let appending = redis::connect(&config.redis, Retries::None)
             .await
             .context("Redis")?;
-        let ingress = Ingress::start(&config.ingress, id, keyspace, &appending, &metrics, stop);
+        let ingress = Ingress::start(
+            &config.ingress,
+            id,
+            keyspace,
+            &appending,
+            &metrics,
+            &traces,
+            stop,
+        );
         let figures = config.rate_limits.figures()?;
         let limits = if figures.are_off() {
             Limits::off(&metrics)
@@ -87,7 +104,8 @@ impl Node {
                 .context("Redis")?;
             Limits::start(&figures, asking, &metrics, stop)
         };
-        let (hub, requests) = Hub::start(&config.hub, config.recovery.enabled, &metrics, stop);
+        let offsets = config.recovery.enabled;
+        let (hub, requests) = Hub::start(&config.hub, offsets, &metrics, &traces, stop);
         let parts = backplane::Parts {
             node: id,
             keyspace,
@@ -143,6 +161,7 @@ impl Node {
             recovery,
             presence,
             metrics,
+            traces,
         };
         Ok((node, inbox.notices))
     }

@@ -9,6 +9,7 @@ use anyhow::Context;
 use axum::Router;
 use axum::body::Body;
 use confab_shared::lifecycle::{Shutdown, spawn_vital};
+use confab_shared::telemetry::Levels;
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -19,14 +20,18 @@ use crate::chat::show_notices;
 use crate::config::{GatewayConfig, HttpConfig};
 use crate::doors::Doors;
 use crate::http::accept::{self, AcceptConfig, Protocols};
+use crate::http::log;
 use crate::http::ops::{self, Readiness};
 use crate::node::Node;
 use crate::registry::NodeLease;
 use crate::rest;
 use crate::transport::sessions::Sessions;
 
+/// How long the last spans may take to be sent.
+const FLUSH: Duration = Duration::from_secs(2);
+
 /// Runs a gateway until it has drained.
-pub async fn run(config: GatewayConfig, shutdown: Shutdown) -> anyhow::Result<()> {
+pub async fn run(config: GatewayConfig, shutdown: Shutdown, levels: Levels) -> anyhow::Result<()> {
     let public = listen(
         &format!("{}:{}", config.http.bind, config.http.port),
         "http.port",
@@ -50,7 +55,8 @@ pub async fn run(config: GatewayConfig, shutdown: Shutdown) -> anyhow::Result<()
     let doors = Doors::open(&node, &sessions, &connections, &shutdown.drain, &stop)?;
 
     let readiness = Readiness::default();
-    let operations = ops::router(readiness.clone(), node.metrics.clone());
+    let operations =
+        ops::router(readiness.clone(), node.metrics.clone()).merge(log::router(levels));
     let for_peers = doors.clone();
     let respond = move |request: Request<Incoming>, _, guard| {
         let (doors, operations) = (for_peers.clone(), operations.clone());
@@ -111,6 +117,8 @@ pub async fn run(config: GatewayConfig, shutdown: Shutdown) -> anyhow::Result<()
         drained = tokio::time::timeout(limit, drain(&node, lease, &sessions, server, &connections)) => drained.is_ok(),
         () = shutdown.abort.cancelled() => false,
     };
+    // Not part of the drain's limit: it is short, and what is left of a drain that was cut short is what one wants to see.
+    node.traces.flush(FLUSH).await;
     stop.cancel();
     if drained {
         tracing::info!("drained");

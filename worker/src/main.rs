@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -13,17 +14,20 @@ use confab_shared::model::error::is_outage;
 use confab_shared::postgres::partitions::PartitionError;
 use confab_shared::postgres::{partitions, pool_by_key, schema, within};
 use confab_shared::redis::keyspace::Keyspace;
-use confab_shared::telemetry;
+use confab_shared::telemetry::{self, Levels, Service, Traces};
 use confab_worker::commands::{create_admin, migrate, patient_pool, reset, seed};
 use confab_worker::config::Config;
 use confab_worker::consumer::Context;
 use confab_worker::metrics::Metrics;
-use confab_worker::ops::{Readiness, serve};
+use confab_worker::ops::{Operations, Readiness, serve};
 use confab_worker::ownership::Ownership;
 use confab_worker::pause::Pause;
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
+
+/// How long the last spans may take to be sent.
+const FLUSH: Duration = Duration::from_secs(2);
 
 /// Confab's worker.
 #[derive(Debug, Parser)]
@@ -62,7 +66,7 @@ async fn main() -> ExitCode {
 
 async fn start(arguments: Arguments) -> anyhow::Result<()> {
     let loaded = Config::load()?;
-    telemetry::init(&loaded.config.log);
+    let levels = telemetry::init(&loaded.config.log)?;
     for key in &loaded.unknown {
         // Both programs are usually given one environment: this is a misspelt key or a setting of the gateway.
         tracing::debug!(key, "not a worker setting");
@@ -74,7 +78,7 @@ async fn start(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.action.unwrap_or(Action::Run) {
         Action::Run => {
             let pool = pool_by_key(&config.database, "confab-worker")?;
-            run(config, pool).await
+            run(config, pool, levels).await
         }
         Action::Migrate => migrate::run(&pool, partitions, &mut out).await,
         Action::Seed(amount) => seed::run(&pool, config.environment, amount, &mut out).await,
@@ -105,7 +109,7 @@ fn permit(
     reset::permit(environment, assurance, database, terminal)
 }
 
-async fn run(config: Config, pool: PgPool) -> anyhow::Result<()> {
+async fn run(config: Config, pool: PgPool, levels: Levels) -> anyhow::Result<()> {
     #[cfg(feature = "failpoints")]
     let _scenario = fail::FailScenario::setup();
     let shutdown = Shutdown::on_signals()?;
@@ -118,19 +122,30 @@ async fn run(config: Config, pool: PgPool) -> anyhow::Result<()> {
         .with_context(|| format!("http.internal_listen: {address}"))?;
     tasks.spawn(serve(
         listener,
-        metrics.clone(),
-        readiness.clone(),
+        Operations {
+            metrics: metrics.clone(),
+            readiness: readiness.clone(),
+            levels,
+        },
         shutdown.clone(),
         tasks.clone(),
     ));
 
     let drain_limit = config.worker.drain();
+    let id = WorkerId::generate();
+    let service = Service {
+        program: "confab-worker",
+        version: env!("CARGO_PKG_VERSION"),
+        instance: id.to_string(),
+    };
+    let traces = Traces::start(&config.traces, service)?;
     let context = Context {
-        id: WorkerId::generate(),
+        id,
         keyspace: Keyspace::new(config.partitions.count),
         config: Arc::new(config),
         pool,
         metrics,
+        traces: traces.clone(),
     };
     tracing::info!(worker = %context.id, "starting");
     let work = tokio::spawn(work(context, readiness, shutdown.clone()));
@@ -149,6 +164,7 @@ async fn run(config: Config, pool: PgPool) -> anyhow::Result<()> {
             Ok(())
         }
     };
+    traces.flush(FLUSH).await;
     shutdown.abort.cancel();
     tasks.close();
     tasks.wait().await;

@@ -110,6 +110,8 @@ impl UserSocket {
             Command::SendMessage { .. } => self.typing.speaks(conversation),
             _ => None,
         };
+        answer.asks_for(command.name(), conversation);
+        let trace = answer.trace();
         let user = self.user();
         let (id, temp_id) = match &command {
             Command::SendMessage {
@@ -129,7 +131,7 @@ impl UserSocket {
         let submit = move |verdict: Verdict| match verdict {
             Ok(_) => {
                 let ingress = node.ingress.clone();
-                ingress.submit(id, conversation, user, command, move |outcome| {
+                ingress.submit(id, conversation, user, command, trace, move |outcome| {
                     if let (Ok(Outcome::Stored { .. }), Some(spoken)) = (&outcome, &spoken) {
                         spoken.is_heard();
                     }

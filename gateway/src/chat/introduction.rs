@@ -70,7 +70,8 @@ impl Chat {
                     self.admitted(anonymous, &event, in_time(patience, guest).await, |_, _| {})?;
                 let name = Some(&*socket.profile.username);
                 socket.subject = guest_subject(anonymous.address(), name);
-                let answer = Answer::new(socket.socket.clone(), event.ack_id, event.name);
+                let (traces, own) = (&self.node.traces, socket.socket.clone());
+                let answer = Answer::new(traces, own, event.ack_id, event.name);
                 let enter = Intent::Enter {
                     room,
                     guest_name: None,
@@ -111,7 +112,8 @@ impl Chat {
         match admitted {
             Ok(socket) => {
                 self.node.metrics.sockets_introduced.inc();
-                let answer = Answer::new(socket.socket.clone(), event.ack_id, event.name);
+                let (traces, own) = (&self.node.traces, socket.socket.clone());
+                let answer = Answer::new(traces, own, event.ack_id, event.name);
                 confirm(&socket, answer);
                 Some(socket)
             }

@@ -25,7 +25,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::transport::connection::tend;
+use crate::transport::connection::{ConnectionId, tend};
 use crate::transport::endpoint::ConnectionGuard;
 
 /// How much of one peer's request may be under way over HTTP/2, and of all its requests together.
@@ -101,6 +101,7 @@ pub async fn serve<S, F>(
 {
     let permits = Arc::new(Semaphore::new(config.max_connections));
     let mut backoff = Duration::from_millis(5);
+    let mut accepted_before = 0;
     loop {
         let accepted = async {
             let permit = permits.clone().acquire_owned().await;
@@ -127,9 +128,10 @@ pub async fn serve<S, F>(
                     begun: AtomicBool::new(false),
                     _permit: permit,
                 });
+                accepted_before += 1;
                 tasks.spawn(connection(
                     stream,
-                    remote,
+                    (ConnectionId(accepted_before), remote),
                     guard,
                     config.clone(),
                     respond.clone(),
@@ -148,7 +150,7 @@ pub async fn serve<S, F>(
 
 async fn connection<S, F>(
     stream: TcpStream,
-    remote: SocketAddr,
+    (id, remote): (ConnectionId, SocketAddr),
     guard: Arc<Guard>,
     config: AcceptConfig,
     respond: S,
@@ -159,11 +161,12 @@ async fn connection<S, F>(
 {
     // Small frames are the whole point: without TCP_NODELAY they wait for each other's acknowledgements.
     if let Err(error) = tend(&stream, config.peer_timeout) {
-        tracing::debug!(%error, "a client left at once");
+        tracing::debug!(connection = id.0, %error, "a client left at once");
         return;
     }
     let served = guard.clone();
-    let service = service_fn(move |request| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(id);
         served.begun.store(true, Ordering::Relaxed);
         if !served.takes_upgrades && request.headers().contains_key(UPGRADE) {
             let mut refusal = Response::new(Body::empty());
@@ -224,7 +227,7 @@ async fn connection<S, F>(
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended");
+        tracing::debug!(connection = id.0, %error, "a connection ended");
     }
 }
 

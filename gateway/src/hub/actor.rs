@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 
 use confab_shared::id::{ConversationId, Seq, UserId};
 use confab_shared::model::conversation::Subject;
-use confab_shared::model::event::Event;
+use confab_shared::model::event::{Event, RoomBatch};
 use confab_shared::model::position::Position;
+use confab_shared::telemetry::{Kind, Span, Traces};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Habits;
@@ -46,6 +47,7 @@ pub(super) struct Actor {
     linger: Duration,
     limits: Limits,
     max_watched: usize,
+    traces: Traces,
 }
 
 /// A room and those who wait for it to open.
@@ -82,7 +84,13 @@ impl Actor {
             linger: habits.linger,
             limits: habits.limits,
             max_watched: habits.max_watched,
+            traces: Traces::default(),
         }
+    }
+
+    /// Traces what is shown of that which is traced.
+    pub(super) fn traced(self, traces: Traces) -> Self {
+        Self { traces, ..self }
     }
 
     /// Serves until every sender is gone. Inputs: the mailbox; and before it, so that what is due is not forgotten while there is much to
@@ -311,14 +319,30 @@ impl Actor {
     fn published(&mut self, payload: &[u8]) {
         match parse_published(payload) {
             Ok((position, batch)) => {
+                // Until its events are in the queues of all sockets here that are shown them; nothing is recorded per socket.
+                let showing = self.showing(&batch);
                 self.with_room(batch.conversation, |room, stage| {
                     room.receive(position, batch.events, stage)
                 });
+                drop(showing);
             }
             Err(error) => {
                 tracing::error!(%error, "a room channel carried what is no batch of events");
             }
         }
+    }
+
+    fn showing(&self, batch: &RoomBatch) -> Vec<Span> {
+        let announcements = batch.traces.iter();
+        announcements
+            .map(|announcement| {
+                let mut span =
+                    (self.traces).after(Some(*announcement), "process room", Kind::Consumer);
+                span.messaging("process", "room");
+                span.describe(|| [("confab.conversation", batch.conversation.to_string().into())]);
+                span
+            })
+            .collect()
     }
 
     fn arrived(&mut self, position: Position) {

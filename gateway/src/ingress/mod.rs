@@ -16,7 +16,9 @@ use confab_shared::id::{CommandId, ConversationId, NodeId, UserId};
 use confab_shared::lifecycle::spawn_vital;
 use confab_shared::model::command::{Command, CommandEnvelope, Outcome, Reply};
 use confab_shared::model::error::{ErrorCode, Rejection};
+use confab_shared::model::trace::TraceContext;
 use confab_shared::redis::keyspace::Keyspace;
+use confab_shared::telemetry::{Kind, Traces, current};
 use fred::clients::Client;
 use fred::interfaces::EventInterface;
 use tokio::sync::broadcast::error::RecvError;
@@ -41,6 +43,7 @@ struct Inner {
     reply_timeout: Duration,
     closed: AtomicBool,
     metrics: Arc<Metrics>,
+    traces: Traces,
 }
 
 impl Ingress {
@@ -51,6 +54,7 @@ impl Ingress {
         keyspace: Keyspace,
         redis: &Client,
         metrics: &Arc<Metrics>,
+        traces: &Traces,
         stop: &CancellationToken,
     ) -> Self {
         let lanes = keyspace
@@ -76,6 +80,7 @@ impl Ingress {
             reply_timeout,
             closed: AtomicBool::new(false),
             metrics: metrics.clone(),
+            traces: traces.clone(),
         };
         let ingress = Self {
             inner: Arc::new(inner),
@@ -92,13 +97,14 @@ impl Ingress {
 
     /// Sends a command. `done` is called exactly once: with the worker's answer, or with OVERLOADED, TIMEOUT or INTERNAL.
     ///
-    /// Never waits. `done` may be called at once, and must not block.
+    /// Never waits. `done` may be called at once, and must not block. What becomes of the command is traced below `trace`.
     pub fn submit(
         &self,
         id: CommandId,
         conversation: ConversationId,
         actor: UserId,
         command: Command,
+        trace: Option<TraceContext>,
         done: impl FnOnce(Result<Outcome, Rejection>) + Send + 'static,
     ) {
         let inner = &*self.inner;
@@ -117,12 +123,25 @@ impl Ingress {
             done(outcome);
         });
         inner.metrics.commands.with_label_values(&[name]).inc();
+        let partition = inner.keyspace.partition(conversation);
+        let mut span = (inner.traces).within(trace, "send ingress", Kind::Producer);
+        span.messaging("send", "ingress");
+        span.describe(|| {
+            [
+                (
+                    "messaging.destination.partition.id",
+                    partition.to_string().into(),
+                ),
+                ("messaging.message.id", id.to_string().into()),
+            ]
+        });
         let envelope = CommandEnvelope {
             id,
             node: inner.node,
             conversation,
             actor,
             command,
+            trace: span.context(),
         };
         let payload = match serde_json::to_vec(&envelope) {
             Ok(payload) => Bytes::from(payload),
@@ -132,8 +151,9 @@ impl Ingress {
                 return;
             }
         };
-        let lane = &inner.lanes[usize::from(inner.keyspace.partition(conversation).0)];
-        if let Err(Refused(done)) = lane.insert(id, payload, started + inner.reply_timeout, done) {
+        let lane = &inner.lanes[usize::from(partition.0)];
+        let deadline = started + inner.reply_timeout;
+        if let Err(Refused(done)) = lane.insert(id, payload, deadline, span, done) {
             inner.metrics.overloaded.inc();
             done(Err(Rejection::new(
                 ErrorCode::Overloaded,
@@ -142,7 +162,7 @@ impl Ingress {
         }
     }
 
-    /// Sends a command and waits for its answer.
+    /// Sends a command and waits for its answer. It is traced if that is on whose behalf it is sent.
     pub async fn request(
         &self,
         id: CommandId,
@@ -151,10 +171,17 @@ impl Ingress {
         command: Command,
     ) -> Result<Outcome, Rejection> {
         let (sender, outcome) = oneshot::channel();
-        self.submit(id, conversation, actor, command, move |outcome| {
-            // Whoever asked may have gone; the command takes effect all the same.
-            let _ = sender.send(outcome);
-        });
+        self.submit(
+            id,
+            conversation,
+            actor,
+            command,
+            current(),
+            move |outcome| {
+                // Whoever asked may have gone; the command takes effect all the same.
+                let _ = sender.send(outcome);
+            },
+        );
         outcome
             .await
             .unwrap_or_else(|_| Err(Rejection::new(ErrorCode::Internal, "internal error")))

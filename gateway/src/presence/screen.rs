@@ -197,6 +197,7 @@ impl Screen {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use confab_shared::telemetry::Traces;
 
     #[tokio::test]
     async fn what_was_overtaken_is_not_shown() {
@@ -204,7 +205,13 @@ mod tests {
         let config =
             confab_shared::config::load::<crate::config::GatewayConfig>(crate::config::DEFAULTS);
         let metrics = Arc::new(Metrics::new().unwrap());
-        let (hub, _requests) = Hub::start(&config.unwrap().config.hub, false, &metrics, &stop);
+        let (hub, _requests) = Hub::start(
+            &config.unwrap().config.hub,
+            false,
+            &metrics,
+            &Traces::default(),
+            &stop,
+        );
         let mut screen = Screen::new(hub, metrics);
         let user = UserId::generate();
         let change = |position, is_online| StatusChange {

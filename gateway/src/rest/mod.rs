@@ -118,6 +118,6 @@ pub fn router(node: Arc<Node>) -> anyhow::Result<Router> {
         .layer(from_fn(throttle::show))
         .layer(from_fn_with_state(rest.clone(), request::limit_time))
         .layer(from_fn_with_state(rest.clone(), cors::share))
-        .layer(from_fn(request::identify))
+        .layer(from_fn_with_state(rest.clone(), request::identify))
         .with_state(rest))
 }

@@ -12,6 +12,7 @@ use confab_shared::model::timestamp::Timestamp;
 use confab_shared::postgres::batch::{Stored, load, load_details, store};
 use confab_shared::redis::presence::Online;
 use confab_shared::seen;
+use confab_shared::telemetry::Span;
 use fred::clients::Client;
 use futures_util::future::join_all;
 use sqlx::Postgres;
@@ -21,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::fault::Fault;
 use super::read::IngressReader;
-use super::{Context, dead_letter, failpoint};
+use super::{Context, dead_letter, failpoint, traced};
 use crate::broadcast::{Broadcast, FanOut};
 use crate::handler::{Announcements, Bounds, Request, decide, details, wanted};
 use crate::pause::Pause;
@@ -42,6 +43,8 @@ pub(super) struct Entry {
     pub(super) envelope: CommandEnvelope,
     /// Whether it was handed out before, so that it may have taken effect without having been announced.
     pub(super) redelivered: bool,
+    /// What becomes of it, if that is traced.
+    pub(super) span: Span,
 }
 
 /// The right to process a partition.
@@ -102,13 +105,14 @@ impl Processor {
         let mut waiting = vec![entries];
         let mut pause = Pause::default();
         let (mut stale, mut overruns) = (0, 0);
+        let span = traced::batch(&self.context.traces, &mut waiting);
         while let Some(mut entries) = waiting.pop() {
             entries.retain(|entry| !aftermath.lost.contains(&entry.partition));
             if entries.is_empty() {
                 continue;
             }
             let patience = self.context.config.database.patience();
-            let attempt = match timeout(patience, self.attempt(&entries, tenures)).await {
+            let attempt = match timeout(patience, self.attempt(&entries, tenures, &span)).await {
                 Ok(attempt) => attempt,
                 // The server ends a slow statement itself; a connection whose other end is gone ends never.
                 Err(_) => Err(Failure::Database(Fault::Overrun, sqlx::Error::PoolTimedOut)),
@@ -188,6 +192,7 @@ impl Processor {
         &mut self,
         entries: &[Entry],
         tenures: &HashMap<Partition, Tenure>,
+        span: &Span,
     ) -> Result<Announcements, Failure> {
         let requests: Vec<Request<'_>> = entries
             .iter()
@@ -207,8 +212,13 @@ impl Processor {
         let bounds = Bounds {
             max_members: i64::from(self.context.config.worker.max_members),
         };
-        let found = load(&mut connection, &wanted(&requests)).await?;
-        let more = load_details(&mut connection, &details(bounds, &requests, &found)).await?;
+        let statement = |name| traced::statement(&self.context.traces, span, name, entries.len());
+        let asked = wanted(&requests);
+        let loading = load(&mut connection, &asked);
+        let found = statement("load batch").around(loading).await?;
+        let asked = details(bounds, &requests, &found);
+        let loading = load_details(&mut connection, &asked);
+        let more = statement("load details").around(loading).await?;
         let decided = decide(Timestamp::now(), bounds, &requests, found, more);
 
         // Even if nothing changes: a refusal decided by a former owner must not reach anybody.
@@ -225,7 +235,8 @@ impl Processor {
             }
         }
         failpoint::reach("worker::before_commit");
-        let stored = store(&mut connection, &fence, &decided.changes).await?;
+        let storing = store(&mut connection, &fence, &decided.changes);
+        let stored = statement("store batch").around(storing).await?;
         self.connection = Some(connection);
         match stored {
             Stored::Committed(ids) => {
@@ -247,6 +258,9 @@ impl Processor {
         let mut rooms: HashMap<Partition, Vec<RoomBatch>> = HashMap::new();
         let mut announced = announcements.rooms;
         self.note_online(&mut announced).await;
+        let traces = &self.context.traces;
+        let announcing =
+            traced::announcements(traces, entries, &announcements.outcomes, &mut announced);
         for room in announced {
             rooms
                 .entry(self.context.keyspace.partition(room.conversation))
@@ -263,6 +277,7 @@ impl Processor {
                 aftermath.lost.insert(partition);
             }
         }
+        drop(announcing);
         failpoint::reach("worker::after_fan_out");
 
         let kept = |partition| !aftermath.lost.contains(&partition);
@@ -281,9 +296,11 @@ impl Processor {
                 done.entry(entry.partition).or_default().push(&entry.id);
             }
         }
+        let replying = traced::replies(traces, entries);
         self.broadcast
             .notices_and_replies(&announcements.notices, replies)
             .await;
+        drop(replying);
         failpoint::reach("worker::after_reply");
         self.acknowledge(done, aftermath).await;
     }
@@ -328,7 +345,8 @@ impl Processor {
             let rest = entries.split_off(entries.len() / 2);
             waiting.push(rest);
             waiting.push(entries);
-        } else if let Some(entry) = entries.pop() {
+        } else if let Some(mut entry) = entries.pop() {
+            entry.span.fail("set aside");
             let outcome = Err(Rejection::new(ErrorCode::Internal, "internal error"));
             let reply = Reply {
                 id: entry.envelope.id,

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::Context;
 use super::batch::{Aftermath, Entry, Processor, Tenure};
 use super::read::{IngressReader, RawEntry, Reading, wait};
+use super::traced;
 use crate::broadcast::Broadcast;
 use crate::pause::Pause;
 
@@ -297,12 +298,15 @@ impl Lane {
                     )
                 }
                 Ok(envelope) => {
+                    let span =
+                        traced::command(&self.processor.context.traces, &envelope, partition);
                     batch.push(Entry {
                         partition,
                         id,
                         payload,
                         envelope,
                         redelivered,
+                        span,
                     });
                     continue;
                 }

@@ -9,11 +9,13 @@ mod failpoint;
 mod fault;
 mod lane;
 mod read;
+mod traced;
 
 use std::sync::Arc;
 
 use confab_shared::id::WorkerId;
 use confab_shared::redis::keyspace::Keyspace;
+use confab_shared::telemetry::Traces;
 use sqlx::PgPool;
 
 use crate::config::Config;
@@ -34,4 +36,6 @@ pub struct Context {
     pub pool: PgPool,
     /// What is counted.
     pub metrics: Metrics,
+    /// What is traced.
+    pub traces: Traces,
 }

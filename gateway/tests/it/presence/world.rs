@@ -20,6 +20,7 @@ use confab_shared::model::timestamp::Timestamp;
 use confab_shared::redis::keyspace::{Keyspace, UserSlot};
 use confab_shared::redis::presence::{Online, Stay};
 use confab_shared::redis::{self, Retries};
+use confab_shared::telemetry::Traces;
 use fred::clients::Client;
 use fred::interfaces::{
     ClientLike, EventInterface, HashesInterface, PubsubInterface, SortedSetsInterface,
@@ -96,8 +97,17 @@ impl World {
         let redis = redis::connect(&settings, Retries::Idempotent)
             .await
             .unwrap();
-        let ingress = Ingress::start(&config.ingress, id, keyspace, &redis, &metrics, &stop);
-        let (hub, requests) = Hub::start(&config.hub, false, &metrics, &stop);
+        let traces = Traces::default();
+        let ingress = Ingress::start(
+            &config.ingress,
+            id,
+            keyspace,
+            &redis,
+            &metrics,
+            &traces,
+            &stop,
+        );
+        let (hub, requests) = Hub::start(&config.hub, false, &metrics, &traces, &stop);
         let patience = Duration::from_secs(5);
         let parts = backplane::Parts {
             node: id,
