@@ -158,7 +158,7 @@ fn named(request: &mut Request<Incoming>) -> Span {
     let connection = request.extensions().get::<ConnectionId>();
     tracing::debug_span!(
         "request",
-        id,
+        %id,
         connection = connection.map(|connection| connection.0),
         method = %request.method(),
     )

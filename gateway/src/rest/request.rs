@@ -35,7 +35,7 @@ pub(super) async fn identify(
     let trace = span.context();
     let log = info_span!(
         "request",
-        id,
+        %id,
         connection = request
             .extensions()
             .get::<ConnectionId>()
