@@ -9,7 +9,7 @@ use confab_shared::id::NodeId;
 use confab_shared::postgres;
 use confab_shared::redis::keyspace::Keyspace;
 use confab_shared::redis::{self, Retries};
-use confab_shared::telemetry::{Service, Traces};
+use confab_shared::telemetry::{Service, Traces, TracesConfig, TracesError};
 use fred::clients::Client;
 use fred::interfaces::ClientLike;
 use sqlx::PgPool;
@@ -69,12 +69,7 @@ impl Node {
         .context("auth.jwt_secret")?;
         let id = NodeId::generate();
         let metrics = Arc::new(Metrics::new()?);
-        let service = Service {
-            program: "confab-gateway",
-            version: env!("CARGO_PKG_VERSION"),
-            instance: id.to_string(),
-        };
-        let traces = Traces::start(&config.traces, service)?;
+        let traces = traces(&config.traces, id)?;
         let database =
             postgres::pool(&config.database, "confab-gateway").context("database.url")?;
         postgres::partitions::check(&database, config.partitions.count).await?;
@@ -175,4 +170,14 @@ impl Node {
     pub async fn redis_alive(&self) -> bool {
         self.redis.ping::<String>(None).await.is_ok()
     }
+}
+
+/// The node's traces, under its name.
+fn traces(config: &TracesConfig, id: NodeId) -> Result<Traces, TracesError> {
+    let service = Service {
+        program: "confab-gateway",
+        version: env!("CARGO_PKG_VERSION"),
+        instance: id.to_string(),
+    };
+    Traces::start(config, service)
 }

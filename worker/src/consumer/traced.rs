@@ -104,8 +104,8 @@ pub(super) fn announcements(
 
 /// Gateways are told what became of their commands.
 pub(super) fn replies(traces: &Traces, entries: &[Entry]) -> Vec<Span> {
-    let traced = entries.iter().filter(|entry| entry.span.is_recorded());
-    traced
+    let recorded = entries.iter().filter(|entry| entry.span.is_recorded());
+    recorded
         .map(|entry| {
             let mut span = traces.within(entry.span.context(), "send reply", Kind::Producer);
             span.messaging("send", "node");

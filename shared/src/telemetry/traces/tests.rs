@@ -138,10 +138,11 @@ fn a_collector_has_an_address_that_we_can_speak_to() {
 
 #[test]
 fn settings_that_cannot_work_name_their_key() {
-    let wrong: [(&str, fn(&mut TracesConfig)); 6] = [
+    type Mistake = fn(&mut TracesConfig);
+    let wrong: [(&str, Mistake); 6] = [
         ("traces.sample_ratio", |config| config.sample_ratio = 1.1),
         ("traces.sample_ratio", |config| {
-            config.sample_ratio = f64::NAN
+            config.sample_ratio = f64::NAN;
         }),
         ("traces.timeout_ms", |config| config.timeout_ms = 0),
         ("traces.interval_ms", |config| config.interval_ms = 60_001),
