@@ -81,15 +81,7 @@ impl Node {
         let appending = redis::connect(&config.redis, Retries::None)
             .await
             .context("Redis")?;
-        let ingress = Ingress::start(
-            &config.ingress,
-            id,
-            keyspace,
-            &appending,
-            &metrics,
-            &traces,
-            stop,
-        );
+        let ingress = Ingress::start(&config.ingress, id, keyspace, &appending, &metrics, stop);
         let figures = config.rate_limits.figures()?;
         let limits = if figures.are_off() {
             Limits::off(&metrics)

@@ -2,8 +2,7 @@
 
 use confab_shared::id::ConversationId;
 use confab_shared::model::error::{ErrorCode, Rejection, RequestError};
-use confab_shared::model::trace::TraceContext;
-use confab_shared::telemetry::{Kind, Span, Traces};
+use confab_shared::telemetry::{Kind, Parent, Span, Traces};
 
 use crate::dialect::Confirmation;
 use crate::hub::socket::SocketRef;
@@ -66,9 +65,9 @@ impl Answer {
         }
     }
 
-    /// The trace below which it is done, if it is traced.
-    pub(super) fn trace(&self) -> Option<TraceContext> {
-        self.span.context()
+    /// The span below which it is done, if it is traced.
+    pub(super) fn parent(&self) -> Option<Parent> {
+        self.span.parent()
     }
 
     /// It turned out to be a change of this kind, to this conversation.

@@ -166,8 +166,8 @@ impl UserSocket {
             }) if !self.is_guest() => self.change(conversation, command, answer),
             Ok(intent) => {
                 let patience = self.node.reply_timeout();
-                let trace = answer.trace();
-                scope(trace, Box::pin(self.fulfil(intent, answer, patience))).await;
+                let parent = answer.parent();
+                scope(parent, Box::pin(self.fulfil(intent, answer, patience))).await;
             }
             Err(rejection) => answer.reject(&rejection),
         }

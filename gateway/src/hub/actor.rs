@@ -5,6 +5,7 @@
 //! sockets, which sessions do in parallel.
 
 mod notices;
+mod published;
 mod watching;
 
 use std::collections::HashMap;
@@ -13,13 +14,13 @@ use std::time::{Duration, Instant};
 
 use confab_shared::id::{ConversationId, Seq, UserId};
 use confab_shared::model::conversation::Subject;
-use confab_shared::model::event::{Event, RoomBatch};
+use confab_shared::model::event::Event;
 use confab_shared::model::position::Position;
-use confab_shared::telemetry::{Kind, Span, Traces};
+use confab_shared::telemetry::Traces;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Habits;
-use super::input::{Awaited, Following, HubInput, HubRequest, Opening, Watched, parse_published};
+use super::input::{Awaited, Following, HubInput, HubRequest, Opening, Watched};
 use super::order::Order;
 use super::room::{JoinOutcome, Joining, Limits, Room, Stage, Wish};
 use super::socket::SocketRef;
@@ -314,35 +315,6 @@ impl Actor {
         for (user, position, removal) in removals {
             self.removed(user, position, conversation, removal);
         }
-    }
-
-    fn published(&mut self, payload: &[u8]) {
-        match parse_published(payload) {
-            Ok((position, batch)) => {
-                // Until its events are in the queues of all sockets here that are shown them; nothing is recorded per socket.
-                let showing = self.showing(&batch);
-                self.with_room(batch.conversation, |room, stage| {
-                    room.receive(position, batch.events, stage)
-                });
-                drop(showing);
-            }
-            Err(error) => {
-                tracing::error!(%error, "a room channel carried what is no batch of events");
-            }
-        }
-    }
-
-    fn showing(&self, batch: &RoomBatch) -> Vec<Span> {
-        let announcements = batch.traces.iter();
-        announcements
-            .map(|announcement| {
-                let mut span =
-                    (self.traces).after(Some(*announcement), "process room", Kind::Consumer);
-                span.messaging("process", "room");
-                span.describe(|| [("confab.conversation", batch.conversation.to_string().into())]);
-                span
-            })
-            .collect()
     }
 
     fn arrived(&mut self, position: Position) {

@@ -16,9 +16,8 @@ use confab_shared::id::{CommandId, ConversationId, NodeId, UserId};
 use confab_shared::lifecycle::spawn_vital;
 use confab_shared::model::command::{Command, CommandEnvelope, Outcome, Reply};
 use confab_shared::model::error::{ErrorCode, Rejection};
-use confab_shared::model::trace::TraceContext;
 use confab_shared::redis::keyspace::Keyspace;
-use confab_shared::telemetry::{Kind, Traces, current};
+use confab_shared::telemetry::{Kind, Parent, Span, current};
 use fred::clients::Client;
 use fred::interfaces::EventInterface;
 use tokio::sync::broadcast::error::RecvError;
@@ -43,7 +42,6 @@ struct Inner {
     reply_timeout: Duration,
     closed: AtomicBool,
     metrics: Arc<Metrics>,
-    traces: Traces,
 }
 
 impl Ingress {
@@ -54,7 +52,6 @@ impl Ingress {
         keyspace: Keyspace,
         redis: &Client,
         metrics: &Arc<Metrics>,
-        traces: &Traces,
         stop: &CancellationToken,
     ) -> Self {
         let lanes = keyspace
@@ -80,7 +77,6 @@ impl Ingress {
             reply_timeout,
             closed: AtomicBool::new(false),
             metrics: metrics.clone(),
-            traces: traces.clone(),
         };
         let ingress = Self {
             inner: Arc::new(inner),
@@ -97,14 +93,14 @@ impl Ingress {
 
     /// Sends a command. `done` is called exactly once: with the worker's answer, or with OVERLOADED, TIMEOUT or INTERNAL.
     ///
-    /// Never waits. `done` may be called at once, and must not block. What becomes of the command is traced below `trace`.
+    /// Never waits. `done` may be called at once, and must not block. What becomes of the command is traced below `parent`.
     pub fn submit(
         &self,
         id: CommandId,
         conversation: ConversationId,
         actor: UserId,
         command: Command,
-        trace: Option<TraceContext>,
+        parent: Option<&Parent>,
         done: impl FnOnce(Result<Outcome, Rejection>) + Send + 'static,
     ) {
         let inner = &*self.inner;
@@ -124,7 +120,9 @@ impl Ingress {
         });
         inner.metrics.commands.with_label_values(&[name]).inc();
         let partition = inner.keyspace.partition(conversation);
-        let mut span = (inner.traces).within(trace, "send ingress", Kind::Producer);
+        let mut span = parent.map_or_else(Span::default, |parent| {
+            parent.child("send ingress", Kind::Producer)
+        });
         span.messaging("send", "ingress");
         span.describe(|| {
             [
@@ -171,17 +169,12 @@ impl Ingress {
         command: Command,
     ) -> Result<Outcome, Rejection> {
         let (sender, outcome) = oneshot::channel();
-        self.submit(
-            id,
-            conversation,
-            actor,
-            command,
-            current(),
-            move |outcome| {
-                // Whoever asked may have gone; the command takes effect all the same.
-                let _ = sender.send(outcome);
-            },
-        );
+        let parent = current();
+        let done = move |outcome| {
+            // Whoever asked may have gone; the command takes effect all the same.
+            let _ = sender.send(outcome);
+        };
+        self.submit(id, conversation, actor, command, parent.as_ref(), done);
         outcome
             .await
             .unwrap_or_else(|_| Err(Rejection::new(ErrorCode::Internal, "internal error")))

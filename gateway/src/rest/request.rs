@@ -55,7 +55,7 @@ pub(super) async fn identify(
         );
         response
     };
-    let mut response = scope(trace, pin!(answered.instrument(log))).await;
+    let mut response = scope(span.parent(), pin!(answered.instrument(log))).await;
     let status = response.status();
     span.set("http.response.status_code", i64::from(status.as_u16()));
     if status.is_server_error() {

@@ -16,7 +16,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 pub use levels::{LevelError, LevelStatus, Levels, MAX_FILTER_BYTES};
-pub use traces::{Kind, Service, Span, Traces, TracesConfig, TracesError, current, scope};
+pub use traces::{Kind, Parent, Service, Span, Traces, TracesConfig, TracesError, current, scope};
 
 use crate::config::ConfigError;
 

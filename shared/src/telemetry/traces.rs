@@ -4,22 +4,25 @@
 //! Whether something is traced is decided once, where it begins, and travels with it as a [`TraceContext`]; whatever is not traced has
 //! none, makes no span, and costs a look at an option. Spans go to a collector over OTLP, or are dropped; nobody ever waits for that.
 
+mod config;
+mod span;
+
 use std::borrow::Cow;
-use std::fmt::Display;
-use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use opentelemetry::trace::{
-    Link, Span as _, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt,
-    TraceFlags, TraceId, TraceState, Tracer, TracerProvider,
+    Link, SpanBuilder, SpanContext, SpanId, SpanKind, TraceContextExt, TraceFlags, TraceId,
+    TraceState, Tracer, TracerProvider,
 };
-use opentelemetry::{Context, KeyValue, Value};
+use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider, Span as SdkSpan};
-use serde::Deserialize;
+use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
 use uuid::Uuid;
+
+pub use config::TracesConfig;
+pub use span::{Parent, Span, current, scope};
 
 use super::export::{self, Outlet};
 use crate::config::ConfigError;
@@ -28,78 +31,10 @@ use crate::model::trace::{TraceContext, TraceParent};
 /// What a span is to those around it.
 pub type Kind = SpanKind;
 
-/// Where a collector takes spans, below its address.
-const PATH: &str = "/v1/traces";
 /// The most links of a span: more than a batch has commands.
 const MAX_LINKS: u32 = 4_096;
 /// What a counter is multiplied by to step through all numbers without a pattern (2⁶⁴ divided by the golden ratio).
 const STRIDE: u64 = 0x9e37_79b9_7f4a_7c15;
-
-/// Whether and where to spans are sent.
-#[derive(Debug, Clone, Deserialize)]
-#[expect(missing_docs, reason = "config.default.toml documents every key")]
-pub struct TracesConfig {
-    pub endpoint: String,
-    pub sample_ratio: f64,
-    pub service_name: String,
-    pub timeout_ms: u64,
-    pub interval_ms: u64,
-    pub queue: usize,
-    pub batch: usize,
-}
-
-impl TracesConfig {
-    /// Checks what a type alone cannot.
-    pub fn check(&self) -> Result<(), ConfigError> {
-        if !(0.0..=1.0).contains(&self.sample_ratio) {
-            return Err(ConfigError::invalid(
-                "traces.sample_ratio",
-                "must be 0 to 1",
-            ));
-        }
-        for (key, value) in [
-            ("traces.timeout_ms", self.timeout_ms),
-            ("traces.interval_ms", self.interval_ms),
-        ] {
-            if !(1..=60_000).contains(&value) {
-                return Err(ConfigError::invalid(key, "must be 1 to 60000"));
-            }
-        }
-        if !(1..=1_000_000).contains(&self.queue) {
-            return Err(ConfigError::invalid("traces.queue", "must be 1 to 1000000"));
-        }
-        if !(1..=self.queue).contains(&self.batch) {
-            return Err(ConfigError::invalid(
-                "traces.batch",
-                "must be at least 1, and at most traces.queue",
-            ));
-        }
-        self.url().map(|_| ())
-    }
-
-    /// Where to send spans; none: nowhere.
-    fn url(&self) -> Result<Option<String>, ConfigError> {
-        let endpoint = self.endpoint.trim().trim_end_matches('/');
-        if endpoint.is_empty() {
-            return Ok(None);
-        }
-        let invalid = |reason: &str| Err(ConfigError::invalid("traces.endpoint", reason));
-        let Some(rest) = endpoint.strip_prefix("http://") else {
-            return invalid(
-                "must begin with http://: send to a collector on this machine or in this pod, and have it speak TLS to the rest",
-            );
-        };
-        let odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '@' | '?' | '#');
-        if rest.is_empty() || rest.starts_with('/') || rest.contains(odd) {
-            return invalid("must be an address such as http://127.0.0.1:4318");
-        }
-        Ok(Some(if endpoint.ends_with(PATH) {
-            endpoint.to_owned()
-        } else {
-            format!("{endpoint}{PATH}")
-        }))
-    }
-}
 
 /// Who makes spans.
 #[derive(Debug, Clone)]
@@ -125,10 +60,11 @@ pub enum TracesError {
 
 /// Makes spans. Cheap to clone; the default makes none.
 #[derive(Debug, Clone, Default)]
-pub struct Traces(Option<Arc<Inner>>);
+pub struct Traces(Option<Arc<Maker>>);
 
+/// Makes the spans.
 #[derive(Debug)]
-struct Inner {
+struct Maker {
     tracer: SdkTracer,
     outlet: Outlet,
     sample_ratio: f64,
@@ -172,7 +108,7 @@ impl Traces {
             .with_max_links_per_span(MAX_LINKS)
             .with_span_processor(outlet.clone())
             .build();
-        Self(Some(Arc::new(Inner {
+        Self(Some(Arc::new(Maker {
             tracer: provider.tracer("confab"),
             outlet,
             sample_ratio,
@@ -189,7 +125,7 @@ impl Traces {
     /// The first span of something that begins here; recorded in so many cases as the settings say.
     pub fn root(&self, name: impl Into<Cow<'static, str>>, kind: Kind) -> Span {
         match &self.0 {
-            Some(inner) if inner.is_chosen() => inner.span(name.into(), kind, &Context::new()),
+            Some(maker) if maker.is_chosen() => maker.span(name.into(), kind, &Context::new()),
             Some(_) | None => Span::default(),
         }
     }
@@ -215,17 +151,10 @@ impl Traces {
         name: impl Into<Cow<'static, str>>,
         kind: Kind,
     ) -> Span {
-        self.below(context, true, name.into(), kind)
-    }
-
-    /// A span below one of this process. Where that is none, this is none.
-    pub fn within(
-        &self,
-        context: Option<TraceContext>,
-        name: impl Into<Cow<'static, str>>,
-        kind: Kind,
-    ) -> Span {
-        self.below(context, false, name.into(), kind)
+        match (&self.0, context) {
+            (Some(maker), Some(context)) => maker.below(context, true, name.into(), kind),
+            _ => Span::default(),
+        }
     }
 
     /// The span of something that is done for several at once, each in a trace of its own. Where there are none, this is none.
@@ -235,7 +164,7 @@ impl Traces {
         name: impl Into<Cow<'static, str>>,
         kind: Kind,
     ) -> Span {
-        let Some(inner) = &self.0 else {
+        let Some(maker) = &self.0 else {
             return Span::default();
         };
         let links: Vec<Link> = contexts
@@ -248,39 +177,23 @@ impl Traces {
         let builder = SpanBuilder::from_name(name)
             .with_kind(kind)
             .with_links(links);
-        inner.build(builder, &Context::new())
+        maker.build(builder, &Context::new())
     }
 
     /// How many spans were made but not received, because there were too many or nobody took them.
     pub fn lost(&self) -> u64 {
-        self.0.as_ref().map_or(0, |inner| inner.outlet.lost())
+        self.0.as_ref().map_or(0, |maker| maker.outlet.lost())
     }
 
     /// Waits until the spans that are finished now are sent, or for so long.
     pub async fn flush(&self, limit: Duration) {
-        if let Some(inner) = &self.0 {
-            inner.outlet.flush(limit).await;
-        }
-    }
-
-    fn below(
-        &self,
-        context: Option<TraceContext>,
-        is_remote: bool,
-        name: Cow<'static, str>,
-        kind: Kind,
-    ) -> Span {
-        match (&self.0, context) {
-            (Some(inner), Some(context)) => {
-                let parent = Context::new().with_remote_span_context(remote(context, is_remote));
-                inner.span(name, kind, &parent)
-            }
-            _ => Span::default(),
+        if let Some(maker) = &self.0 {
+            maker.outlet.flush(limit).await;
         }
     }
 }
 
-impl Inner {
+impl Maker {
     fn is_chosen(&self) -> bool {
         let mut number = self.dice.fetch_add(STRIDE, Ordering::Relaxed);
         number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -289,14 +202,23 @@ impl Inner {
         f64::from(top) < self.sample_ratio * (f64::from(u32::MAX) + 1.0)
     }
 
-    fn span(&self, name: Cow<'static, str>, kind: Kind, parent: &Context) -> Span {
+    fn below(
+        self: &Arc<Self>,
+        context: TraceContext,
+        is_remote: bool,
+        name: Cow<'static, str>,
+        kind: Kind,
+    ) -> Span {
+        let parent = Context::new().with_remote_span_context(remote(context, is_remote));
+        self.span(name, kind, &parent)
+    }
+
+    fn span(self: &Arc<Self>, name: Cow<'static, str>, kind: Kind, parent: &Context) -> Span {
         self.build(SpanBuilder::from_name(name).with_kind(kind), parent)
     }
 
-    fn build(&self, builder: SpanBuilder, parent: &Context) -> Span {
-        Span(Some(Box::new(
-            self.tracer.build_with_context(builder, parent),
-        )))
+    fn build(self: &Arc<Self>, builder: SpanBuilder, parent: &Context) -> Span {
+        self.record(self.tracer.build_with_context(builder, parent))
     }
 }
 
@@ -308,114 +230,6 @@ fn remote(context: TraceContext, is_remote: bool) -> SpanContext {
         is_remote,
         TraceState::NONE,
     )
-}
-
-/// A span that is being recorded, or nothing. It ends when it is dropped.
-#[derive(Debug, Default)]
-#[must_use = "a span ends when it is dropped"]
-pub struct Span(Option<Box<SdkSpan>>);
-
-impl Span {
-    /// Whether anything is recorded.
-    pub fn is_recorded(&self) -> bool {
-        self.0.is_some()
-    }
-
-    /// What travels with whatever belongs below it.
-    pub fn context(&self) -> Option<TraceContext> {
-        let context = self.0.as_ref()?.span_context();
-        let trace = u128::from_be_bytes(context.trace_id().to_bytes());
-        let span = u64::from_be_bytes(context.span_id().to_bytes());
-        TraceContext::new(trace, span)
-    }
-
-    /// Says more of it.
-    pub fn set(&mut self, key: &'static str, value: impl Into<Value>) {
-        if let Some(span) = &mut self.0 {
-            span.set_attribute(KeyValue::new(key, value));
-        }
-    }
-
-    /// Says more of it, which takes something to be said.
-    pub fn describe<const N: usize>(
-        &mut self,
-        attributes: impl FnOnce() -> [(&'static str, Value); N],
-    ) {
-        if let Some(span) = &mut self.0 {
-            for (key, value) in attributes() {
-                span.set_attribute(KeyValue::new(key, value));
-            }
-        }
-    }
-
-    /// It is about a message in Redis: what is done with it (`send`, `process`), on its way where (`ingress`, `room`, `node`).
-    pub fn messaging(&mut self, operation: &'static str, destination: &'static str) {
-        self.describe(|| {
-            [
-                ("messaging.system", "redis".into()),
-                ("messaging.operation.name", operation.into()),
-                ("messaging.operation.type", operation.into()),
-                ("messaging.destination.name", destination.into()),
-            ]
-        });
-    }
-
-    /// It has another name, now that more is known.
-    pub fn rename(&mut self, name: impl Into<Cow<'static, str>>) {
-        if let Some(span) = &mut self.0 {
-            span.update_name(name);
-        }
-    }
-
-    /// Something has happened within it.
-    pub fn event(&mut self, name: &'static str) {
-        if let Some(span) = &mut self.0 {
-            span.add_event(name, Vec::new());
-        }
-    }
-
-    /// Another trace's span has to do with it.
-    pub fn link(&mut self, context: Option<TraceContext>) {
-        if let (Some(span), Some(context)) = (&mut self.0, context) {
-            span.add_link(remote(context, false), Vec::new());
-        }
-    }
-
-    /// It failed.
-    pub fn fail(&mut self, reason: impl Display) {
-        if let Some(span) = &mut self.0 {
-            span.set_status(Status::error(reason.to_string()));
-        }
-    }
-
-    /// Lasts as long as something that may fail.
-    pub async fn around<T, E: Display>(
-        mut self,
-        done: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, E> {
-        let result = done.await;
-        if let Err(error) = &result {
-            self.fail(error);
-        }
-        result
-    }
-}
-
-tokio::task_local! {
-    static CURRENT: TraceContext;
-}
-
-/// Does something on behalf of what is traced, so that [`current`] says so.
-pub async fn scope<F: Future + Unpin>(context: Option<TraceContext>, done: F) -> F::Output {
-    match context {
-        Some(context) => CURRENT.scope(context, done).await,
-        None => done.await,
-    }
-}
-
-/// On whose behalf this is done, if that is traced.
-pub fn current() -> Option<TraceContext> {
-    CURRENT.try_with(|context| *context).ok()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
-use confab_shared::id::{NodeId, Partition};
+use confab_shared::id::Partition;
 use confab_shared::model::command::{CommandEnvelope, Outcome, Reply};
 use confab_shared::model::conversation::Participant;
 use confab_shared::model::error::{ErrorCode, Rejection};
@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::fault::Fault;
 use super::read::IngressReader;
-use super::{Context, dead_letter, failpoint, traced};
+use super::{Context, failpoint, traced};
 use crate::broadcast::{Broadcast, FanOut};
 use crate::handler::{Announcements, Bounds, Request, decide, details, wanted};
 use crate::pause::Pause;
@@ -212,7 +212,7 @@ impl Processor {
         let bounds = Bounds {
             max_members: i64::from(self.context.config.worker.max_members),
         };
-        let statement = |name| traced::statement(&self.context.traces, span, name, entries.len());
+        let statement = |name| traced::statement(span, name, entries.len());
         let asked = wanted(&requests);
         let loading = load(&mut connection, &asked);
         let found = statement("load batch").around(loading).await?;
@@ -258,9 +258,7 @@ impl Processor {
         let mut rooms: HashMap<Partition, Vec<RoomBatch>> = HashMap::new();
         let mut announced = announcements.rooms;
         self.note_online(&mut announced).await;
-        let traces = &self.context.traces;
-        let announcing =
-            traced::announcements(traces, entries, &announcements.outcomes, &mut announced);
+        let announcing = traced::announcements(entries, &announcements.outcomes, &mut announced);
         for room in announced {
             rooms
                 .entry(self.context.keyspace.partition(room.conversation))
@@ -296,7 +294,7 @@ impl Processor {
                 done.entry(entry.partition).or_default().push(&entry.id);
             }
         }
-        let replying = traced::replies(traces, entries);
+        let replying = traced::replies(entries);
         self.broadcast
             .notices_and_replies(&announcements.notices, replies)
             .await;
@@ -320,7 +318,11 @@ impl Processor {
         }
     }
 
-    async fn acknowledge(&self, done: HashMap<Partition, Vec<&str>>, aftermath: &mut Aftermath) {
+    pub(super) async fn acknowledge(
+        &self,
+        done: HashMap<Partition, Vec<&str>>,
+        aftermath: &mut Aftermath,
+    ) {
         let acks = done
             .iter()
             .map(async |(partition, ids)| (*partition, self.reader.ack(*partition, ids).await));
@@ -363,31 +365,6 @@ impl Processor {
             )
             .await;
         }
-    }
-
-    /// Sets an entry aside, tells who waits for it, and acknowledges it.
-    pub(super) async fn give_up(
-        &self,
-        partition: Partition,
-        id: &str,
-        payload: &str,
-        reason: &str,
-        reply: Option<(NodeId, Reply)>,
-        aftermath: &mut Aftermath,
-    ) {
-        tracing::error!(%partition, id, reason, "a command cannot be processed; it is set aside");
-        self.context.metrics.dead_letters_total.inc();
-        if let Err(error) = dead_letter::bury(&self.client, partition, id, payload, reason).await {
-            tracing::warn!(%error, %partition, "a dead letter cannot be kept; its command will be handed out again");
-            self.context.metrics.redis_errors_total.inc();
-            aftermath.unsettled.insert(partition);
-            return;
-        }
-        if let Some(reply) = reply {
-            self.broadcast.notices_and_replies(&[], vec![reply]).await;
-        }
-        self.acknowledge(HashMap::from([(partition, vec![id])]), aftermath)
-            .await;
     }
 
     fn count(&self, entry: &Entry, outcome: &Result<Outcome, Rejection>) {

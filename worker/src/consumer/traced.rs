@@ -57,8 +57,8 @@ pub(super) fn batch(traces: &Traces, batches: &mut [Vec<Entry>]) -> Span {
 }
 
 /// A statement for a batch.
-pub(super) fn statement(traces: &Traces, batch: &Span, name: &'static str, size: usize) -> Span {
-    let mut span = traces.within(batch.context(), name, Kind::Client);
+pub(super) fn statement(batch: &Span, name: &'static str, size: usize) -> Span {
+    let mut span = batch.child(name, Kind::Client);
     span.describe(|| {
         [
             ("db.system.name", "postgresql".into()),
@@ -74,7 +74,6 @@ pub(super) fn statement(traces: &Traces, batch: &Span, name: &'static str, size:
 
 /// What commands brought about is announced: gateways go on from there. Rooms are told whose announcements they carry.
 pub(super) fn announcements(
-    traces: &Traces,
     entries: &[Entry],
     outcomes: &[Result<Outcome, Rejection>],
     rooms: &mut [RoomBatch],
@@ -94,7 +93,7 @@ pub(super) fn announcements(
         let Some(place) = places.get(&entry.envelope.conversation) else {
             continue;
         };
-        let mut span = traces.within(entry.span.context(), "send room", Kind::Producer);
+        let mut span = entry.span.child("send room", Kind::Producer);
         span.messaging("send", "room");
         rooms[*place].traces.extend(span.context());
         announcing.push(span);
@@ -103,11 +102,11 @@ pub(super) fn announcements(
 }
 
 /// Gateways are told what became of their commands.
-pub(super) fn replies(traces: &Traces, entries: &[Entry]) -> Vec<Span> {
+pub(super) fn replies(entries: &[Entry]) -> Vec<Span> {
     let recorded = entries.iter().filter(|entry| entry.span.is_recorded());
     recorded
         .map(|entry| {
-            let mut span = traces.within(entry.span.context(), "send reply", Kind::Producer);
+            let mut span = entry.span.child("send reply", Kind::Producer);
             span.messaging("send", "node");
             span
         })

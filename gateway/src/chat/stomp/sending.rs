@@ -47,8 +47,8 @@ impl Chat {
             other => other,
         };
         if let Some(user) = client.user_mut() {
-            let trace = answer.trace();
-            scope(trace, pin!(user.fulfil(intent, answer, patience))).await;
+            let parent = answer.parent();
+            scope(parent, pin!(user.fulfil(intent, answer, patience))).await;
         }
     }
 

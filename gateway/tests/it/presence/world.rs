@@ -98,15 +98,7 @@ impl World {
             .await
             .unwrap();
         let traces = Traces::default();
-        let ingress = Ingress::start(
-            &config.ingress,
-            id,
-            keyspace,
-            &redis,
-            &metrics,
-            &traces,
-            &stop,
-        );
+        let ingress = Ingress::start(&config.ingress, id, keyspace, &redis, &metrics, &stop);
         let (hub, requests) = Hub::start(&config.hub, false, &metrics, &traces, &stop);
         let patience = Duration::from_secs(5);
         let parts = backplane::Parts {

@@ -1,3 +1,5 @@
+use opentelemetry::Value;
+use opentelemetry::trace::Status;
 use opentelemetry_sdk::trace::SpanData;
 use tokio::sync::mpsc::Receiver;
 
@@ -67,8 +69,7 @@ fn what_was_decided_elsewhere_holds_here() {
 fn what_belongs_below_a_span_has_its_trace() {
     let (traces, mut spans) = traces(1.0);
     let root = traces.root("root", Kind::Server);
-    let context = root.context();
-    let child = traces.within(context, "child", Kind::Producer);
+    let child = root.child("child", Kind::Producer);
     let mut batch = traces.linked(child.context(), "batch", Kind::Consumer);
     batch.describe(|| [("size", Value::from(1))]);
     batch.fail("no");
@@ -88,7 +89,7 @@ fn what_belongs_below_a_span_has_its_trace() {
     assert_eq!(batch.status, Status::error("no"));
     for nothing in [
         traces.after(None, "x", Kind::Consumer),
-        traces.within(None, "x", Kind::Consumer),
+        Span::default().child("x", Kind::Consumer),
         traces.linked(None, "x", Kind::Consumer),
     ] {
         assert_eq!(nothing.context(), None);
@@ -97,11 +98,13 @@ fn what_belongs_below_a_span_has_its_trace() {
 
 #[tokio::test]
 async fn on_whose_behalf_something_is_done_is_known_while_it_is_done() {
-    let context = TraceContext::new(1, 2);
-    let asked = Box::pin(async { current() });
-    assert_eq!(scope(context, asked).await, context);
-    assert_eq!(scope(None, Box::pin(async { current() })).await, None);
-    assert_eq!(current(), None);
+    let (traces, _spans) = traces(1.0);
+    let span = traces.root("root", Kind::Server);
+    let whose = async || current().map(|parent| parent.context());
+    let asked = scope(span.parent(), Box::pin(whose()));
+    assert_eq!(asked.await, span.context());
+    assert_eq!(scope(None, Box::pin(whose())).await, None);
+    assert_eq!(whose().await, None);
 }
 
 #[test]
