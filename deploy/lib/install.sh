@@ -46,11 +46,12 @@ packages_of() {
     node) command -v node >/dev/null && echo npm || echo nodejs npm ;;
     cc) echo build-essential pkg-config ;;
     venv) echo python3-venv ;;
+    promtool) echo prometheus ;;
     *) echo "$1" ;;
     esac
 }
 
-# Makes sure each need (postgres, redis, node, cc, venv, or a command of the same name as its package) is met.
+# Makes sure each need (postgres, redis, node, cc, venv, promtool, or a command of the same name as its package) is met.
 ensure_needs() {
     local need found missing=() packages=()
     for need in "$@"; do
@@ -101,8 +102,8 @@ apt_install() (
         show_tail "$log" 30
         die "apt-get could not install $*"
     fi
-    # Installed for the programs alone: without this the next boot would start a Redis or nginx of the system's own.
-    for package in redis-server nginx; do
+    # Installed for the programs alone: without this the next boot would start a Redis, nginx or Prometheus of the system's own.
+    for package in redis-server nginx prometheus; do
         if [[ " $* " == *" $package "* ]] && command -v systemctl >/dev/null; then
             as_root systemctl disable --quiet "$package.service" >/dev/null 2>&1 ||
                 say "note: $package.service could not be disabled; it may start with the machine"

@@ -42,3 +42,17 @@ ensure_venv() { # NAME REQUIREMENTS
     fi
     cp "$2" "$venv/installed.txt"
 }
+
+# What the Node suite needs, once: it must not be taken away from under a stage that runs beside.
+install_suite() {
+    (
+        flock 7
+        cmp -s gateway/e2e/package-lock.json gateway/e2e/node_modules/.installed.json ||
+            { bounded 300 npm --prefix gateway/e2e ci --no-audit --no-fund && cp gateway/e2e/package-lock.json gateway/e2e/node_modules/.installed.json; }
+    ) 7>>"$ROOT/target/suite.lock"
+}
+
+run_suite() { # ARGUMENT…
+    CONFAB_STATE=$CONFAB_DEV_DIR/state.json CONFAB_ECHO=$(absolute "${CARGO_TARGET_DIR:-target}")/debug/examples/echo \
+        bounded 900 npm --prefix gateway/e2e test -- "$@"
+}

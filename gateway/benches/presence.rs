@@ -133,13 +133,13 @@ async fn measure(pool: &PgPool, url: String, count: usize) {
         let shown = || {
             nodes
                 .iter()
-                .map(|node| node.metrics.online.shown.get())
+                .map(|node| node.metrics.online.shown_total.get())
                 .sum::<u64>()
         };
         let announced = || {
             nodes
                 .iter()
-                .map(|node| node.metrics.online.announced.get())
+                .map(|node| node.metrics.online.announced_total.get())
                 .sum::<u64>()
         };
         while shown() < count as u64 || announced() < count as u64 {
@@ -355,9 +355,9 @@ impl Reading {
                 .sum(),
             redis_seconds: seconds("used_cpu_sys:") + seconds("used_cpu_user:"),
             own_seconds: own_seconds(),
-            announced: sum(|node| node.metrics.online.announced.get()),
-            told: sum(|node| node.metrics.online.told.get()),
-            shown: sum(|node| node.metrics.online.shown.get()),
+            announced: sum(|node| node.metrics.online.announced_total.get()),
+            told: sum(|node| node.metrics.online.told_total.get()),
+            shown: sum(|node| node.metrics.online.shown_total.get()),
         }
     }
 }

@@ -1,6 +1,7 @@
 // Runs the suite: what depends on how a client connects, once for every way to connect.
 //
-//   node run.js [--repeat N] [name…]      names are those of files in test/, without .test.js
+//   node run.js [--repeat N] [--faults | --no-faults] [name…]      names are those of files in test/, without .test.js
+// With --faults only what breaks the cluster under everybody, with --no-faults only the rest.
 //
 // CONFAB_TRANSPORTS (polling | polling,websocket | websocket) and CONFAB_ENTRY (node | nginx | direct | a URL) narrow the ways;
 // without them all are gone. `node` is a proxy in this process, `nginx` the one of the cluster if it has one.
@@ -16,7 +17,7 @@ import { startProxy } from './test/support/proxy.js';
 
 /** They choose their own way in, or no socket is concerned: once is enough. */
 const ONCE = new Set([
-  'echo', 'guests-off', 'log', 'polling', 'proxy', 'rate-limits', 'raw', 'readme', 'recovery-settings', 'rest-accounts', 'rest-authorisation', 'rest-conversations', 'rest-edge',
+  'echo', 'guests-off', 'log', 'polling', 'proxy', 'rate-limits', 'rate-limits-rest', 'raw', 'readme', 'recovery-settings', 'rest-accounts', 'rest-authorisation', 'rest-conversations', 'rest-edge',
   'rest-messages', 'rest-openapi', 'rest-rooms', 'rest-tokens',
   'source-000-rest', 'source-001-rest', 'source-002-history', 'source-003-rest', 'stomp-settings', 'upgrade',
 ]);
@@ -52,7 +53,10 @@ async function pass(title, paths, concurrency, env) {
   return { title, passed: code === 0, seconds: Math.round((Date.now() - begun) / 1000) };
 }
 
-const { values, positionals } = parseArgs({ options: { repeat: { type: 'string', default: '1' } }, allowPositionals: true });
+const { values, positionals } = parseArgs({
+  options: { repeat: { type: 'string', default: '1' }, faults: { type: 'boolean' }, 'no-faults': { type: 'boolean' } },
+  allowPositionals: true,
+});
 const repeat = Number(values.repeat);
 if (!Number.isInteger(repeat) || repeat < 1 || repeat > 1000) throw new Error(`--repeat ${values.repeat}: a number from 1 to 1000 is wanted`);
 
@@ -64,7 +68,10 @@ const entries = wanted ? [[wanted, doors[wanted] ?? wanted]] : Object.entries(do
 const transports = process.env.CONFAB_TRANSPORTS ? [process.env.CONFAB_TRANSPORTS] : TRANSPORTS;
 const width = Math.min(4, Math.max(2, availableParallelism()));
 
-const isOrdinary = (name) => !ONCE.has(name) && !ALONE.has(name) && !CROWD.has(name);
+const breaks = (name) => ALONE.has(name) || CROWD.has(name);
+/** Whether a file is among what was asked for. */
+const isAsked = (name) => (breaks(name) ? !values['no-faults'] : !values.faults);
+const isOrdinary = (name) => !ONCE.has(name) && !breaks(name);
 const [lastDoor, lastUrl] = entries.at(-1);
 /** What clients begin with, if it is not narrowed to something else. */
 const usual = transports.includes('polling,websocket') ? 'polling,websocket' : transports[0];
@@ -91,7 +98,7 @@ const plan = [
 const results = [];
 for (let round = 1; round <= repeat; round += 1) {
   for (const [title, choose, concurrency, env] of plan) {
-    const paths = files(positionals, choose);
+    const paths = files(positionals, (name) => choose(name) && isAsked(name));
     if (paths.length > 0) results.push(await pass(repeat > 1 ? `${title} (${round} of ${repeat})` : title, paths, concurrency, env));
   }
 }

@@ -1,281 +1,308 @@
-//! What the gateway counts. One struct; the help texts are the field docs.
+//! What the gateway counts. Each field's name behind its struct's prefix is the metric's, and its doc comment the help text.
+//!
+//! Base units; no label whose values clients choose, and none that names a user or a room. What is counted per event is counted once for
+//! the event, not once per socket.
 
+use std::fmt;
+
+use confab_shared::metrics::{self, Common, Operations, Pool, Pulls};
+use parking_lot::Mutex;
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
-    TextEncoder,
+    Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, Result,
 };
 
-/// The gateway's metrics. Base units; no user or room labels.
-pub struct Metrics {
-    registry: Registry,
-    /// Open client connections.
-    pub connections: IntGauge,
-    /// Sessions that ended, by reason.
-    pub sessions_closed: IntCounterVec,
-    /// Requests for other nodes' sessions, by what came of them.
-    pub passed_on: IntCounterVec,
-    /// SockJS sessions that began here, by the transport of their first request.
-    pub sockjs_sessions: IntCounterVec,
-    /// STOMP sessions whose clients connected, over a WebSocket or SockJS, by the version that they speak.
-    pub stomp_sessions: IntCounterVec,
-    /// Open tunnels to other nodes' sessions.
-    pub tunnels: IntGauge,
-    /// Handshakes refused because their address or the node has too many, by limit.
-    pub not_admitted: IntCounterVec,
-    /// Sockets (session and namespace) that connected.
-    pub sockets_connected: IntCounter,
-    /// Sockets whose clients came back and got what they had missed.
-    pub sockets_recovered: IntCounter,
-    /// Sockets whose clients came back and had to begin anew.
-    pub sockets_not_recovered: IntCounter,
-    /// Sockets that said only after CONNECT whose they are, guests included.
-    pub sockets_introduced: IntCounter,
-    /// Commands accepted, by name.
-    pub commands: IntCounterVec,
-    /// Commands refused because too much was waiting.
-    pub overloaded: IntCounter,
-    /// Seconds from a command's acceptance to its answer.
-    pub send_to_ack_seconds: Histogram,
-    /// Gaps in a conversation's order that were repaired from PostgreSQL.
-    pub gap_repairs: IntCounter,
-    /// Conversations that sockets are told of without having joined them, counted once for each.
-    pub watched: IntGauge,
-    /// Sockets that were told how much is unread.
-    pub badges: IntCounter,
-    /// Counts of unread messages that were read from PostgreSQL for that.
-    pub unread_counts: IntCounter,
-    /// Times that Redis lost its memory or a connection, and everything was compared with PostgreSQL.
-    pub resyncs: IntCounter,
-    /// Failed Redis calls.
-    pub redis_errors: IntCounter,
-    /// Rate limits.
-    pub rate_limits: RateLimitMetrics,
-    /// Who is online.
-    pub online: OnlineMetrics,
-    /// Bytes that wait to be written to clients.
-    pub send_queue_bytes: IntGauge,
-}
+use crate::session::DisconnectReason;
 
-/// What is counted of rate limits.
-pub struct RateLimitMetrics {
-    /// Questions whether something limited may be done, by class and by what was answered.
-    pub decisions: IntCounterVec,
-    /// Times that somebody was blocked for a while, by class.
-    pub blocks: IntCounterVec,
-}
+/// Seconds that a client or its message waits: by milliseconds around the targets (1.5 ms at the median, 5 ms at the 99th percentile), so that
+/// it shows when they are missed, then coarser up to the time-out of a command.
+const WAIT_SECONDS: [f64; 14] = [
+    0.001, 0.001_5, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
+/// Seconds of a request: from a read of one row to a time-out; a password's hash takes some tens of milliseconds.
+const REQUEST_SECONDS: [f64; 11] = [
+    0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0,
+];
+/// What is asked of Redis.
+const REDIS: [&str; 8] = [
+    "append",
+    "epoch",
+    "limit",
+    "presence",
+    "publish",
+    "record",
+    "subscribe",
+    "tick",
+];
+/// What is asked of PostgreSQL beside REST's questions, which are in their routes' seconds.
+const POSTGRES: [&str; 9] = [
+    "access",
+    "authenticate",
+    "compare",
+    "contacts",
+    "note_delivered",
+    "open_rooms",
+    "repair",
+    "unread",
+    "view",
+];
+/// What becomes of a client that comes back for its former socket.
+const RESUMES: [&str; 4] = ["recovered", "unknown", "incomplete", "failed"];
+/// Why somebody is not who he says, and where he said so.
+const AUTH_FAILURES: [[&str; 2]; 7] = [
+    ["rest", "expired"],
+    ["rest", "invalid"],
+    ["rest", "password"],
+    ["rest", "revoked"],
+    ["socket", "expired"],
+    ["socket", "invalid"],
+    ["socket", "revoked"],
+];
+/// What carries sessions.
+const CARRIERS: [[&str; 2]; 7] = [
+    ["engine_io", "polling"],
+    ["engine_io", "websocket"],
+    ["sockjs", "eventsource"],
+    ["sockjs", "websocket"],
+    ["sockjs", "xhr"],
+    ["sockjs", "xhr_streaming"],
+    ["stomp", "websocket"],
+];
 
-impl RateLimitMetrics {
-    fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let counters = |name: &str, help: &str, labels: &[&str]| {
-            let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(counters.clone()))?;
-            Ok::<_, prometheus::Error>(counters)
-        };
-        Ok(Self {
-            decisions: counters(
-                "confab_gateway_rate_limit_decisions_total",
-                "Questions whether something limited may be done, by class and by what was answered.",
-                &["class", "outcome"],
-            )?,
-            blocks: counters(
-                "confab_gateway_rate_limit_blocks_total",
-                "Times that somebody was blocked for a while, by class.",
-                &["class"],
-            )?,
-        })
+confab_shared::metrics! {
+    /// The gateway's metrics.
+    pub struct Metrics, "confab_gateway_" {
+        /// Where they are entered.
+        registry: Registry;
+        /// What is looked up for a scrape.
+        pulls: Pulls;
+        /// Whether the gateway wants traffic: 1 or 0.
+        ready: IntGauge;
+        /// Open client connections.
+        connections: IntGauge;
+        /// The most client connections at a time (http.max_connections).
+        connections_limit: IntGauge;
+        /// Open sessions, by protocol and by what carries them.
+        sessions: IntGaugeVec, by ["protocol", "transport"];
+        /// The most sessions at a time (engine.max_sessions).
+        sessions_limit: IntGauge;
+        /// Sessions that began, by protocol and by the transport of their first request.
+        sessions_opened_total: IntCounterVec, by ["protocol", "transport"];
+        /// Sessions that ended, by reason.
+        sessions_closed_total: IntCounterVec, by ["reason"];
+        /// STOMP sessions whose clients connected, over a WebSocket or SockJS, by the version that they speak.
+        stomp_sessions_total: IntCounterVec, by ["version"];
+        /// Requests for other nodes' sessions, by what came of them.
+        passed_on_total: IntCounterVec, by ["outcome"];
+        /// Open tunnels to other nodes' sessions.
+        tunnels: IntGauge;
+        /// Handshakes refused because their address or the node has too many, by limit.
+        not_admitted_total: IntCounterVec, by ["limit"];
+        /// Tokens and passwords that were not accepted, by where (socket or rest) and why.
+        auth_failures_total: IntCounterVec, by ["door", "reason"];
+        /// Users' sockets, by the dialect that they speak, or are taken to speak until their first event.
+        sockets: IntGaugeVec, by ["dialect"];
+        /// Sockets (session and namespace) that connected.
+        sockets_connected_total: IntCounter;
+        /// Sockets that said only after CONNECT whose they are, guests included.
+        sockets_introduced_total: IntCounter;
+        /// Sockets whose clients came back for what they had missed, by what came of it: recovered; or begun anew because the former socket is unknown (or its time is over), because what was missed is incomplete, or because it could not be looked up.
+        resumes_total: IntCounterVec, by ["outcome"];
+        /// Events of clients' sockets, by what they ask for; refused if that could not be told.
+        events_received_total: IntCounterVec, by ["event"];
+        /// Events that were announced to rooms which somebody listens to here, by kind; once, however many listen.
+        events_shown_total: IntCounterVec, by ["event"];
+        /// Sockets that those events were queued for, by kind of event.
+        deliveries_total: IntCounterVec, by ["event"];
+        /// Seconds from a worker's decision on a change to its frames being queued for all who listen here, once per event; by the clocks of both machines, and to the millisecond. What was repaired, and so late anyhow, is not in it.
+        delivery_seconds: Histogram, in WAIT_SECONDS;
+        /// Commands accepted, by name.
+        commands_total: IntCounterVec, by ["command"];
+        /// Commands that wait for their answer.
+        commands_pending: IntGauge;
+        /// Seconds from a command's acceptance to its answer, by name; for send_message, from sending to acknowledgement.
+        command_seconds: HistogramVec, by ["command"], in WAIT_SECONDS;
+        /// Answers to commands: ok, or the code of the refusal.
+        command_answers_total: IntCounterVec, by ["outcome"];
+        /// Commands refused because too much was waiting.
+        overloaded_total: IntCounter;
+        /// Bytes that wait to be written to clients.
+        send_queue_bytes: IntGauge;
+        /// Rooms that are open here: somebody listens or watches, or did until a moment ago.
+        rooms: IntGauge;
+        /// Gaps in a conversation's order that were repaired from PostgreSQL.
+        gap_repairs_total: IntCounter;
+        /// Times that everything was compared with PostgreSQL because something may have been lost: Redis its memory, a connection, messages.
+        resyncs_total: IntCounter;
+        /// Messages of other nodes and workers that came faster than they were read, and were lost to this node until it compared.
+        lost_messages_total: IntCounter;
+        /// Conversations that sockets are told of without having joined them, counted once for each.
+        watched: IntGauge;
+        /// Sockets that were told how much is unread.
+        badges_total: IntCounter;
+        /// Counts of unread messages that were read from PostgreSQL for that.
+        unread_counts_total: IntCounter;
+        /// Rate limits.
+        rate_limits: RateLimits;
+        /// Who is online.
+        online: Online;
+        /// REST.
+        rest: Rest;
+        /// PostgreSQL.
+        postgres: Operations;
+        /// Redis.
+        redis: Operations;
+        /// The connections to PostgreSQL.
+        pool: Pool;
     }
 }
 
-/// What is counted of who is online.
-pub struct OnlineMetrics {
-    /// Users who are connected here, or were until a moment ago.
-    pub users: IntGauge,
-    /// Changes of users' statuses that this node has announced.
-    pub announced: IntCounter,
-    /// People whom those were announced to, by node that they are connected to.
-    pub told: IntCounter,
-    /// Users of nodes that are gone whom this node has taken out.
-    pub reaped: IntCounter,
-    /// Times that a socket was shown who is online.
-    pub shown: IntCounter,
-    /// Users whose contacts could not be found while others' could: they were not told of a change, or not shown who is online.
-    pub given_up: IntCounter,
+confab_shared::metrics! {
+    /// What is counted of rate limits.
+    pub struct RateLimits, "confab_gateway_rate_limit_" {
+        /// Questions whether something limited may be done, by class and by what was answered: allowed, limited, or failed_open while Redis was away.
+        decisions_total: IntCounterVec, by ["class", "outcome"];
+        /// Times that somebody was blocked for a while, by class.
+        blocks_total: IntCounterVec, by ["class"];
+    }
 }
 
-impl OnlineMetrics {
-    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let counter = |name: &str, help: &str| -> Result<IntCounter, prometheus::Error> {
-            let counter = IntCounter::new(name, help)?;
-            registry.register(Box::new(counter.clone()))?;
-            Ok(counter)
-        };
-        let users = IntGauge::new(
-            "confab_gateway_users_online",
-            "Users who are connected here, or were until a moment ago.",
-        )?;
-        registry.register(Box::new(users.clone()))?;
-        Ok(Self {
-            users,
-            announced: counter(
-                "confab_gateway_statuses_announced_total",
-                "Changes of users' statuses that this node has announced.",
-            )?,
-            told: counter(
-                "confab_gateway_statuses_told_total",
-                "People whom those were announced to, by node that they are connected to.",
-            )?,
-            reaped: counter(
-                "confab_gateway_users_reaped_total",
-                "Users of nodes that are gone whom this node has taken out.",
-            )?,
-            shown: counter(
-                "confab_gateway_contacts_shown_total",
-                "Times that a socket was shown who is online.",
-            )?,
-            given_up: counter(
-                "confab_gateway_contacts_given_up_total",
-                "Users whose contacts could not be found while others' could: they were not told of a change, or not shown who is online.",
-            )?,
-        })
+confab_shared::metrics! {
+    /// What is counted of who is online.
+    pub struct Online, "confab_gateway_presence_" {
+        /// Users who are connected here, or were until a moment ago.
+        users: IntGauge;
+        /// Changes of users' statuses that this node has announced.
+        announced_total: IntCounter;
+        /// People whom those were announced to, by node that they are connected to.
+        told_total: IntCounter;
+        /// Users of nodes that are gone whom this node has taken out.
+        reaped_total: IntCounter;
+        /// Times that a socket was shown who is online.
+        shown_total: IntCounter;
+        /// Users whose contacts could not be found while others' could: they were not told of a change, or not shown who is online.
+        given_up_total: IntCounter;
+    }
+}
+
+confab_shared::metrics! {
+    /// What is counted of REST.
+    pub struct Rest, "confab_gateway_rest_" {
+        /// Requests that were answered, by the route's template, method and class of status; what is no route of ours is none.
+        requests_total: IntCounterVec, by ["route", "method", "status"];
+        /// Seconds that an answer took, by the route's template.
+        seconds: HistogramVec, by ["route"], in REQUEST_SECONDS;
+        /// Requests under way.
+        in_flight: IntGauge;
     }
 }
 
 impl Metrics {
-    /// Registers all metrics. Fails only if two have one name.
-    pub fn new() -> Result<Self, prometheus::Error> {
-        let registry = Registry::new();
-        let counter = |name: &str, help: &str| -> Result<IntCounter, prometheus::Error> {
-            let counter = IntCounter::new(name, help)?;
-            registry.register(Box::new(counter.clone()))?;
-            Ok(counter)
-        };
-        let counters =
-            |name: &str, help: &str, label: &str| -> Result<IntCounterVec, prometheus::Error> {
-                let counters = IntCounterVec::new(Opts::new(name, help), &[label])?;
-                registry.register(Box::new(counters.clone()))?;
-                Ok(counters)
-            };
-        let gauge = |name: &str, help: &str| -> Result<IntGauge, prometheus::Error> {
-            let gauge = IntGauge::new(name, help)?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok(gauge)
-        };
-        Ok(Self {
-            connections: gauge("confab_gateway_connections", "Open client connections.")?,
-            sessions_closed: counters(
-                "confab_gateway_sessions_closed_total",
-                "Sessions that ended, by reason.",
-                "reason",
-            )?,
-            passed_on: counters(
-                "confab_gateway_passed_on_total",
-                "Requests for other nodes' sessions, by what came of them.",
-                "outcome",
-            )?,
-            sockjs_sessions: counters(
-                "confab_gateway_sockjs_sessions_total",
-                "SockJS sessions that began here, by the transport of their first request.",
-                "transport",
-            )?,
-            stomp_sessions: stomp_sessions(&registry)?,
-            tunnels: gauge(
-                "confab_gateway_tunnels",
-                "Open tunnels to other nodes' sessions.",
-            )?,
-            not_admitted: counters(
-                "confab_gateway_not_admitted_total",
-                "Handshakes refused because their address or the node has too many, by limit.",
-                "limit",
-            )?,
-            sockets_connected: counter(
-                "confab_gateway_sockets_connected_total",
-                "Sockets that connected.",
-            )?,
-            sockets_recovered: counter(
-                "confab_gateway_sockets_recovered_total",
-                "Sockets whose clients came back and got what they had missed.",
-            )?,
-            sockets_introduced: counter(
-                "confab_gateway_sockets_introduced_total",
-                "Sockets that said only after CONNECT whose they are, guests included.",
-            )?,
-            sockets_not_recovered: counter(
-                "confab_gateway_sockets_not_recovered_total",
-                "Sockets whose clients came back and had to begin anew.",
-            )?,
-            commands: counters(
-                "confab_gateway_commands_total",
-                "Commands accepted, by name.",
-                "command",
-            )?,
-            overloaded: counter(
-                "confab_gateway_overloaded_total",
-                "Commands refused because too much was waiting.",
-            )?,
-            send_to_ack_seconds: send_to_ack(&registry)?,
-            gap_repairs: counter(
-                "confab_gateway_gap_repairs_total",
-                "Gaps in a conversation's order that were repaired from PostgreSQL.",
-            )?,
-            watched: gauge(
-                "confab_gateway_watched",
-                "Conversations that sockets are told of without having joined them, counted once for each.",
-            )?,
-            badges: counter(
-                "confab_gateway_badges_total",
-                "Sockets that were told how much is unread.",
-            )?,
-            unread_counts: counter(
-                "confab_gateway_unread_counts_total",
-                "Counts of unread messages that were read from PostgreSQL.",
-            )?,
-            resyncs: counter(
-                "confab_gateway_resyncs_total",
-                "Times that everything was compared with PostgreSQL after a loss.",
-            )?,
-            redis_errors: counter("confab_gateway_redis_errors_total", "Failed Redis calls.")?,
-            rate_limits: RateLimitMetrics::register(&registry)?,
-            online: OnlineMetrics::new(&registry)?,
-            send_queue_bytes: gauge(
-                "confab_gateway_send_queue_bytes",
-                "Bytes that wait to be written to clients.",
-            )?,
-            registry,
-        })
+    /// New metrics, all at zero. Where all values of a label are known they are there from the beginning: a rise from nothing is none
+    /// to Prometheus.
+    pub fn new() -> Result<Self> {
+        let metrics = Self::register(&Registry::new())?;
+        Common::enter(
+            &metrics.registry,
+            &metrics.pulls,
+            "confab-gateway",
+            env!("CARGO_PKG_VERSION"),
+        )?;
+        metrics.redis.declare(&REDIS);
+        metrics.postgres.declare(&POSTGRES);
+        for reason in DisconnectReason::ALL {
+            let closed = &metrics.sessions_closed_total;
+            closed.with_label_values(&[reason.as_str()]);
+        }
+        for outcome in RESUMES {
+            metrics.resumes_total.with_label_values(&[outcome]);
+        }
+        for labels in AUTH_FAILURES {
+            metrics.auth_failures_total.with_label_values(&labels);
+        }
+        for labels in CARRIERS {
+            metrics.sessions.with_label_values(&labels);
+            metrics.sessions_opened_total.with_label_values(&labels);
+        }
+        metrics.command_seconds.with_label_values(&["send_message"]);
+        metrics.commands_total.with_label_values(&["send_message"]);
+        metrics.command_answers_total.with_label_values(&["ok"]);
+        let (queued, gauge) = (
+            crate::hub::send_queue::queued_bytes,
+            metrics.send_queue_bytes.clone(),
+        );
+        metrics
+            .pulls
+            .add(move || gauge.set(i64::try_from(queued()).unwrap_or(i64::MAX)));
+        Ok(metrics)
     }
 
     /// All metrics in Prometheus' text format.
-    pub fn scrape(&self) -> Result<Vec<u8>, prometheus::Error> {
-        let queued = i64::try_from(crate::hub::send_queue::queued_bytes()).unwrap_or(i64::MAX);
-        self.send_queue_bytes.set(queued);
-        let mut text = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
-        Ok(text)
+    pub fn scrape(&self) -> Result<Vec<u8>> {
+        metrics::render(&self.registry, &self.pulls)
     }
 }
 
-fn stomp_sessions(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {
-    let sessions = IntCounterVec::new(
-        Opts::new(
-            "confab_gateway_stomp_sessions_total",
-            "STOMP sessions whose clients connected, over a WebSocket or SockJS, by the version that they speak.",
-        ),
-        &["version"],
-    )?;
-    registry.register(Box::new(sessions.clone()))?;
-    Ok(sessions)
+/// Something in its gauge, for as long as this is kept.
+pub struct Counted {
+    gauge: Mutex<IntGauge>,
 }
 
-fn send_to_ack(registry: &Registry) -> Result<Histogram, prometheus::Error> {
-    let seconds = Histogram::with_opts(
-        HistogramOpts::new(
-            "confab_gateway_send_to_ack_seconds",
-            "Seconds from a command's acceptance to its answer.",
-        )
-        .buckets(vec![
-            0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-        ]),
-    )?;
-    registry.register(Box::new(seconds.clone()))?;
-    Ok(seconds)
+impl Counted {
+    /// One more in this gauge.
+    pub fn new(gauge: IntGauge) -> Self {
+        gauge.inc();
+        Self {
+            gauge: Mutex::new(gauge),
+        }
+    }
+
+    /// It belongs to another gauge from here on.
+    pub fn move_to(&self, gauge: IntGauge) {
+        gauge.inc();
+        std::mem::replace(&mut *self.gauge.lock(), gauge).dec();
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.gauge.get_mut().dec();
+    }
+}
+
+impl fmt::Debug for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Counted").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_moves_is_counted_where_it_is_and_nowhere_when_it_is_gone() {
+        let gauges = Metrics::new().unwrap().sessions;
+        let gauge = |transport| gauges.with_label_values(&["engine_io", transport]);
+        let counted = Counted::new(gauge("polling"));
+        let read = || (gauge("polling").get(), gauge("websocket").get());
+        assert_eq!(read(), (1, 0));
+        counted.move_to(gauge("websocket"));
+        assert_eq!(read(), (0, 1));
+        drop(counted);
+        assert_eq!(read(), (0, 0));
+    }
+
+    #[test]
+    fn all_reasons_are_there_from_the_beginning() {
+        let text = String::from_utf8(Metrics::new().unwrap().scrape().unwrap()).unwrap();
+        for told in [
+            "confab_gateway_sessions_closed_total{reason=\"slow_consumer\"} 0\n",
+            "confab_gateway_resumes_total{outcome=\"recovered\"} 0\n",
+            "confab_gateway_auth_failures_total{door=\"rest\",reason=\"password\"} 0\n",
+            "confab_gateway_redis_errors_total{operation=\"append\"} 0\n",
+            "# HELP confab_gateway_connections Open client connections.\n",
+        ] {
+            assert!(text.contains(told), "{told}\n{text}");
+        }
+    }
 }

@@ -72,6 +72,14 @@ impl Node {
         let traces = traces(&config.traces, id)?;
         let database =
             postgres::pool(&config.database, "confab-gateway").context("database.url")?;
+        metrics.pool.watch(&metrics.pulls, &database);
+        let limit = |most: usize| i64::try_from(most).unwrap_or(i64::MAX);
+        metrics
+            .connections_limit
+            .set(limit(config.http.max_connections));
+        metrics
+            .sessions_limit
+            .set(limit(config.engine.max_sessions));
         postgres::partitions::check(&database, config.partitions.count).await?;
         let keyspace = Keyspace::new(config.partitions.count);
         let redis = redis::connect(&config.redis, Retries::Idempotent)
@@ -114,6 +122,7 @@ impl Node {
             redis: redis.clone(),
             hub: hub.clone(),
             backplane: backplane.clone(),
+            metrics: metrics.clone(),
             messages: inbox.messages,
         };
         let recovery = Recovery::start(recovery, stop);

@@ -49,6 +49,16 @@ fn lenient_id<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Uuid>
 #[error("token refused: {0}")]
 pub struct InvalidToken(#[from] jsonwebtoken::errors::Error);
 
+impl InvalidToken {
+    /// Why, for metric labels: it is over, or no token of ours.
+    pub fn as_str(&self) -> &'static str {
+        match self.0.kind() {
+            jsonwebtoken::errors::ErrorKind::ExpiredSignature => "expired",
+            _ => "invalid",
+        }
+    }
+}
+
 /// Why a secret does not serve.
 #[derive(Debug, thiserror::Error)]
 pub enum WeakSecret {

@@ -1,7 +1,7 @@
 //! What Confab's gateways and workers must agree on.
 //!
 //! Owns the ids, the domain model, the Redis keyspace and its scripts, every SQL statement, tokens and passwords,
-//! configuration layering and process lifecycle.
+//! configuration layering, metrics and process lifecycle.
 //!
 //! Invariant: this crate knows no HTTP and no wire protocol. Nothing in here names a dialect, a namespace or a socket.
 
@@ -9,6 +9,7 @@ pub mod auth;
 pub mod config;
 pub mod id;
 pub mod lifecycle;
+pub mod metrics;
 pub mod model;
 pub mod postgres;
 pub mod redis;

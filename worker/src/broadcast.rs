@@ -87,11 +87,10 @@ impl Broadcast {
         }
         let mut pause = Pause::default();
         loop {
-            let answer = self
-                .fan_out
-                .evalsha_with_reload(&self.client, keys.clone(), arguments.clone())
-                .await;
-            match answer {
+            let call =
+                self.fan_out
+                    .evalsha_with_reload(&self.client, keys.clone(), arguments.clone());
+            match self.metrics.redis.time("fan_out", call).await {
                 Ok(position) if String::as_str(&position) == "lost" => return FanOut::Lost,
                 Ok::<String, _>(_) => return FanOut::Announced,
                 Err(error) => {
@@ -121,7 +120,8 @@ impl Broadcast {
             return;
         }
         let mut pause = Pause::default();
-        while let Err(error) = self.publish(&messages).await {
+        let redis = &self.metrics.redis;
+        while let Err(error) = redis.time("reply", self.publish(&messages)).await {
             self.failed(&error, "replies cannot be sent", &mut pause)
                 .await;
         }
@@ -153,10 +153,10 @@ impl Broadcast {
         keys: Vec<String>,
         arguments: Vec<Value>,
     ) -> Result<(), fred::error::Error> {
-        let _position: String = self
+        let call = self
             .notify
-            .evalsha_with_reload(&self.client, keys, arguments)
-            .await?;
+            .evalsha_with_reload(&self.client, keys, arguments);
+        let _position: String = self.metrics.redis.time("notify", call).await?;
         Ok(())
     }
 
@@ -170,7 +170,6 @@ impl Broadcast {
     }
 
     async fn failed(&self, error: &fred::error::Error, what: &'static str, pause: &mut Pause) {
-        self.metrics.redis_errors_total.inc();
         if pause.first() {
             tracing::warn!(%error, "{what}; trying until Redis is back");
         }

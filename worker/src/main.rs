@@ -114,6 +114,7 @@ async fn run(config: Config, pool: PgPool, levels: Levels) -> anyhow::Result<()>
     let _scenario = fail::FailScenario::setup();
     let shutdown = Shutdown::on_signals()?;
     let metrics = Metrics::new()?;
+    metrics.pool.watch(&metrics.pulls, &pool);
     let readiness = Readiness::default();
     let tasks = TaskTracker::new();
     let address = &config.http.internal_listen;
@@ -182,7 +183,8 @@ async fn work(context: Context, readiness: Readiness, shutdown: Shutdown) -> any
         ownership = start => ownership?,
         () = shutdown.drain.cancelled() => return Ok(()),
     };
-    ownership.run(shutdown).await;
+    // Boxed: all that the worker does is in it.
+    Box::pin(ownership.run(shutdown)).await;
     Ok(())
 }
 

@@ -1,78 +1,42 @@
-//! What the worker counts. One struct; each field's doc comment is the metric's help text.
+//! What the worker counts. Each field's name behind the prefix is the metric's, and its doc comment the help text.
 
-use prometheus::core::Collector;
+use confab_shared::metrics::{self, Common, Operations, Pool, Pulls};
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
-    TextEncoder,
+    GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, Result,
 };
 
-/// How a metric is made from its name, help, labels and (for histograms) buckets.
-trait Make: Collector + Clone + Sized + 'static {
-    fn make(name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> prometheus::Result<Self>;
-}
-
-impl Make for IntCounter {
-    fn make(name: &str, help: &str, _: &[&str], _: &[f64]) -> prometheus::Result<Self> {
-        Self::new(name, help)
-    }
-}
-
-impl Make for IntGauge {
-    fn make(name: &str, help: &str, _: &[&str], _: &[f64]) -> prometheus::Result<Self> {
-        Self::new(name, help)
-    }
-}
-
-impl Make for IntCounterVec {
-    fn make(name: &str, help: &str, labels: &[&str], _: &[f64]) -> prometheus::Result<Self> {
-        Self::new(Opts::new(name, help), labels)
-    }
-}
-
-impl Make for Histogram {
-    fn make(name: &str, help: &str, _: &[&str], buckets: &[f64]) -> prometheus::Result<Self> {
-        Self::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))
-    }
-}
-
-macro_rules! metrics {
-    ($(#[doc = $doc:literal])* pub struct $name:ident {
-        $(#[doc = $help:literal] $field:ident: $type:ty $(, by [$($label:literal),+])? $(, in $buckets:expr)?;)*
-    }) => {
-        $(#[doc = $doc])*
-        #[derive(Debug, Clone)]
-        pub struct $name {
-            registry: Registry,
-            $(#[doc = $help] pub $field: $type,)*
-        }
-
-        impl $name {
-            /// New metrics, all at zero.
-            pub fn new() -> prometheus::Result<Self> {
-                let registry = Registry::new();
-                $(
-                    let name = concat!("confab_worker_", stringify!($field));
-                    let $field = <$type as Make>::make(name, $help.trim(), &[$($($label),+)?], <[&[f64]]>::concat(&[$(&$buckets)?]).as_slice())?;
-                    registry.register(Box::new($field.clone()))?;
-                )*
-                Ok(Self { registry, $($field),* })
-            }
-        }
-    };
-}
-
-/// From a single command to several full batches at once.
+/// Commands of a batch: from a single one to several full batches at once.
 const SIZES: [f64; 10] = [
     1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0,
 ];
-/// From a commit on a fast disk to a time-out.
+/// Seconds of a batch: from a commit on a fast disk, by milliseconds where batches usually are, to a time-out.
 const SECONDS: [f64; 12] = [
     0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
 ];
+/// What is asked of Redis. What waits for entries is no call in this sense: it lasts as long as there are none.
+const REDIS: [&str; 9] = [
+    "acknowledge",
+    "bury",
+    "claim",
+    "depth",
+    "fan_out",
+    "lease",
+    "notify",
+    "read",
+    "reply",
+];
+/// What is asked of PostgreSQL.
+const POSTGRES: [&str; 5] = ["connect", "load", "prune", "store", "take_over"];
 
-metrics! {
+confab_shared::metrics! {
     /// The worker's metrics.
-    pub struct Metrics {
+    pub struct Metrics, "confab_worker_" {
+        /// Where they are entered.
+        registry: Registry;
+        /// What is looked up for a scrape.
+        pulls: Pulls;
+        /// Whether the worker does its work: 1 or 0.
+        ready: IntGauge;
         /// Commands per batch.
         batch_size: Histogram, in SIZES;
         /// Seconds from having read a batch to its acknowledgement.
@@ -83,8 +47,20 @@ metrics! {
         redelivered_total: IntCounter;
         /// Commands set aside because they could not be processed.
         dead_letters_total: IntCounter;
+        /// Commands that lie set aside for an operator, by partition; told by the worker that tells of its ingress.
+        dead_letters: IntGaugeVec, by ["partition"];
+        /// Commands in a partition's ingress stream, waiting or in hand. Told by its owner, or by the first worker while nobody owns it.
+        ingress_length: IntGaugeVec, by ["partition"];
+        /// Commands of a partition that are not acknowledged yet. Told by its owner, or by the first worker while nobody owns it.
+        ingress_lag: IntGaugeVec, by ["partition"];
+        /// Seconds that a partition's oldest command has been in its stream. Told by its owner, or by the first worker while nobody owns it.
+        ingress_oldest_seconds: GaugeVec, by ["partition"];
+        /// Partitions that the deployment has.
+        partitions: IntGauge;
         /// Partitions owned now.
         owned_partitions: IntGauge;
+        /// Partitions that nobody owns, as the first worker sees it; 0 for the others.
+        orphaned_partitions: IntGauge;
         /// Partitions taken over.
         takeovers_total: IntCounter;
         /// Batches, or parts of them, that another owner's epoch or lease kept from taking effect.
@@ -93,19 +69,36 @@ metrics! {
         stale_total: IntCounter;
         /// Lanes restarted after a fault of ours.
         lane_restarts_total: IntCounter;
-        /// Failures of PostgreSQL.
-        postgres_errors_total: IntCounter;
-        /// Failures of Redis.
-        redis_errors_total: IntCounter;
+        /// PostgreSQL.
+        postgres: Operations;
+        /// Redis.
+        redis: Operations;
+        /// The connections to PostgreSQL.
+        pool: Pool;
     }
 }
 
 impl Metrics {
-    /// All metrics in Prometheus's text format.
-    pub fn render(&self) -> prometheus::Result<Vec<u8>> {
-        let mut text = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
-        Ok(text)
+    /// New metrics, all at zero.
+    pub fn new() -> Result<Self> {
+        let metrics = Self::register(&Registry::new())?;
+        Common::enter(
+            &metrics.registry,
+            &metrics.pulls,
+            "confab-worker",
+            env!("CARGO_PKG_VERSION"),
+        )?;
+        metrics.postgres.declare(&POSTGRES);
+        metrics.redis.declare(&REDIS);
+        metrics
+            .commands_total
+            .with_label_values(&["send_message", "ok"]);
+        Ok(metrics)
+    }
+
+    /// All metrics in Prometheus' text format.
+    pub fn render(&self) -> Result<Vec<u8>> {
+        metrics::render(&self.registry, &self.pulls)
     }
 }
 
@@ -116,23 +109,17 @@ mod tests {
     #[test]
     fn every_metric_has_its_help_and_labels() {
         let metrics = Metrics::new().unwrap();
-        metrics
-            .commands_total
-            .with_label_values(&["send_message", "ok"])
-            .inc();
+        let commands = &metrics.commands_total;
+        commands.with_label_values(&["send_message", "ok"]).inc();
         metrics.batch_seconds.observe(0.004);
         let text = String::from_utf8(metrics.render().unwrap()).unwrap();
-        assert!(
-            text.contains("# HELP confab_worker_batch_size Commands per batch."),
-            "{text}"
-        );
-        assert!(
-            text.contains(r#"confab_worker_commands_total{command="send_message",outcome="ok"} 1"#),
-            "{text}"
-        );
-        assert!(
-            text.contains(r#"confab_worker_batch_seconds_bucket{le="0.005"} 1"#),
-            "{text}"
-        );
+        for told in [
+            "# HELP confab_worker_batch_size Commands per batch.",
+            r#"confab_worker_commands_total{command="send_message",outcome="ok"} 1"#,
+            r#"confab_worker_batch_seconds_bucket{le="0.005"} 1"#,
+            r#"confab_worker_redis_errors_total{operation="fan_out"} 0"#,
+        ] {
+            assert!(text.contains(told), "{told}\n{text}");
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use confab_shared::lifecycle::Shutdown;
+use confab_shared::metrics::CONTENT_TYPE as CONTENT_TYPE_OF_METRICS;
 use confab_shared::telemetry::{LevelError, Levels, MAX_FILTER_BYTES};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -113,10 +114,10 @@ async fn answer(request: Request<Incoming>, operations: &Operations) -> Response
         "/livez" => text(StatusCode::OK, "alive\n"),
         "/readyz" if readiness.get() => text(StatusCode::OK, "ready\n"),
         "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
-        "/metrics" => match metrics.render() {
+        "/metrics" => match scrape(metrics, readiness) {
             Ok(body) => {
                 let mut response = Response::new(Full::from(body));
-                let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+                let format = HeaderValue::from_static(CONTENT_TYPE_OF_METRICS);
                 response.headers_mut().insert(CONTENT_TYPE, format);
                 response
             }
@@ -127,6 +128,11 @@ async fn answer(request: Request<Incoming>, operations: &Operations) -> Response
         },
         _ => text(StatusCode::NOT_FOUND, "not found\n"),
     }
+}
+
+fn scrape(metrics: &Metrics, readiness: &Readiness) -> prometheus::Result<Vec<u8>> {
+    metrics.ready.set(i64::from(readiness.get()));
+    metrics.render()
 }
 
 /// What is logged, or what is to be from now on.

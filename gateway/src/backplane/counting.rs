@@ -56,7 +56,9 @@ async fn answer(shared: &Shared, requests: Vec<CountRequest>) {
         HashMap::new()
     } else {
         let read = || unread::last_messages(&shared.database, &wanted);
-        let found = shared.until_answered("last messages not read", read).await;
+        let found = shared
+            .until_answered("unread", "last messages not read", read)
+            .await;
         found
             .into_iter()
             .map(|message| (message.conversation, message))
@@ -69,10 +71,13 @@ async fn answer(shared: &Shared, requests: Vec<CountRequest>) {
             request.users.iter().map(move |user| (conversation, *user))
         })
         .collect();
-    shared.metrics.unread_counts.inc_by(pairs.len() as u64);
+    shared
+        .metrics
+        .unread_counts_total
+        .inc_by(pairs.len() as u64);
     let read = || unread::counts(&shared.database, &pairs);
     let found = shared
-        .until_answered("unread messages not counted", read)
+        .until_answered("unread", "unread messages not counted", read)
         .await;
     let mut counts: HashMap<ConversationId, HashMap<UserId, Unread>> = HashMap::new();
     for one in found {
@@ -125,7 +130,9 @@ pub(super) async fn note_delivered(
         let furthest: Vec<_> = furthest.into_iter().collect();
         for delivered in furthest.chunks(BATCH) {
             let write = || unread::note_delivered(&shared.database, delivered);
-            shared.until_answered("deliveries not noted", write).await;
+            shared
+                .until_answered("note_delivered", "deliveries not noted", write)
+                .await;
         }
     }
 }

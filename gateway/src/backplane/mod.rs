@@ -73,10 +73,16 @@ struct Shared {
 
 impl Shared {
     /// Asks PostgreSQL until it answers.
-    async fn until_answered<T, F>(&self, failed: &'static str, ask: impl Fn() -> F) -> T
+    async fn until_answered<T, F>(
+        &self,
+        operation: &'static str,
+        failed: &'static str,
+        ask: impl Fn() -> F,
+    ) -> T
     where
         F: Future<Output = Result<T, sqlx::Error>>,
     {
+        let ask = || self.metrics.postgres.time(operation, ask());
         until_answered(self.patience, failed, ask).await
     }
 
@@ -232,7 +238,12 @@ impl Backplane {
             stop,
             repair::serve(shared.clone(), parts.requests),
         );
-        let passing = passing::publish(parts.redis.clone(), parts.keyspace, said);
+        let passing = passing::publish(
+            parts.redis.clone(),
+            parts.keyspace,
+            shared.metrics.clone(),
+            said,
+        );
         spawn_vital("passing", stop, passing);
         let watched = watching::run(shared.clone(), to_watch, config.max_watched);
         spawn_vital("watching", stop, watched);

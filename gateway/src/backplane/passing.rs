@@ -1,5 +1,7 @@
 //! Says to rooms what is over as soon as it is said, without asking whether it was heard.
 
+use std::sync::Arc;
+
 use confab_shared::id::ConversationId;
 use confab_shared::model::event::{Event, RoomBatch};
 use confab_shared::model::position::Position;
@@ -7,6 +9,8 @@ use confab_shared::redis::keyspace::Keyspace;
 use fred::clients::Client;
 use fred::interfaces::PubsubInterface;
 use tokio::sync::mpsc;
+
+use crate::metrics::Metrics;
 
 /// How many sayings may wait. More are dropped: nobody misses what is over in a moment.
 pub(super) const WAITING: usize = 1_024;
@@ -17,6 +21,7 @@ const BATCH: usize = 64;
 pub(super) async fn publish(
     redis: Client,
     keyspace: Keyspace,
+    metrics: Arc<Metrics>,
     mut sayings: mpsc::Receiver<(ConversationId, Event)>,
 ) {
     let mut waiting = Vec::with_capacity(BATCH);
@@ -27,7 +32,8 @@ pub(super) async fn publish(
                 tracing::debug!(%error, "something passing was not said");
             }
         }
-        if let Err(error) = pipeline.all::<()>().await {
+        let said = metrics.redis.time("publish", pipeline.all::<()>());
+        if let Err(error) = said.await {
             tracing::debug!(%error, "something passing was not said");
         }
     }

@@ -45,6 +45,7 @@ pub(super) async fn run(shared: Shared, mut messages: Receiver<Message>) {
                     lost,
                     "pub/sub messages came faster than they were read; repairing"
                 );
+                shared.metrics.lost_messages_total.inc_by(lost);
                 shared.resync().await;
                 if readded.is_none_or(|last| last.elapsed() >= READD_EVERY) {
                     readded = Some(Instant::now());

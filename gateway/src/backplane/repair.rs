@@ -75,13 +75,15 @@ pub(super) async fn serve(shared: Shared, mut requests: mpsc::UnboundedReceiver<
 
 /// Reads what a room missed, page by page. Retries until PostgreSQL answers.
 async fn repair(shared: &Shared, conversation: ConversationId, mut after: Seq) {
-    shared.metrics.gap_repairs.inc();
+    shared.metrics.gap_repairs_total.inc();
     let Ok(_permit) = shared.repairs.acquire().await else {
         return;
     };
     loop {
         let read = || changes::since(&shared.database, conversation, after);
-        let changes = shared.until_answered("gap not repaired", read).await;
+        let changes = shared
+            .until_answered("repair", "gap not repaired", read)
+            .await;
         if changes.up_to <= after {
             // Something was announced that PostgreSQL does not have (it was set back?): no hot loop over that.
             tracing::error!(%conversation, %after, "a gap that PostgreSQL knows nothing of");
@@ -130,12 +132,14 @@ pub(super) async fn sweep(shared: Shared, every: Duration) {
             () = tokio::time::sleep(every) => false,
         };
         if lost {
-            shared.metrics.resyncs.inc();
+            shared.metrics.resyncs_total.inc();
         }
         let (began, doubt) = (Timestamp::now(), shared.hub.last_doubt());
         let since = compared.minus(OVERLAP);
         shared
-            .until_answered("not compared with the database", || compare(&shared, since))
+            .until_answered("compare", "not compared with the database", || {
+                compare(&shared, since)
+            })
             .await;
         compared = began;
         if shared.notices.send(NoticeItem::CheckTokens).await.is_err() {

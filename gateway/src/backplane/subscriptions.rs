@@ -237,7 +237,7 @@ impl Subscriptions {
     }
 
     async fn failed(&self, what: &str, error: &fred::error::Error) {
-        self.shared.metrics.redis_errors.inc();
+        self.shared.metrics.redis.failed("subscribe");
         tracing::warn!(%error, "{what}; trying again");
         tokio::time::sleep(RETRY).await;
     }
@@ -246,7 +246,9 @@ impl Subscriptions {
 /// Tells the hub how far newly subscribed rooms have come. Retries until PostgreSQL answers.
 async fn announce(shared: &Shared, rooms: &[ConversationId]) {
     let read = || conversations::subjects(&shared.database, rooms);
-    let subjects = shared.until_answered("rooms not opened", read).await;
+    let subjects = shared
+        .until_answered("open_rooms", "rooms not opened", read)
+        .await;
     let mut known: HashMap<ConversationId, (Subject, Seq)> = subjects
         .into_iter()
         .map(|(subject, seq)| (subject.id, (subject, seq)))

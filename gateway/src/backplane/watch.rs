@@ -13,7 +13,8 @@ use super::Shared;
 pub(super) async fn run(shared: Shared, redis: Client, every: Duration) {
     let mut known: Option<String> = None;
     loop {
-        match memory_name(&redis).await {
+        let asked = memory_name(&redis);
+        match shared.metrics.redis.time("epoch", asked).await {
             Ok(found) => {
                 if known.as_ref().is_some_and(|known| *known != found) {
                     tracing::warn!("redis lost its memory; rebuilding");

@@ -72,7 +72,9 @@ async fn begin(shared: &Shared, sockets: Vec<(SocketRef, Timestamp)>, most: usiz
         return Vec::new();
     }
     let read = || unread::watchable(&shared.database, &users, most);
-    let found = shared.until_answered("memberships not listed", read).await;
+    let found = shared
+        .until_answered("unread", "memberships not listed", read)
+        .await;
     let mut conversations: HashMap<UserId, Vec<Watchable>> = HashMap::new();
     for one in found {
         conversations.entry(one.user).or_default().push(one);
@@ -105,7 +107,9 @@ async fn begin_again(shared: &Shared, again: &[(UserId, Watched)]) -> Vec<Openin
         .collect();
     let pairs: Vec<_> = former.keys().copied().collect();
     let read = || unread::still_watchable(&shared.database, &pairs);
-    let found = shared.until_answered("memberships not read", read).await;
+    let found = shared
+        .until_answered("unread", "memberships not read", read)
+        .await;
     let mut opening = Vec::new();
     for one in found {
         let before = former.get(&(one.conversation, one.user));

@@ -71,7 +71,8 @@ impl UserSocket {
         receiver: UserId,
     ) -> Result<ConversationId, RequestError> {
         let conversation = ConversationId(receiver.0);
-        match memberships::access(&self.node.database, conversation, self.user()).await? {
+        let access = memberships::access(&self.node.database, conversation, self.user());
+        match self.node.metrics.postgres.time("access", access).await? {
             Some(_) => Ok(conversation),
             None => Err(Rejection::not_found("receiver").into()),
         }

@@ -175,7 +175,8 @@ fn complete(
 /// Confirms that a conversation is there by showing it.
 pub(super) async fn show_made(node: &Node, conversation: ConversationId, answer: Answer) {
     let user = answer.socket().user();
-    match conversations::view(&node.database, conversation, user).await {
+    let view = conversations::view(&node.database, conversation, user);
+    match node.metrics.postgres.time("view", view).await {
         Ok(Some(mut view)) => {
             node.presence.note_online(&mut view.participants).await;
             answer.confirm(Confirmation::Conversation(&view));

@@ -150,7 +150,8 @@ impl UserSocket {
         &self,
         conversation: ConversationId,
     ) -> Result<Access, RequestError> {
-        let found = memberships::access(&self.node.database, conversation, self.user()).await?;
+        let found = memberships::access(&self.node.database, conversation, self.user());
+        let found = self.node.metrics.postgres.time("access", found).await?;
         found
             .filter(|access| !self.is_guest() || access.kind == ConversationKind::Room)
             .ok_or_else(|| Rejection::not_found("conversation").into())
@@ -333,7 +334,8 @@ impl UserSocket {
 
     /// A conversation, with those who are present in it if it is public.
     async fn view(&self, conversation: ConversationId) -> Result<ConversationView, RequestError> {
-        let view = conversations::view(&self.node.database, conversation, self.user()).await?;
+        let view = conversations::view(&self.node.database, conversation, self.user());
+        let view = self.node.metrics.postgres.time("view", view).await?;
         let mut view = view.ok_or_else(|| Rejection::not_found("conversation"))?;
         if view.kind == ConversationKind::Room {
             let present = self.node.presence.some_present(conversation, SHOWN).await?;

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::anonymous::{AnonymousSocket, guest_subject};
 use super::answer::Answer;
-use super::socket::{UserSocket, in_time};
+use super::socket::{UserSocket, count_event, in_time};
 use super::{Chat, Way};
 use crate::dialect::{Confirmation, Intent, RoomName};
 use crate::limits::Class;
@@ -30,7 +30,9 @@ impl Chat {
         event: Incoming<'_>,
     ) -> Option<Box<UserSocket>> {
         let dialect = anonymous.dialect_of(event.name);
-        let intent = match dialect.inbound(event.name, event.args) {
+        let intent = dialect.inbound(event.name, event.args);
+        count_event(&self.node, intent.as_ref().ok());
+        let intent = match intent {
             Ok(intent) => intent,
             // Whoever has not logged in is told that first.
             Err(rejection) if self.node.config.auth.guests => {
@@ -111,7 +113,7 @@ impl Chat {
     ) -> Option<Box<UserSocket>> {
         match admitted {
             Ok(socket) => {
-                self.node.metrics.sockets_introduced.inc();
+                self.node.metrics.sockets_introduced_total.inc();
                 let (traces, own) = (&self.node.traces, socket.socket.clone());
                 let answer = Answer::new(traces, own, event.ack_id, event.name);
                 confirm(&socket, answer);

@@ -127,16 +127,32 @@ impl Chat {
     fn verify(&self, token: &str) -> Result<Claims, ConnectError> {
         self.node.tokens.verify(token).map_err(|error| {
             tracing::debug!(%error, "a socket was refused");
+            self.not_believed(error.as_str());
             unauthorized()
         })
+    }
+
+    fn not_believed(&self, reason: &str) {
+        let failures = &self.node.metrics.auth_failures_total;
+        failures.with_label_values(&["socket", reason]).inc();
     }
 
     /// The token's bearer. The account must still be there, and the token good. To be asked when signals are listened for: a token that
     /// ends later ends the socket.
     async fn bearer(&self, claims: &Claims) -> Result<Arc<Profile>, ConnectError> {
-        match tokens::bearer(&self.node.database, claims).await {
+        let bearer = tokens::bearer(&self.node.database, claims);
+        match self
+            .node
+            .metrics
+            .postgres
+            .time("authenticate", bearer)
+            .await
+        {
             Ok(Some(account)) => Ok(Arc::new(account.into())),
-            Ok(None) => Err(unauthorized()),
+            Ok(None) => {
+                self.not_believed("revoked");
+                Err(unauthorized())
+            }
             Err(error) => {
                 tracing::warn!(%error, "a socket could not be authenticated");
                 Err(ConnectError::Unavailable)
@@ -221,21 +237,31 @@ impl Chat {
         let recovery = &self.node.recovery;
         let namespace = arrival.socket().namespace();
         let adopted = recovery.adopt(&pid, offset, profile.id, namespace).await;
-        let Some(adopted) = adopted.map_err(|error| unavailable(&error))? else {
+        let outcome = |outcome| {
+            let resumes = &self.node.metrics.resumes_total;
+            resumes.with_label_values(&[outcome]).inc();
+        };
+        let failed = |error: &dyn std::fmt::Display| {
+            outcome("failed");
+            unavailable(error)
+        };
+        let Some(adopted) = adopted.map_err(|error| failed(&error))? else {
+            outcome("unknown");
             return Ok(None);
         };
         if let Some(dialect) = adopted.record.dialect.as_deref().and_then(dialect::named) {
             arrival.socket().settle_dialect(Some(dialect));
         }
         let prepared = recover::prepare(&self.node, &mut arrival, &adopted).await;
-        let Some(catch_up) = prepared.map_err(|error| unavailable(&error))? else {
+        let Some(catch_up) = prepared.map_err(|error| failed(&error))? else {
+            outcome("incomplete");
             return Ok(None);
         };
         let kept = recovery
             .keep_adopted(&pid, &adopted, arrival.socket(), catch_up.rooms.clone())
             .await
-            .map_err(|error| unavailable(&error))?;
-        self.node.metrics.sockets_recovered.inc();
+            .map_err(|error| failed(&error))?;
+        outcome("recovered");
         let (node, socket) = (self.node.clone(), arrival.stay());
         let mut socket = UserSocket::new(node, socket, profile.clone(), kept);
         socket.resume(catch_up, adopted.since.position).await;
@@ -318,7 +344,6 @@ impl Application for Chat {
                 if back.is_some() {
                     return Ok(back);
                 }
-                self.node.metrics.sockets_not_recovered.inc();
                 let way = Way { dialect, ..way };
                 arrival = self.welcome(self.socket(user, Some(claims), &way)).await?;
             }
@@ -332,7 +357,7 @@ impl Application for Chat {
     }
 
     async fn connected(&self, socket: &mut ChatSocket) {
-        self.node.metrics.sockets_connected.inc();
+        self.node.metrics.sockets_connected_total.inc();
         if let ChatSocket::User(socket) = socket {
             socket.begin();
         }

@@ -272,7 +272,8 @@ async fn read(
 ) -> Result<Vec<Event>, RecoverError> {
     let mut events = Vec::new();
     while after < until {
-        let page = changes::since(&node.database, conversation, after).await?;
+        let page = changes::since(&node.database, conversation, after);
+        let page = node.metrics.postgres.time("repair", page).await?;
         let fits = |event: &Event| event.seq.is_some_and(|seq| seq <= until);
         events.extend(page.events.into_iter().filter(fits));
         if page.complete || page.up_to <= after {

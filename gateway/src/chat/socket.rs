@@ -23,6 +23,7 @@ use super::typing::Typing;
 use crate::dialect::{Confirmation, Intent};
 use crate::hub::socket::SocketRef;
 use crate::limits::{Line, Subject};
+use crate::metrics::Counted;
 use crate::node::Node;
 use crate::recovery::Kept;
 use crate::rooms::{self, NewRoom};
@@ -53,6 +54,8 @@ pub struct UserSocket {
     /// What happened from here on it may not know of conversations that it has not joined.
     pub(super) knows_until: Timestamp,
     left_on_purpose: bool,
+    /// Its place among the sockets of its dialect.
+    counted: Counted,
 }
 
 impl std::fmt::Debug for UserSocket {
@@ -73,6 +76,8 @@ impl UserSocket {
     ) -> Self {
         // It is made while something of its session's is done: from here on, the log says whose that is.
         tracing::Span::current().record("user", tracing::field::display(profile.id));
+        let sockets = &node.metrics.sockets;
+        let counted = Counted::new(sockets.with_label_values(&[socket.dialect().id()]));
         Self {
             subject: Subject::User(profile.id),
             line: Line::default(),
@@ -87,7 +92,15 @@ impl UserSocket {
             typing: Typing::new(),
             knows_until: Timestamp::now(),
             left_on_purpose: false,
+            counted,
         }
+    }
+
+    /// It speaks another dialect than it was taken to.
+    pub(super) fn recount(&self) {
+        let sockets = &self.node.metrics.sockets;
+        let dialect = self.socket.dialect().id();
+        self.counted.move_to(sockets.with_label_values(&[dialect]));
     }
 
     /// Its client has come back, which had been told everything up to `since`: the rooms it is present in, what it calls them, and
@@ -158,7 +171,9 @@ impl UserSocket {
         };
         let traces = &self.node.traces;
         let answer = Answer::new(traces, self.socket.clone(), event.ack_id, event.name);
-        match dialect.inbound(event.name, event.args) {
+        let intent = dialect.inbound(event.name, event.args);
+        count_event(&self.node, intent.as_ref().ok());
+        match intent {
             // By far the most, and nothing to wait for.
             Ok(Intent::Change {
                 conversation,
@@ -327,6 +342,14 @@ impl Drop for UserSocket {
             });
         }
     }
+}
+
+/// Counts what a client asks for; none: nobody knows what.
+pub(super) fn count_event(node: &Node, intent: Option<&Intent>) {
+    node.metrics
+        .events_received_total
+        .with_label_values(&[intent.map_or("refused", Intent::name)])
+        .inc();
 }
 
 /// What somebody without an account may do: be in public rooms. That they are public is for whoever does it to see.

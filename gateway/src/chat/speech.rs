@@ -26,6 +26,7 @@ impl UserSocket {
             tracing::debug!(%error, "a socket's dialect not noted");
         }
         if former.id() != dialect.id() {
+            self.recount();
             self.change_over(former).await;
         }
         dialect

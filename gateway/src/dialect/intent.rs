@@ -95,6 +95,27 @@ pub enum Intent {
     LogOut,
 }
 
+impl Intent {
+    /// Its name, for metric labels. A change is called as its command is.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Create { .. } => "create",
+            Self::Change { command, .. } => command.name(),
+            Self::CreateRoom { .. } => "make_room",
+            Self::Enter { .. } => "enter",
+            Self::Exit(_) => "exit",
+            Self::Type { .. } => "type",
+            Self::Say { .. } => "say",
+            Self::SayTo { .. } => "say_to",
+            Self::History { .. } => "history",
+            Self::WhoIsOnline => "who_is_online",
+            Self::Appear { .. } => "appear",
+            Self::LogIn { .. } => "log_in",
+            Self::LogOut => "log_out",
+        }
+    }
+}
+
 /// What came of an intent that succeeded.
 #[derive(Debug, Clone, Copy)]
 pub enum Confirmation<'a> {

@@ -7,9 +7,9 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use confab_shared::metrics;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
-use prometheus::TEXT_FORMAT;
 
 use crate::metrics::Metrics;
 
@@ -50,9 +50,10 @@ pub fn router(readiness: Readiness, metrics: Arc<Metrics>) -> Router {
         .with_state((readiness, metrics))
 }
 
-async fn scrape(State((_, metrics)): State<(Readiness, Arc<Metrics>)>) -> Response {
+async fn scrape(State((readiness, metrics)): State<(Readiness, Arc<Metrics>)>) -> Response {
+    metrics.ready.set(i64::from(readiness.get()));
     match metrics.scrape() {
-        Ok(text) => ([(CONTENT_TYPE, TEXT_FORMAT)], text).into_response(),
+        Ok(text) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(error) => {
             tracing::error!(%error, "metrics not encoded");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()

@@ -4,6 +4,7 @@
 //! says of all of them how far they were shown. What follows (encoding per group, queueing per socket) is cheap beside writing to
 //! sockets, which sessions do in parallel.
 
+mod announced;
 mod notices;
 mod published;
 mod watching;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use confab_shared::id::{ConversationId, Seq, UserId};
+use confab_shared::metrics::count;
 use confab_shared::model::conversation::Subject;
 use confab_shared::model::event::Event;
 use confab_shared::model::position::Position;
@@ -45,6 +47,7 @@ pub(super) struct Actor {
     /// What sockets watch, by their keys.
     watching: HashMap<u64, Watch>,
     office: Office,
+    metrics: Arc<Metrics>,
     linger: Duration,
     limits: Limits,
     max_watched: usize,
@@ -76,7 +79,8 @@ impl Actor {
     ) -> Self {
         Self {
             watching: HashMap::new(),
-            office: Office::new(requests.clone(), metrics),
+            office: Office::new(requests.clone(), metrics.clone()),
+            metrics,
             rooms: HashMap::new(),
             order,
             awaited: Vec::new(),
@@ -112,6 +116,7 @@ impl Actor {
                     }
                     if pulses.is_multiple_of(IDLE) {
                         self.let_idle_go(now);
+                        self.metrics.rooms.set(count(self.rooms.len()));
                     }
                 }
                 input = mailbox.recv() => match input {

@@ -102,11 +102,12 @@ impl Lane {
 
     /// Appends a batch, or finds out why not. What is not known to be in the stream is tried again, oldest first.
     async fn append(&mut self, batch: &Batch) {
-        let error = match self.try_append(batch).await {
+        let appending = self.try_append(batch);
+        let error = match self.metrics.redis.time("append", appending).await {
             Ok(Appended::Some(count)) => {
                 let shed = batch.payloads.len().saturating_sub(count);
                 if shed > 0 {
-                    self.metrics.overloaded.inc_by(shed as u64);
+                    self.metrics.overloaded_total.inc_by(shed as u64);
                 }
                 let refusal =
                     Rejection::new(ErrorCode::Overloaded, "the system is busy; retry later");
@@ -128,7 +129,6 @@ impl Lane {
                 error
             }
         };
-        self.metrics.redis_errors.inc();
         tracing::warn!(partition = %self.partition, %error, "append failed; it will be tried again");
         tokio::time::sleep(self.backoff).await;
         self.backoff = (self.backoff * 2).min(LONGEST_BACKOFF);

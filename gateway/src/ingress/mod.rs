@@ -113,12 +113,13 @@ impl Ingress {
         }
         let name = command.name();
         let started = Instant::now();
-        let histogram = inner.metrics.send_to_ack_seconds.clone();
+        let metrics = inner.metrics.clone();
+        metrics.commands_total.with_label_values(&[name]).inc();
+        metrics.commands_pending.inc();
         let done: Completion = Box::new(move |outcome| {
-            histogram.observe(started.elapsed().as_secs_f64());
+            answered(&metrics, name, started, &outcome);
             done(outcome);
         });
-        inner.metrics.commands.with_label_values(&[name]).inc();
         let partition = inner.keyspace.partition(conversation);
         let mut span = parent.map_or_else(Span::default, |parent| {
             parent.child("send ingress", Kind::Producer)
@@ -152,7 +153,7 @@ impl Ingress {
         let lane = &inner.lanes[usize::from(partition.0)];
         let deadline = started + inner.reply_timeout;
         if let Err(Refused(done)) = lane.insert(id, payload, deadline, span, done) {
-            inner.metrics.overloaded.inc();
+            inner.metrics.overloaded_total.inc();
             done(Err(Rejection::new(
                 ErrorCode::Overloaded,
                 "too many requests are waiting; retry later",
@@ -213,4 +214,17 @@ impl Ingress {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
+}
+
+fn answered(metrics: &Metrics, name: &str, started: Instant, outcome: &Result<Outcome, Rejection>) {
+    metrics.commands_pending.dec();
+    let seconds = metrics.command_seconds.with_label_values(&[name]);
+    seconds.observe(started.elapsed().as_secs_f64());
+    let outcome = outcome
+        .as_ref()
+        .map_or_else(|rejection| rejection.code.as_str(), |_| "ok");
+    metrics
+        .command_answers_total
+        .with_label_values(&[outcome])
+        .inc();
 }

@@ -28,13 +28,16 @@ impl Counters {
             let class = class.as_str();
             let decisions = |outcome| {
                 let labels = [class, outcome];
-                metrics.rate_limits.decisions.with_label_values(&labels)
+                metrics
+                    .rate_limits
+                    .decisions_total
+                    .with_label_values(&labels)
             };
             OfClass {
                 allowed: decisions("allowed"),
                 limited: decisions("limited"),
                 failed_open: decisions("failed_open"),
-                blocks: metrics.rate_limits.blocks.with_label_values(&[class]),
+                blocks: metrics.rate_limits.blocks_total.with_label_values(&[class]),
             }
         });
         Self {

@@ -205,7 +205,7 @@ impl Limits {
         match refused {
             Ok(()) => {}
             Err(TrySendError::Full(item)) => {
-                self.counters.metrics.overloaded.inc();
+                self.counters.metrics.overloaded_total.inc();
                 (item.then)(Err(Refusal::Overloaded));
             }
             // The node is shutting down: nothing is counted any more.

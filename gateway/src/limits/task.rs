@@ -74,7 +74,8 @@ struct Landed {
     answers: Vec<Option<Answered>>,
     /// Why there are none at all.
     failed: Option<Error>,
-    was_asked: bool,
+    /// How long Redis took, if it was asked.
+    took: Option<Duration>,
 }
 
 /// See the module.
@@ -152,15 +153,19 @@ impl Task {
         match landed.failed {
             Some(error) => {
                 if self.away.is_none() {
-                    self.counters.metrics.redis_errors.inc();
+                    self.counters.metrics.redis.failed("limit");
                     tracing::warn!(%error, "rate limits cannot be asked for; all are let through until they can");
                 }
                 self.away = Some(Instant::now() + PAUSE);
             }
-            None if landed.was_asked && self.away.take().is_some() => {
-                tracing::info!("rate limits hold again");
+            None => {
+                if let Some(took) = landed.took {
+                    self.counters.metrics.redis.took("limit", took);
+                }
+                if landed.took.is_some() && self.away.take().is_some() {
+                    tracing::info!("rate limits hold again");
+                }
             }
-            None => {}
         }
         let mut answers = landed.answers.into_iter();
         for item in landed.items {
@@ -206,6 +211,7 @@ impl Task {
 }
 
 async fn fly(asker: Arc<Asker>, items: Vec<Item>, asks: bool) -> Landed {
+    let begun = Instant::now();
     let answers = if asks {
         let questions = items
             .iter()
@@ -225,7 +231,7 @@ async fn fly(asker: Arc<Asker>, items: Vec<Item>, asks: bool) -> Landed {
         items,
         answers,
         failed,
-        was_asked: asks,
+        took: asks.then(|| begun.elapsed()),
     }
 }
 

@@ -199,7 +199,7 @@ impl Means {
     async fn give_up(&self, users: &[UserId]) {
         for user in users {
             tracing::warn!(%user, "the contacts of a user cannot be told of a change; given up");
-            self.metrics.online.given_up.inc();
+            self.metrics.online.given_up_total.inc();
         }
         let online = &self.finder.online;
         let struck = async { online.said(&online.owed(users).await?).await };
@@ -249,8 +249,8 @@ impl Means {
         let noted = contacts::note_last_seen(&finder.database, &last_seen);
         finder.answered(noted).await?;
         finder.online.said(&owed).await?;
-        self.metrics.online.announced.inc_by(changes);
-        self.metrics.online.told.inc_by(told);
+        self.metrics.online.announced_total.inc_by(changes);
+        self.metrics.online.told_total.inc_by(told);
         Ok(true)
     }
 }

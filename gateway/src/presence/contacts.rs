@@ -1,6 +1,7 @@
 //! Finds out who of users' contacts is online.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use confab_shared::id::UserId;
@@ -11,6 +12,7 @@ use fred::clients::Client;
 use sqlx::PgPool;
 
 use crate::backplane::memory_name;
+use crate::metrics::Metrics;
 
 /// How long Redis is left alone after it failed, or while it is being told again who is connected.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -38,6 +40,7 @@ pub(super) struct Finder {
     pub(super) redis: Client,
     pub(super) online: Online,
     pub(super) database: PgPool,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) patience: Duration,
     pub(super) largest_group: u32,
     /// Of how many conversations of a user its contacts are.
@@ -88,6 +91,7 @@ impl Finder {
         &self,
         question: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, Unanswered> {
+        let question = self.metrics.postgres.time("contacts", question);
         let answer = tokio::time::timeout(self.patience, question).await;
         Ok(answer.map_err(|_| Unanswered::Silent)??)
     }

@@ -95,8 +95,8 @@ pub(super) async fn run(keeper: Keeper, linger: Duration, mut renewals: mpsc::Re
             () = to_go => {}
             Some(renewal) = renewals.recv() => state.begin_anew(renewal),
         }
-        while let Err(error) = state.flush().await {
-            state.keeper.metrics.redis_errors.inc();
+        let metrics = state.keeper.metrics.clone();
+        while let Err(error) = metrics.redis.time("presence", state.flush()).await {
             tracing::debug!(%error, "who is connected is not noted; trying again");
             tokio::select! {
                 () = tokio::time::sleep(PAUSE) => {}

@@ -212,7 +212,7 @@ impl Reaper {
             let (taken, told) = self.online.reap(self.stay).await?;
             self.announcer.owe(told);
             let taken = u64::try_from(taken).unwrap_or(u64::MAX);
-            self.metrics.online.reaped.inc_by(taken);
+            self.metrics.online.reaped_total.inc_by(taken);
             count += taken;
             if taken == 0 {
                 return Ok(count);

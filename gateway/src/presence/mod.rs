@@ -156,6 +156,7 @@ impl Presence {
             redis: parts.redis.clone(),
             online: online.clone(),
             database: parts.database.clone(),
+            metrics: parts.metrics.clone(),
             patience: parts.patience,
             largest_group: parts.largest_group,
             most_conversations: parts.most_conversations,

@@ -151,7 +151,7 @@ impl Screen {
     pub(super) fn give_up(&self, batch: &Batch) {
         for user in batch.users() {
             tracing::warn!(%user, "who of a user's contacts is online cannot be found out; given up");
-            self.metrics.online.given_up.inc();
+            self.metrics.online.given_up_total.inc();
         }
         for socket in batch.wishes.iter().filter_map(|wish| wish.socket.upgrade()) {
             socket.set_contacts_as_of(0);
@@ -172,7 +172,7 @@ impl Screen {
         if !frames.is_empty() {
             socket.push(frames);
         }
-        self.metrics.online.shown.inc();
+        self.metrics.online.shown_total.inc();
     }
 
     pub(super) fn forget(&mut self) {

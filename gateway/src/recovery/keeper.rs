@@ -39,7 +39,8 @@ pub(super) async fn run(recovery: Recovery) {
             rewrite_all(&recovery).await;
             continue;
         }
-        if let Err(error) = recovery.tick().await {
+        let metrics = &recovery.shared.metrics;
+        if let Err(error) = metrics.redis.time("tick", recovery.tick()).await {
             tracing::debug!(%error, "no tick");
         }
         let Ok(offset) = recovery.shared.hub.offset().await else {
@@ -68,7 +69,8 @@ async fn refresh(recovery: &Recovery, notes: &VecDeque<(Instant, Offset)>) {
         }
     }
     for some in due.chunks(BATCH) {
-        match write(recovery, some).await {
+        let written = write(recovery, some);
+        match recovery.shared.metrics.redis.time("record", written).await {
             Ok(()) => {
                 for (kept, _) in some {
                     kept.refreshed(now);

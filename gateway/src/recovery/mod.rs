@@ -38,6 +38,7 @@ use crate::dialect::Namespace;
 use crate::hub::offset::Offset;
 use crate::hub::socket::SocketRef;
 use crate::hub::{Hub, HubClosed};
+use crate::metrics::Metrics;
 use fence::Claim;
 pub use fence::ClaimLost;
 pub use history::Histories;
@@ -71,6 +72,7 @@ struct Shared {
     redis: Client,
     hub: Hub,
     backplane: Backplane,
+    metrics: Arc<Metrics>,
     adopt: Script,
     tick: Script,
     kept: Mutex<HashMap<String, Arc<Kept>>>,
@@ -94,6 +96,8 @@ pub struct Parts {
     pub hub: Hub,
     /// The way to other gateways.
     pub backplane: Backplane,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     /// What other gateways say.
     pub messages: mpsc::UnboundedReceiver<GatewayMessage>,
 }
@@ -118,6 +122,7 @@ impl Recovery {
                 redis: parts.redis,
                 hub: parts.hub,
                 backplane: parts.backplane,
+                metrics: parts.metrics,
                 adopt: scripts::session_adopt(),
                 tick: scripts::tick(),
                 kept: Mutex::default(),
@@ -172,7 +177,8 @@ impl Recovery {
         let key = Keyspace::session(&pid);
         let () = pipeline.hset(&key, self.fields(&kept)).await?;
         let () = pipeline.pexpire(&key, self.time_to_live(), None).await?;
-        let _: Vec<Value> = pipeline.all().await?;
+        let kept_there = self.shared.metrics.redis.time("record", pipeline.all());
+        let _: Vec<Value> = kept_there.await?;
         self.shared.kept.lock().insert(pid.clone(), kept.clone());
         Ok((kept, Some(pid)))
     }
@@ -265,7 +271,8 @@ impl Recovery {
         let () = pipeline.hset(&key, (field, value)).await?;
         // The record may have vanished with Redis's memory; what is left of it then must not stay for ever.
         let () = pipeline.pexpire(&key, self.time_to_live(), None).await?;
-        let _: Vec<Value> = pipeline.all().await?;
+        let written = self.shared.metrics.redis.time("record", pipeline.all());
+        let _: Vec<Value> = written.await?;
         Ok(())
     }
 

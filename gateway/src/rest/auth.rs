@@ -113,10 +113,13 @@ pub(super) async fn login(
             let is_online = rest.sees(&account).await;
             Ok(Shown::of(&grant(&account, is_online, &token, expires_in)))
         }
-        _ => Err(ApiError::new(
-            ErrorCode::Unauthorized,
-            "wrong email or password",
-        )),
+        _ => {
+            rest.not_believed("password");
+            Err(ApiError::new(
+                ErrorCode::Unauthorized,
+                "wrong email or password",
+            ))
+        }
     }
 }
 
@@ -159,6 +162,7 @@ pub(super) async fn change_password(
         .matches(form.current, Some(old.clone()))
         .await?
     {
+        rest.not_believed("password");
         return Err(wrong());
     }
     let new = rest.passwords.hash(form.new).await?;

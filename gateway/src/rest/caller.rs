@@ -42,6 +42,7 @@ impl Caller {
             Ok(token) => Some(token),
             Err(refused) => {
                 tracing::debug!(%refused, "a token was refused");
+                rest.not_believed(refused.as_str());
                 None
             }
         }
@@ -58,7 +59,9 @@ impl FromRequestParts<Arc<Rest>> for Caller {
             // Whoever goes on all the same costs PostgreSQL nothing.
             tally.recall(limits, Class::Rest, subject.clone())?;
             // Not by a token alone that is not good any more: whoever has one could use up what its user may do.
-            if let Some(account) = tokens::bearer(rest.database(), &token).await? {
+            let bearer = tokens::bearer(rest.database(), &token);
+            let metrics = &rest.node.metrics;
+            if let Some(account) = metrics.postgres.time("authenticate", bearer).await? {
                 tally.count(limits, Class::Rest, subject).await?;
                 return Ok(Self {
                     account,
@@ -66,6 +69,7 @@ impl FromRequestParts<Arc<Rest>> for Caller {
                     tally,
                 });
             }
+            rest.not_believed("revoked");
         }
         let subject = Subject::Address(address(parts, rest));
         tally.count(limits, Class::Rest, subject).await?;

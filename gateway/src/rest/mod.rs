@@ -64,6 +64,12 @@ impl Rest {
         &self.node.database
     }
 
+    /// Counts that somebody is not who he says.
+    fn not_believed(&self, reason: &str) {
+        let failures = &self.node.metrics.auth_failures_total;
+        failures.with_label_values(&["rest", reason]).inc();
+    }
+
     /// Asks for a change and waits until it is committed. A repetition of the request is another change.
     async fn change(
         &self,
@@ -119,5 +125,6 @@ pub fn router(node: Arc<Node>) -> anyhow::Result<Router> {
         .layer(from_fn_with_state(rest.clone(), request::limit_time))
         .layer(from_fn_with_state(rest.clone(), cors::share))
         .layer(from_fn_with_state(rest.clone(), request::identify))
+        .layer(from_fn_with_state(rest.clone(), request::count))
         .with_state(rest))
 }

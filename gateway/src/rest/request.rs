@@ -17,6 +17,7 @@ use tracing::{Instrument, info_span};
 
 use super::Rest;
 use super::error::ApiError;
+use crate::metrics::Counted;
 use crate::transport::connection::ConnectionId;
 use crate::transport::request_id;
 
@@ -89,12 +90,57 @@ fn traced(traces: &Traces, request: &Request) -> Span {
         .and_then(TraceParent::parse);
     let mut span = traces.continued(parent, "request", Kind::Server);
     if span.is_recorded() {
-        let (method, route) = (request.method().to_string(), route(request).to_owned());
+        let (method, route) = (method_label(request.method()), route(request).to_owned());
         span.rename(format!("{method} {route}"));
         span.set("http.request.method", method);
         span.set("http.route", route);
     }
     span
+}
+
+/// Counts a request and what came of it, by the route's template: what clients write into paths is no label, nor are methods that no
+/// route has.
+pub(super) async fn count(
+    State(rest): State<Arc<Rest>>,
+    route: Option<MatchedPath>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let metrics = &rest.node.metrics.rest;
+    let method = method_label(request.method());
+    let _under_way = Counted::new(metrics.in_flight.clone());
+    let started = Instant::now();
+    let response = next.run(request).await;
+    let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    let labels = [route, method, status_class(response.status())];
+    metrics.requests_total.with_label_values(&labels).inc();
+    metrics
+        .seconds
+        .with_label_values(&[route])
+        .observe(started.elapsed().as_secs_f64());
+    response
+}
+
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
+fn status_class(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        100..200 => "1xx",
+        200..300 => "2xx",
+        300..400 => "3xx",
+        400..500 => "4xx",
+        _ => "5xx",
+    }
 }
 
 /// Answers what is asked in a way that is not for this path; the router says which ones are. To ask for them is fine.

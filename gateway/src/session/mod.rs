@@ -42,6 +42,24 @@ pub enum DisconnectReason {
 }
 
 impl DisconnectReason {
+    /// Every reason, in the order of their declaration.
+    pub const ALL: [Self; 14] = [
+        Self::ClientClosed,
+        Self::TransportClosed,
+        Self::TransportError,
+        Self::PingTimeout,
+        Self::ConnectTimeout,
+        Self::ProtocolViolation,
+        Self::Refused,
+        Self::PayloadTooLarge,
+        Self::SlowConsumer,
+        Self::Draining,
+        Self::Unavailable,
+        Self::Unauthenticated,
+        Self::Superseded,
+        Self::LoggedOut,
+    ];
+
     /// Its name, for logs and metric labels.
     pub fn as_str(self) -> &'static str {
         match self {

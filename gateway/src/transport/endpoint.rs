@@ -84,7 +84,7 @@ impl<H> EndpointParts<H> {
         };
         admitted.inspect_err(|refused| {
             self.metrics
-                .not_admitted
+                .not_admitted_total
                 .with_label_values(&[refused.limit])
                 .inc();
         })
@@ -93,7 +93,7 @@ impl<H> EndpointParts<H> {
     /// A session has ended.
     pub(super) fn ended(&self, reason: DisconnectReason, registration: Registration) {
         self.metrics
-            .sessions_closed
+            .sessions_closed_total
             .with_label_values(&[reason.as_str()])
             .inc();
         tracing::debug!(%reason, "session closed");

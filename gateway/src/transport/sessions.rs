@@ -6,10 +6,12 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use prometheus::IntGauge;
 
 use super::polling::Mailbox;
 use super::sid::SessionKey;
 use crate::hub::send_queue::SendQueue;
+use crate::metrics::{Counted, Metrics};
 use crate::session::DisconnectReason;
 
 /// How long a drain waits, after it has told the last session, until all have left.
@@ -58,6 +60,14 @@ pub(super) struct Place {
 pub struct Registration {
     inner: Arc<Inner>,
     key: SessionKey,
+    carried: Option<Carried>,
+}
+
+/// A session among those that the same carries, and where it will be counted if a WebSocket takes over.
+#[derive(Debug)]
+struct Carried {
+    counted: Counted,
+    by_websocket: IntGauge,
 }
 
 impl Sessions {
@@ -92,6 +102,7 @@ impl Sessions {
         Registration {
             inner: self.inner.clone(),
             key,
+            carried: None,
         }
     }
 
@@ -173,8 +184,30 @@ impl Sessions {
 }
 
 impl Registration {
+    /// The session counts among those of this protocol and transport, for as long as it is entered.
+    pub(super) fn counted(
+        mut self,
+        metrics: &Metrics,
+        protocol: &'static str,
+        transport: &'static str,
+    ) -> Self {
+        let labels = [protocol, transport];
+        metrics
+            .sessions_opened_total
+            .with_label_values(&labels)
+            .inc();
+        self.carried = Some(Carried {
+            counted: Counted::new(metrics.sessions.with_label_values(&labels)),
+            by_websocket: metrics.sessions.with_label_values(&[protocol, "websocket"]),
+        });
+        self
+    }
+
     /// The session is carried by a WebSocket from now on.
     pub(super) fn upgraded(&self) {
+        if let Some(carried) = &self.carried {
+            carried.counted.move_to(carried.by_websocket.clone());
+        }
         if let Some(entry) = self.inner.open.lock().get_mut(&self.key) {
             entry.mailbox = None;
         }

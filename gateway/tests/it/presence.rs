@@ -118,7 +118,7 @@ fn who_was_on_a_node_that_dies_is_gone_soon_unless_they_come_back() {
         assert!(waited < SOON, "{waited:?}");
         assert_eq!(watcher.told_offline, [ben]);
         assert_eq!(world.connected(&[ann, ben, cat]).await, [ann, cat].into());
-        assert_eq!(one.metrics.online.reaped.get(), 2);
+        assert_eq!(one.metrics.online.reaped_total.get(), 2);
     });
 }
 

@@ -126,6 +126,25 @@ pub enum Fact {
 }
 
 impl Fact {
+    /// Its name, for metric labels.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::ConversationCreated { .. } => "conversation_created",
+            Self::MessageStored { .. } => "message_stored",
+            Self::MessageEdited { .. } => "message_edited",
+            Self::MessageDeleted { .. } => "message_deleted",
+            Self::MessagesRead { .. } => "messages_read",
+            Self::MembersAdded { .. } => "members_added",
+            Self::MemberRemoved { .. } => "member_removed",
+            Self::RoomUpdated { .. } => "room_updated",
+            Self::RoomDeleted { .. } => "room_deleted",
+            Self::Entered { .. } => "entered",
+            Self::Exited { .. } => "exited",
+            Self::Typing { .. } => "typing",
+            Self::Advanced => "advanced",
+        }
+    }
+
     /// Whether it is over as soon as it is said: nobody is told of it later, so it says nothing of how far anybody has come.
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Typing { .. })

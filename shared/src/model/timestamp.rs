@@ -32,6 +32,11 @@ impl Timestamp {
         Self::from(self.0 - duration)
     }
 
+    /// How much later it is than another moment; nothing if it is not, as clocks of several machines have it.
+    pub fn since(self, earlier: Self) -> std::time::Duration {
+        (self.0 - earlier.0).try_into().unwrap_or_default()
+    }
+
     /// The same moment as a date and time.
     pub fn to_datetime(self) -> OffsetDateTime {
         self.0

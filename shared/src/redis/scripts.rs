@@ -47,6 +47,11 @@ pub fn ingress_ack() -> Script {
     Script::from_lua(include_str!("scripts/ingress_ack.lua"))
 }
 
+/// Says how much of a partition is left to do.
+pub fn ingress_depth() -> Script {
+    Script::from_lua(include_str!("scripts/ingress_depth.lua"))
+}
+
 /// Announces one batch's events: histories and room channels.
 pub fn fan_out() -> Script {
     Script::from_lua(include_str!("scripts/fan_out.lua"))

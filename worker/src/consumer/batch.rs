@@ -6,7 +6,7 @@ use std::time::Instant;
 use confab_shared::id::Partition;
 use confab_shared::model::command::{CommandEnvelope, Outcome, Reply};
 use confab_shared::model::conversation::Participant;
-use confab_shared::model::error::{ErrorCode, Rejection};
+use confab_shared::model::error::Rejection;
 use confab_shared::model::event::{Fact, RoomBatch};
 use confab_shared::model::timestamp::Timestamp;
 use confab_shared::postgres::batch::{Stored, load, load_details, store};
@@ -115,7 +115,10 @@ impl Processor {
             let attempt = match timeout(patience, self.attempt(&entries, tenures, &span)).await {
                 Ok(attempt) => attempt,
                 // The server ends a slow statement itself; a connection whose other end is gone ends never.
-                Err(_) => Err(Failure::Database(Fault::Overrun, sqlx::Error::PoolTimedOut)),
+                Err(_) => {
+                    self.context.metrics.postgres.failed("store");
+                    Err(Failure::Database(Fault::Overrun, sqlx::Error::PoolTimedOut))
+                }
             };
             match attempt {
                 Ok(announcements) => {
@@ -147,7 +150,6 @@ impl Processor {
                     continue;
                 }
                 Err(Failure::Database(fault @ (Fault::Away | Fault::Overrun), error)) => {
-                    self.context.metrics.postgres_errors_total.inc();
                     if pause.first() {
                         tracing::warn!(%error, "PostgreSQL does not answer; trying until it is back");
                     }
@@ -172,7 +174,6 @@ impl Processor {
                     }
                 }
                 Err(Failure::Database(Fault::Entry, error)) => {
-                    self.context.metrics.postgres_errors_total.inc();
                     self.divide(entries, &error.to_string(), &mut waiting, &mut aftermath)
                         .await;
                     continue;
@@ -201,10 +202,13 @@ impl Processor {
                 redelivered: entry.redelivered,
             })
             .collect();
+        let postgres = self.context.metrics.postgres.clone();
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             // Whatever stands between us and a connection, no command brought it about.
-            None => (self.context.pool.acquire().await)
+            None => postgres
+                .time("connect", self.context.pool.acquire())
+                .await
                 .map_err(|error| Failure::Database(Fault::Away, error))?,
         };
         // Kept after a batch that went well. After any error it is given up: it may lead to a server that takes no changes any more.
@@ -214,11 +218,12 @@ impl Processor {
         };
         let statement = |name| traced::statement(span, name, entries.len());
         let asked = wanted(&requests);
-        let loading = load(&mut connection, &asked);
-        let found = statement("load batch").around(loading).await?;
+        let loading = statement("load batch").around(load(&mut connection, &asked));
+        let found = postgres.time("load", loading).await?;
         let asked = details(bounds, &requests, &found);
         let loading = load_details(&mut connection, &asked);
-        let more = statement("load details").around(loading).await?;
+        let loading = statement("load details").around(loading);
+        let more = postgres.time("load", loading).await?;
         let decided = decide(Timestamp::now(), bounds, &requests, found, more);
 
         // Even if nothing changes: a refusal decided by a former owner must not reach anybody.
@@ -236,7 +241,8 @@ impl Processor {
         }
         failpoint::reach("worker::before_commit");
         let storing = store(&mut connection, &fence, &decided.changes);
-        let stored = statement("store batch").around(storing).await?;
+        let storing = statement("store batch").around(storing);
+        let stored = postgres.time("store", storing).await?;
         self.connection = Some(connection);
         match stored {
             Stored::Committed(ids) => {
@@ -325,46 +331,22 @@ impl Processor {
     ) {
         let acks = done
             .iter()
-            .map(async |(partition, ids)| (*partition, self.reader.ack(*partition, ids).await));
+            .map(async |(partition, ids)| (*partition, self.acknowledged(*partition, ids).await));
         for (partition, result) in join_all(acks).await {
             if let Err(error) = result {
                 tracing::warn!(%error, %partition, "commands cannot be acknowledged; they will be handed out again");
-                self.context.metrics.redis_errors_total.inc();
                 aftermath.unsettled.insert(partition);
             }
         }
     }
 
-    /// Halves a batch that cannot be stored, or gives a single command up.
-    async fn divide(
-        &mut self,
-        mut entries: Vec<Entry>,
-        reason: &str,
-        waiting: &mut Vec<Vec<Entry>>,
-        aftermath: &mut Aftermath,
-    ) {
-        if entries.len() > 1 {
-            let rest = entries.split_off(entries.len() / 2);
-            waiting.push(rest);
-            waiting.push(entries);
-        } else if let Some(mut entry) = entries.pop() {
-            entry.span.fail("set aside");
-            let outcome = Err(Rejection::new(ErrorCode::Internal, "internal error"));
-            let reply = Reply {
-                id: entry.envelope.id,
-                outcome,
-            };
-            let reply = Some((entry.envelope.node, reply));
-            self.give_up(
-                entry.partition,
-                &entry.id,
-                &entry.payload,
-                reason,
-                reply,
-                aftermath,
-            )
-            .await;
-        }
+    async fn acknowledged(
+        &self,
+        partition: Partition,
+        ids: &[&str],
+    ) -> Result<(), fred::error::Error> {
+        let call = self.reader.ack(partition, ids);
+        self.context.metrics.redis.time("acknowledge", call).await
     }
 
     fn count(&self, entry: &Entry, outcome: &Result<Outcome, Rejection>) {

@@ -88,7 +88,8 @@ pub async fn run(
             lane.obey(command);
         }
         if lane.has_work() {
-            lane.turn().await;
+            // Boxed: it is large, and a lane that waits has no use for it.
+            Box::pin(lane.turn()).await;
             continue;
         }
         tokio::select! {
@@ -195,18 +196,24 @@ impl Lane {
     async fn turn(&mut self) {
         let limit = self.processor.context.config.worker.batch_size;
         let reader = &self.processor.reader;
+        let redis = &self.processor.context.metrics.redis;
         let backlogged = self.backlogged();
         let (share, readings) = if let Some(partition) = backlogged {
             self.claimed = backlogged;
             (
                 limit,
-                vec![(partition, reader.claim(partition, limit).await)],
+                vec![(
+                    partition,
+                    redis.time("claim", reader.claim(partition, limit)).await,
+                )],
             )
         } else {
             let ready = || self.served.iter().filter(|(_, served)| served.ready);
             let share = (limit / ready().count().max(1)).max(1);
-            let readings = ready()
-                .map(async |(partition, _)| (*partition, reader.read(*partition, share).await));
+            let readings = ready().map(async |(partition, _)| {
+                let read = redis.time("read", reader.read(*partition, share));
+                (*partition, read.await)
+            });
             (share, join_all(readings).await)
         };
         let mut aftermath = Aftermath::default();
@@ -362,7 +369,6 @@ impl Lane {
     }
 
     async fn stumble(&mut self, error: &fred::error::Error, what: &'static str) {
-        self.processor.context.metrics.redis_errors_total.inc();
         if self.pause.first() {
             tracing::warn!(%error, "{what}; trying until Redis is back");
         }

@@ -35,6 +35,11 @@ impl Leases {
         })
     }
 
+    /// The connection.
+    pub(super) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
     fn ttl_ms(&self) -> i64 {
         i64::try_from(self.ttl.as_millis()).unwrap_or(i64::MAX)
     }

@@ -3,6 +3,7 @@
 //! Owns the leases in Redis and the epochs in PostgreSQL; knows nothing of commands. A lease says who should process a partition;
 //! the epoch makes sure that nobody else's work takes effect, so every mistake here costs time, never truth.
 
+mod depth;
 mod lanes;
 mod leases;
 mod prune;
@@ -12,10 +13,12 @@ use std::time::Duration;
 
 use confab_shared::id::Partition;
 use confab_shared::lifecycle::Shutdown;
+use confab_shared::metrics::count;
 use confab_shared::postgres::{partitions, within};
 use fred::error::Error;
 use futures_util::future::join_all;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 use tokio_util::sync::CancellationToken;
@@ -23,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::consumer::{Assignment, Context, LaneCommand, LaneReport};
 use crate::ops::Readiness;
 use crate::pause::Pause;
+use depth::Concern;
 use lanes::Lanes;
 use leases::Leases;
 
@@ -59,20 +63,32 @@ pub struct Ownership {
     held: BTreeMap<Partition, Holding>,
     readiness: Readiness,
     reachable: bool,
+    /// Whose backlogs this worker tells of.
+    concern: watch::Sender<Concern>,
+    leads: bool,
 }
 
 impl Ownership {
     /// Connects and starts the lanes. They serve nothing yet.
     pub async fn start(context: Context, readiness: Readiness) -> Result<Self, Error> {
         let (reporting, reports) = unbounded_channel();
+        let redis = Leases::connect(&context).await?;
+        let (concern, concerned) = watch::channel(Concern::default());
+        let watching = depth::watch(context.clone(), redis.client(), concerned);
+        // It ends with this struct, and nothing depends on it.
+        tokio::spawn(watching);
+        let partitions = context.keyspace.partitions().count();
+        context.metrics.partitions.set(count(partitions));
         Ok(Self {
-            redis: Leases::connect(&context).await?,
+            redis,
             lanes: Lanes::start(context.clone(), reporting),
             reports,
             takeovers: JoinSet::new(),
             held: BTreeMap::new(),
             readiness,
             reachable: true,
+            concern,
+            leads: false,
             context,
         })
     }
@@ -109,7 +125,8 @@ impl Ownership {
 
     /// Renews what is held, gives up what is too much, takes what is missing.
     async fn beat(&mut self) {
-        match self.try_beat().await {
+        let metrics = self.context.metrics.clone();
+        match metrics.redis.time("lease", self.try_beat()).await {
             Ok(()) => {
                 if !std::mem::replace(&mut self.reachable, true) {
                     tracing::info!("Redis is back");
@@ -117,17 +134,32 @@ impl Ownership {
             }
             Err(error) => {
                 // The leases may be gone or may stand: the lanes go on, and the fences decide.
-                self.context.metrics.redis_errors_total.inc();
                 if std::mem::replace(&mut self.reachable, false) {
                     tracing::warn!(%error, "Redis does not answer; partitions stay as they are until it is back");
                 }
             }
         }
         self.readiness.set(self.reachable);
+        self.tell_concern();
+    }
+
+    /// Says which partitions' backlogs this worker is to tell of.
+    fn tell_concern(&self) {
         self.context
             .metrics
             .owned_partitions
-            .set(i64::try_from(self.held.len()).unwrap_or(i64::MAX));
+            .set(count(self.held.len()));
+        let concern = Concern {
+            owned: self.held.keys().copied().collect(),
+            leads: self.leads,
+        };
+        self.concern.send_if_modified(|told| {
+            let differs = *told != concern;
+            if differs {
+                *told = concern;
+            }
+            differs
+        });
     }
 
     async fn try_beat(&mut self) -> Result<(), Error> {
@@ -147,6 +179,7 @@ impl Ownership {
             &live,
             &self.redis.worker,
         );
+        self.leads = rank == 0;
         self.shed(quota).await?;
         self.acquire(quota, rank).await
     }
@@ -253,7 +286,7 @@ impl Ownership {
         self.forget(partition);
         if let Err(error) = self.redis.release(partition).await {
             tracing::warn!(%error, %partition, "a lease cannot be released; it will lapse");
-            self.context.metrics.redis_errors_total.inc();
+            self.context.metrics.redis.failed("lease");
         }
     }
 
@@ -332,8 +365,9 @@ async fn take_over(
     let patience = context.config.database.patience();
     loop {
         let taking = partitions::take_over(&context.pool, partition, context.id);
+        let taking = within(patience, taking);
         let taken = tokio::select! {
-            taken = within(patience, taking) => taken,
+            taken = context.metrics.postgres.time("take_over", taking) => taken,
             () = lost.cancelled() => return None,
         };
         match taken {
@@ -345,7 +379,6 @@ async fn take_over(
                 });
             }
             Err(error) => {
-                context.metrics.postgres_errors_total.inc();
                 if pause.first() {
                     tracing::warn!(%error, %partition, "a partition cannot be taken over; trying until PostgreSQL is back");
                 }

@@ -13,23 +13,23 @@ use crate::consumer::Context;
 pub(super) async fn prune(context: Context) {
     let now = Timestamp::now();
     let retention = Duration::from_secs(context.config.worker.applied_retention_seconds);
-    let commands = prune_applied(&context.pool, now.minus(retention)).await;
-    let tokens = tokens::prune(&context.pool).await;
-    let cleaned = rooms::cleanup(&context.pool).await;
-    note(&context, "commands", commands);
-    note(&context, "tokens", tokens);
+    let postgres = &context.metrics.postgres;
+    let commands = prune_applied(&context.pool, now.minus(retention));
+    let commands = postgres.time("prune", commands).await;
+    let tokens = postgres.time("prune", tokens::prune(&context.pool)).await;
+    let cleaned = postgres.time("prune", rooms::cleanup(&context.pool)).await;
+    note("commands", commands);
+    note("tokens", tokens);
     note(
-        &context,
         "guests and rooms",
         cleaned.map(|cleaned| cleaned.removed_sessions + cleaned.removed_rooms),
     );
 }
 
-fn note(context: &Context, what: &'static str, removed: Result<u64, sqlx::Error>) {
+fn note(what: &'static str, removed: Result<u64, sqlx::Error>) {
     match removed {
         Ok(count) => tracing::debug!(what, count, "cleaned up"),
         Err(error) => {
-            context.metrics.postgres_errors_total.inc();
             tracing::warn!(%error, what, "cannot clean up; trying again in an hour");
         }
     }

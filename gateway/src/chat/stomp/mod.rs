@@ -102,7 +102,7 @@ impl StompApplication for Chat {
     }
 
     async fn connected(&self, _client: &mut StompClient) {
-        self.node.metrics.sockets_connected.inc();
+        self.node.metrics.sockets_connected_total.inc();
     }
 
     async fn subscribe(

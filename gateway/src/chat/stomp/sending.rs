@@ -10,7 +10,7 @@ use super::super::Chat;
 use super::super::anonymous::guest_subject;
 use super::super::answer::{Answer, rejection};
 use super::super::introduction::refusal;
-use super::super::socket::in_time;
+use super::super::socket::{count_event, in_time};
 use super::client::StompClient;
 use crate::dialect::{self, Dialect, Intent, RoomName};
 use crate::limits::Class;
@@ -19,6 +19,7 @@ use crate::transport::stomp::Reply;
 impl Chat {
     /// Does what a client asks for.
     pub(super) async fn fulfil(&self, client: &mut StompClient, intent: Intent, reply: Reply) {
+        count_event(&self.node, Some(&intent));
         let Some(user) = client.user() else {
             return self.introduce_by_stomp(client, intent, reply).await;
         };
@@ -97,7 +98,7 @@ impl Chat {
                 return;
             }
         };
-        self.node.metrics.sockets_introduced.inc();
+        self.node.metrics.sockets_introduced_total.inc();
         user.subject = guest_subject(address, Some(&user.profile.username));
         let answer = Answer::to_frame(&self.node.traces, user.socket.clone(), reply);
         let enter = Intent::Enter {

@@ -154,7 +154,8 @@ impl Chat {
             Some(user) => (user.user(), !user.is_guest()),
             None => (UserId::SYSTEM, false),
         };
-        let found = memberships::access(&self.node.database, conversation, reader).await?;
+        let found = memberships::access(&self.node.database, conversation, reader);
+        let found = self.node.metrics.postgres.time("access", found).await?;
         Ok(found.filter(|access| members_too || access.kind == ConversationKind::Room))
     }
 }

@@ -4,6 +4,7 @@ use confab_shared::model::event::RoomBatch;
 use confab_shared::telemetry::{Kind, Span};
 
 use super::Actor;
+use super::announced::Announced;
 use crate::hub::input::parse_published;
 
 impl Actor {
@@ -13,8 +14,12 @@ impl Actor {
             Ok((position, batch)) => {
                 // Until its events are in the queues of all sockets here that are shown them; nothing is recorded per socket.
                 let showing = self.showing(&batch);
+                let metrics = self.metrics.clone();
                 self.with_room(batch.conversation, |room, stage| {
-                    room.receive(position, batch.events, stage)
+                    let announced = Announced::of(&batch.events);
+                    let wish = room.receive(position, batch.events, stage);
+                    announced.count(&metrics, room);
+                    wish
                 });
                 drop(showing);
             }

@@ -55,7 +55,7 @@ impl Office {
             due,
         } = slot.room.settle(now, ticket);
         if badges > 0 {
-            self.metrics.badges.inc_by(badges);
+            self.metrics.badges_total.inc_by(badges);
         }
         if let Some(reading) = reading {
             self.tickets = ticket;

@@ -80,6 +80,11 @@ impl Listeners {
         self.groups.is_empty()
     }
 
+    /// How many listen.
+    pub(super) fn len(&self) -> usize {
+        self.register.len()
+    }
+
     /// Whether the socket of this key listens.
     pub(super) fn contains(&self, socket: u64) -> bool {
         self.register.contains(socket)

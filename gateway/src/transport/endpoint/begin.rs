@@ -66,7 +66,8 @@ impl<H: EngineHandler> Endpoint<H> {
         let registration = self
             .inner
             .sessions
-            .register(key, &queue, Some(mailbox.clone()));
+            .register(key, &queue, Some(mailbox.clone()))
+            .counted(&self.inner.metrics, "engine_io", "polling");
         let endpoint = self.clone();
         self.inner.tasks.spawn(async move {
             let EndpointParts {
@@ -93,7 +94,11 @@ impl<H: EngineHandler> Endpoint<H> {
         handshake.opened(key);
         let span = handshake.span().clone();
         let queue = Arc::new(SendQueue::new(self.inner.config.send_queue_bytes));
-        let registration = self.inner.sessions.register(key, &queue, None);
+        let registration = self.inner.sessions.register(key, &queue, None).counted(
+            &self.inner.metrics,
+            "engine_io",
+            "websocket",
+        );
         let reason = websocket::serve(
             stream,
             prefix,

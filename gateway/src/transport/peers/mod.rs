@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
+use http::uri::Authority;
 use http::{Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -161,18 +162,9 @@ impl Peers {
         body: Bytes,
         client: IpAddr,
     ) -> Result<Response<Full<Bytes>>, PassOnError> {
-        let owner = self.inner.addresses.find(sid.node).await;
-        let answered = match owner {
-            Ok(owner) => {
-                let exchange = Exchange::new(&owner, head, body, client);
-                let forwarder = &self.inner.forwarder;
-                forwarder
-                    .run(exchange, self.inner.leaving.turn(sid.key))
-                    .await
-            }
-            Err(error) => Err(error),
-        };
-        self.settle(sid, answered)
+        let leaving = self.inner.leaving.turn(sid.key);
+        let exchange = |owner: &_| Exchange::new(owner, head, body, client);
+        self.run(sid, exchange, leaving).await
     }
 
     /// Passes a request on that receives, whatever its method and without a body, and its answer back once that is whole.
@@ -182,17 +174,9 @@ impl Peers {
         head: Parts,
         client: IpAddr,
     ) -> Result<Response<Full<Bytes>>, PassOnError> {
-        let answered = match self.inner.addresses.find(sid.node).await {
-            Ok(owner) => {
-                let exchange = Exchange::receiving(&owner, head, client);
-                let forwarder = &self.inner.forwarder;
-                forwarder
-                    .run(exchange, self.inner.leaving.turn(sid.key))
-                    .await
-            }
-            Err(error) => Err(error),
-        };
-        self.settle(sid, answered)
+        let leaving = self.inner.leaving.turn(sid.key);
+        let exchange = |owner: &_| Exchange::receiving(owner, head, client);
+        self.run(sid, exchange, leaving).await
     }
 
     /// Passes a request on that receives, and its answer back bit by bit: one that is over once it has `most` bytes.
@@ -222,17 +206,9 @@ impl Peers {
 
     /// Tells the owner of a session that its client broke off in the middle of a request to `target`: there is nothing to pass on.
     pub async fn break_off(&self, sid: Sid, target: Uri) -> Result<(), PassOnError> {
-        let told = match self.inner.addresses.find(sid.node).await {
-            Ok(owner) => {
-                let exchange = Exchange::broken(&owner, target);
-                self.inner
-                    .forwarder
-                    .run(exchange, std::future::pending())
-                    .await
-            }
-            Err(error) => Err(error),
-        };
-        self.settle(sid, told).map(|_| ())
+        let exchange = |owner: &_| Exchange::broken(owner, target);
+        let told = self.run(sid, exchange, std::future::pending()).await;
+        told.map(|_| ())
     }
 
     /// Joins a connection that wants to become a WebSocket to the node that owns its session. The answer is the owner's; if it
@@ -254,6 +230,20 @@ impl Peers {
         self.settle(sid, answered)
     }
 
+    /// Asks the owner of a session, and takes the answer whole; until `leaving` it is waited for.
+    async fn run(
+        &self,
+        sid: Sid,
+        exchange: impl FnOnce(&Authority) -> Exchange,
+        leaving: impl Future<Output = ()>,
+    ) -> Result<Response<Full<Bytes>>, PassOnError> {
+        let answered = match self.inner.addresses.find(sid.node).await {
+            Ok(owner) => self.inner.forwarder.run(exchange(&owner), leaving).await,
+            Err(error) => Err(error),
+        };
+        self.settle(sid, answered)
+    }
+
     fn settle<T>(&self, sid: Sid, answered: Result<T, PassOnError>) -> Result<T, PassOnError> {
         let outcome = match &answered {
             Ok(_) => "answered",
@@ -267,7 +257,7 @@ impl Peers {
         };
         self.inner
             .metrics
-            .passed_on
+            .passed_on_total
             .with_label_values(&[outcome])
             .inc();
         answered

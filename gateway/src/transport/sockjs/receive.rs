@@ -141,12 +141,11 @@ impl<M: MessageHandler> SockJs<M> {
         let (key, _) = parts.sids.mint();
         handshake.opened(key);
         let span = handshake.span().clone();
-        let registration = parts.sessions.register(key, &queue, None);
-        parts
-            .metrics
-            .sockjs_sessions
-            .with_label_values(&[form.as_str()])
-            .inc();
+        let registration = parts.sessions.register(key, &queue, None).counted(
+            &parts.metrics,
+            "sockjs",
+            form.as_str(),
+        );
         let session = self.clone();
         parts.tasks.spawn(async move {
             let Inner { parts, own, .. } = &*session.inner;

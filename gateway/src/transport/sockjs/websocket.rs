@@ -39,11 +39,6 @@ impl<M: MessageHandler> SockJs<M> {
             Ok(admitted) => admitted,
             Err(refused) => return refused.response().map(Body::new),
         };
-        let metrics = &self.inner.parts.metrics;
-        metrics
-            .sockjs_sessions
-            .with_label_values(&["websocket"])
-            .inc();
         let upgraded = hyper::upgrade::on(&mut request);
         let (head, _) = request.into_parts();
         let handshake = Arc::new(Handshake::new(&head, client));
@@ -64,7 +59,11 @@ impl<M: MessageHandler> SockJs<M> {
         handshake.opened(key);
         let span = handshake.span().clone();
         let queue = Arc::new(SendQueue::new(parts.config.send_queue_bytes));
-        let registration = parts.sessions.register(key, &queue, None);
+        let registration = parts.sessions.register(key, &queue, None).counted(
+            &parts.metrics,
+            "sockjs",
+            "websocket",
+        );
         let dressed = Dressed {
             parts: parts.clone(),
             heartbeat: self.inner.own.config.heartbeat(),

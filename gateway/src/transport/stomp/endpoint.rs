@@ -163,7 +163,11 @@ impl<A: StompApplication> StompEndpoint<A> {
         handshake.opened(key);
         let span = handshake.span().clone();
         let queue = Arc::new(SendQueue::new(self.inner.config.send_queue_bytes));
-        let registration = self.inner.sessions.register(key, &queue, None);
+        let registration = self.inner.sessions.register(key, &queue, None).counted(
+            &self.inner.metrics,
+            "stomp",
+            "websocket",
+        );
         let EndpointParts {
             handler, config, ..
         } = &*self.inner;

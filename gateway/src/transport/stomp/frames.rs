@@ -106,7 +106,7 @@ impl<A: StompApplication> Stomp<A> {
             }
         };
         self.metrics
-            .stomp_sessions
+            .stomp_sessions_total
             .with_label_values(&[hello.version.as_str()])
             .inc();
         let (id, heart_beat) = (random_id(), self.rules.heart_beat.to_string());

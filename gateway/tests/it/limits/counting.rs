@@ -49,7 +49,7 @@ impl Node {
 
     fn counted(&self, outcome: &str) -> u64 {
         let labels = ["messages", outcome];
-        let decisions = &self.metrics.rate_limits.decisions;
+        let decisions = &self.metrics.rate_limits.decisions_total;
         decisions.with_label_values(&labels).get()
     }
 }
@@ -154,7 +154,7 @@ async fn penalties_double_and_are_forgotten() {
     assert_eq!(
         node.metrics
             .rate_limits
-            .blocks
+            .blocks_total
             .with_label_values(&["messages"])
             .get(),
         4
@@ -203,7 +203,7 @@ async fn while_redis_is_away_all_come_through_and_none_waits_for_long() {
         begun.elapsed()
     );
     assert_eq!(node.counted("failed_open"), 500);
-    assert_eq!(node.metrics.redis_errors.get(), 1, "an outage is one");
+    assert_eq!(node.metrics.redis.failures("limit"), 1, "an outage is one");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

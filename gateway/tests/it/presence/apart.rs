@@ -56,7 +56,7 @@ fn who_cannot_be_found_out_about_holds_nobody_else_up() {
         let mut watcher = one.connect(ann, "conversations");
         sees(&mut watcher, &[]).await;
         let mut others = Vec::new();
-        while one.metrics.online.given_up.get() < 2 {
+        while one.metrics.online.given_up_total.get() < 2 {
             assert!(others.len() < 24, "nothing is given up");
             let other = world.user().await;
             world.group(&[ann, other]).await;

@@ -82,7 +82,7 @@ pub(super) async fn are_held(world: &World, expected: i64) {
 
 async fn has_announced(gateway: &Gateway, expected: u64) {
     let began = Instant::now();
-    while gateway.metrics.online.announced.get() < expected {
+    while gateway.metrics.online.announced_total.get() < expected {
         assert!(began.elapsed() < SOON * 3, "not announced");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

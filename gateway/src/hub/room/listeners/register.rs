@@ -17,6 +17,11 @@ pub(super) struct Register {
 }
 
 impl Register {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
     /// Whether the socket of this key listens.
     pub(super) fn contains(&self, socket: u64) -> bool {
         self.keys.contains(&socket)

@@ -1,0 +1,471 @@
+//! Metrics: how a program declares what it counts, and how that is told.
+//!
+//! Owns the [`metrics!`](crate::metrics!) macro, by which a struct's fields are its metrics and their doc comments the help texts; what both
+//! programs count alike (calls of the stores, connections of the pool, the process, its runtime, its build); and Prometheus' text format.
+//! Must never know what a program counts, nor who asks: HTTP is the programs' business.
+//!
+//! Nothing here may cost a scrape more than the number of metrics: what a scrape has to look up is put into gauges by [`Pulls`], each in
+//! constant time, and nobody walks sessions, rooms or users for it.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use prometheus::core::Collector;
+use prometheus::process_collector::ProcessCollector;
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, Result, TextEncoder,
+};
+use sqlx::PgPool;
+use tokio::runtime::Handle;
+
+/// The `Content-Type` of what [`render`] writes.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Seconds that a call of Redis or PostgreSQL takes: from one round trip on the same machine to the longest time-out that is usual here.
+/// Twelve of them, two to three per power of ten, so that a tail shows without making as many series as there are operations.
+pub const STORE_SECONDS: [f64; 12] = [
+    0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0,
+];
+
+/// What a metric is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Spec<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// What it means.
+    pub help: &'a str,
+    /// The names of its labels.
+    pub labels: &'a [&'a str],
+    /// The upper bounds of a histogram's buckets.
+    pub buckets: &'a [f64],
+}
+
+/// What can be a field of a struct of metrics: a metric, several that belong together, or a struct of metrics.
+pub trait Make: Sized {
+    /// Makes it and enters it into the registry. Fails only if two metrics have one name, or one has none that is allowed.
+    fn make(registry: &Registry, spec: Spec<'_>) -> Result<Self>;
+}
+
+fn entered<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> Result<C> {
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
+}
+
+impl Make for IntCounter {
+    fn make(registry: &Registry, spec: Spec<'_>) -> Result<Self> {
+        entered(registry, Self::new(spec.name, spec.help)?)
+    }
+}
+
+impl Make for IntCounterVec {
+    fn make(registry: &Registry, spec: Spec<'_>) -> Result<Self> {
+        entered(
+            registry,
+            Self::new(Opts::new(spec.name, spec.help), spec.labels)?,
+        )
+    }
+}
+
+impl Make for IntGauge {
+    fn make(registry: &Registry, spec: Spec<'_>) -> Result<Self> {
+        entered(registry, Self::new(spec.name, spec.help)?)
+    }
+}
+
+impl Make for IntGaugeVec {
+    fn make(registry: &Registry, spec: Spec<'_>) -> Result<Self> {
+        entered(
+            registry,
+            Self::new(Opts::new(spec.name, spec.help), spec.labels)?,
+        )
+    }
+}
+
+impl Make for Histogram {
+    fn make(registry: &Registry, spec: Spec<'_>) -> Result<Self> {
+        let options = HistogramOpts::new(spec.name, spec.help).buckets(spec.buckets.to_vec());
+        entered(registry, Self::with_opts(options)?)
+    }
+}
+
+impl Make for HistogramVec {
+    fn make(registry: &Registry, spec: Spec<'_>) -> Result<Self> {
+        let options = HistogramOpts::new(spec.name, spec.help).buckets(spec.buckets.to_vec());
+        entered(registry, Self::new(options, spec.labels)?)
+    }
+}
+
+impl Make for prometheus::GaugeVec {
+    fn make(registry: &Registry, spec: Spec<'_>) -> Result<Self> {
+        entered(
+            registry,
+            Self::new(Opts::new(spec.name, spec.help), spec.labels)?,
+        )
+    }
+}
+
+/// Where the metrics themselves are entered.
+impl Make for Registry {
+    fn make(registry: &Registry, _: Spec<'_>) -> Result<Self> {
+        Ok(registry.clone())
+    }
+}
+
+/// Declares a struct whose fields are metrics. A field's name behind the struct's prefix is the metric's name, its doc comment the help.
+///
+/// ```
+/// confab_shared::metrics! {
+///     /// What is counted of doors.
+///     pub struct Doors, "house_" {
+///         /// Doors that were opened, by who did it.
+///         opened_total: prometheus::IntCounterVec, by ["who"];
+///         /// Seconds that they were open.
+///         open_seconds: prometheus::Histogram, in [0.1, 1.0, 10.0];
+///     }
+/// }
+/// # fn main() -> prometheus::Result<()> {
+/// let doors = Doors::register(&prometheus::Registry::new())?;
+/// doors.opened_total.with_label_values(&["cat"]).inc();
+/// # Ok(())
+/// # }
+/// ```
+#[macro_export]
+macro_rules! metrics {
+    ($(#[doc = $doc:literal])* pub struct $name:ident, $prefix:literal {
+        $($(#[doc = $help:literal])+ $field:ident: $type:ty $(, by [$($label:literal),+])? $(, in $buckets:expr)?;)*
+    }) => {
+        $(#[doc = $doc])*
+        #[derive(Debug, Clone)]
+        pub struct $name {
+            $($(#[doc = $help])+ pub $field: $type,)*
+        }
+
+        impl $name {
+            /// All of them at zero, entered into a registry.
+            pub fn register(registry: &::prometheus::Registry) -> ::prometheus::Result<Self> {
+                Ok(Self {
+                    $($field: <$type as $crate::metrics::Make>::make(
+                        registry,
+                        $crate::metrics::Spec {
+                            name: concat!($prefix, stringify!($field)),
+                            help: concat!($($help),+).trim(),
+                            labels: &[$($($label),+)?],
+                            buckets: <[&[f64]]>::concat(&[$(&$buckets)?]).as_slice(),
+                        },
+                    )?,)*
+                })
+            }
+        }
+
+        impl $crate::metrics::Make for $name {
+            fn make(registry: &::prometheus::Registry, _: $crate::metrics::Spec<'_>) -> ::prometheus::Result<Self> {
+                Self::register(registry)
+            }
+        }
+    };
+}
+
+/// Seconds and failures of the calls of a store, by operation: `<name>_seconds` and `<name>_errors_total`.
+///
+/// Operations are named by the program, so they are few, whatever is asked.
+#[derive(Debug, Clone)]
+pub struct Operations {
+    seconds: HistogramVec,
+    errors: IntCounterVec,
+}
+
+impl Make for Operations {
+    fn make(registry: &Registry, spec: Spec<'_>) -> Result<Self> {
+        let (seconds, errors) = (
+            format!("{}_seconds", spec.name),
+            format!("{}_errors_total", spec.name),
+        );
+        let (took, failed) = (
+            format!(
+                "{} Seconds that answered calls took, by operation.",
+                spec.help
+            ),
+            format!("{} Calls that failed, by operation.", spec.help),
+        );
+        let buckets = if spec.buckets.is_empty() {
+            &STORE_SECONDS
+        } else {
+            spec.buckets
+        };
+        Ok(Self {
+            seconds: HistogramVec::make(
+                registry,
+                Spec {
+                    name: &seconds,
+                    help: &took,
+                    labels: &["operation"],
+                    buckets,
+                },
+            )?,
+            errors: IntCounterVec::make(
+                registry,
+                Spec {
+                    name: &errors,
+                    help: &failed,
+                    labels: &["operation"],
+                    buckets: &[],
+                },
+            )?,
+        })
+    }
+}
+
+impl Operations {
+    /// Has these operations shown before anything is known of them, so that their first failure is seen as a rise.
+    pub fn declare(&self, operations: &[&str]) {
+        for operation in operations {
+            self.seconds.with_label_values(&[operation]);
+            self.errors.with_label_values(&[operation]);
+        }
+    }
+
+    /// Makes a call and counts it. One that is given up half way counts as failed: nobody gives up what is answered in time.
+    pub async fn time<T, E>(
+        &self,
+        operation: &'static str,
+        call: impl Future<Output = std::result::Result<T, E>>,
+    ) -> std::result::Result<T, E> {
+        let begun = Instant::now();
+        let given_up = GivenUp(self, operation);
+        let result = call.await;
+        if result.is_ok() {
+            std::mem::forget(given_up);
+            self.took(operation, begun.elapsed());
+        }
+        result
+    }
+
+    /// A call was answered.
+    pub fn took(&self, operation: &'static str, time: Duration) {
+        self.seconds
+            .with_label_values(&[operation])
+            .observe(time.as_secs_f64());
+    }
+
+    /// A call failed, or was given up because there was no answer.
+    pub fn failed(&self, operation: &'static str) {
+        self.errors.with_label_values(&[operation]).inc();
+    }
+
+    /// How many calls failed.
+    pub fn failures(&self, operation: &'static str) -> u64 {
+        self.errors.with_label_values(&[operation]).get()
+    }
+}
+
+/// A call that counts as failed when this is dropped.
+struct GivenUp<'a>(&'a Operations, &'static str);
+
+impl Drop for GivenUp<'_> {
+    fn drop(&mut self) {
+        self.0.failed(self.1);
+    }
+}
+
+/// What is looked up when somebody scrapes, to be put into gauges. Must be quick, and must not wait.
+#[derive(Clone, Default)]
+pub struct Pulls(Arc<Mutex<Vec<Pull>>>);
+
+type Pull = Box<dyn Fn() + Send + Sync>;
+
+impl Pulls {
+    /// From here on this is done before every scrape.
+    pub fn add(&self, pull: impl Fn() + Send + Sync + 'static) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Box::new(pull));
+    }
+
+    fn pull(&self) {
+        for pull in &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            pull();
+        }
+    }
+}
+
+impl fmt::Debug for Pulls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pulls").finish_non_exhaustive()
+    }
+}
+
+impl Make for Pulls {
+    fn make(_: &Registry, _: Spec<'_>) -> Result<Self> {
+        Ok(Self::default())
+    }
+}
+
+metrics! {
+    /// What both programs tell of themselves.
+    pub struct Common, "confab_" {
+        /// Which build this is: always 1.
+        build_info: IntGaugeVec, by ["program", "version", "commit", "profile"];
+        /// Threads that run the program's tasks.
+        runtime_threads: IntGauge;
+        /// Tasks that are alive.
+        runtime_tasks: IntGauge;
+        /// Tasks that are ready and wait in the queue that all threads share. Long for long: there is more to do than processors to do it.
+        runtime_queued_tasks: IntGauge;
+    }
+}
+
+impl Common {
+    /// Enters what both programs tell: their build, their runtime and their process.
+    pub fn enter(registry: &Registry, pulls: &Pulls, program: &str, version: &str) -> Result<Self> {
+        let common = Self::register(registry)?;
+        let commit = option_env!("CONFAB_COMMIT").unwrap_or("unknown");
+        let profile = if cfg!(debug_assertions) {
+            "debug"
+        } else {
+            "release"
+        };
+        common
+            .build_info
+            .with_label_values(&[program, version, commit, profile])
+            .set(1);
+        registry.register(Box::new(ProcessCollector::for_self()))?;
+        let own = common.clone();
+        pulls.add(move || {
+            if let Ok(runtime) = Handle::try_current() {
+                let runtime = runtime.metrics();
+                own.runtime_threads.set(count(runtime.num_workers()));
+                own.runtime_tasks.set(count(runtime.num_alive_tasks()));
+                own.runtime_queued_tasks
+                    .set(count(runtime.global_queue_depth()));
+            }
+        });
+        Ok(common)
+    }
+}
+
+metrics! {
+    /// The connections to PostgreSQL. How many wait for one the pool does not tell; who waited in vain is among the failures.
+    pub struct Pool, "confab_postgres_pool_" {
+        /// Open connections to PostgreSQL, by whether somebody uses them: busy or idle.
+        connections: IntGaugeVec, by ["state"];
+        /// The most connections to PostgreSQL that this process may hold.
+        connections_limit: IntGauge;
+    }
+}
+
+impl Pool {
+    /// From here on scrapes tell of this pool.
+    pub fn watch(&self, pulls: &Pulls, pool: &PgPool) {
+        let (pool, busy, idle, limit) = (
+            pool.clone(),
+            self.connections.with_label_values(&["busy"]),
+            self.connections.with_label_values(&["idle"]),
+            self.connections_limit.clone(),
+        );
+        pulls.add(move || {
+            let unused = count(pool.num_idle());
+            idle.set(unused);
+            // The two numbers are not read at one moment.
+            busy.set((i64::from(pool.size()) - unused).max(0));
+            limit.set(i64::from(pool.options().get_max_connections()));
+        });
+    }
+}
+
+/// A number for a gauge.
+pub fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// All metrics in Prometheus' text format.
+pub fn render(registry: &Registry, pulls: &Pulls) -> Result<Vec<u8>> {
+    pulls.pull();
+    let mut text = Vec::new();
+    TextEncoder::new().encode(&registry.gather(), &mut text)?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    metrics! {
+        /// A few.
+        pub struct Few, "test_" {
+            /// Things, by colour.
+            things_total: IntCounterVec, by ["colour"];
+            /// How long
+            /// they took.
+            seconds: Histogram, in [0.1, 1.0];
+            /// The store.
+            store: Operations;
+            /// Theirs.
+            theirs: Theirs;
+        }
+    }
+
+    metrics! {
+        /// A group.
+        pub struct Theirs, "test_their_" {
+            /// Sizes.
+            size: IntGauge;
+        }
+    }
+
+    fn text(registry: &Registry, pulls: &Pulls) -> String {
+        String::from_utf8(render(registry, pulls).unwrap()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_field_is_a_metric_and_its_comment_the_help() {
+        let (registry, pulls) = (Registry::new(), Pulls::default());
+        let few = Few::register(&registry).unwrap();
+        few.things_total.with_label_values(&["red"]).inc();
+        few.seconds.observe(0.5);
+        few.store.declare(&["read"]);
+        let read = few.store.time("read", async { Ok::<_, ()>(()) }).await;
+        read.unwrap();
+        let failed = few.store.time("write", async { Err::<(), _>(()) }).await;
+        failed.unwrap_err();
+        let never = few.store.time(
+            "write",
+            std::future::pending::<std::result::Result<(), ()>>(),
+        );
+        drop(tokio::time::timeout(Duration::ZERO, never).await);
+        let size = few.theirs.size.clone();
+        pulls.add(move || size.set(7));
+        let text = text(&registry, &pulls);
+        for line in [
+            "# HELP test_things_total Things, by colour.",
+            "test_things_total{colour=\"red\"} 1",
+            "# HELP test_seconds How long they took.",
+            "test_seconds_bucket{le=\"0.1\"} 0",
+            "test_seconds_bucket{le=\"1\"} 1",
+            "test_store_seconds_count{operation=\"read\"} 1",
+            "test_store_errors_total{operation=\"read\"} 0",
+            "test_store_errors_total{operation=\"write\"} 2",
+            "test_their_size 7",
+        ] {
+            assert!(text.lines().any(|told| told == line), "{line}\n{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_program_tells_what_it_is() {
+        let (registry, pulls) = (Registry::new(), Pulls::default());
+        Common::enter(&registry, &pulls, "confab-test", "1.2.3").unwrap();
+        let text = text(&registry, &pulls);
+        for told in [
+            "program=\"confab-test\"",
+            "version=\"1.2.3\"",
+            "process_resident_memory_bytes ",
+            "process_open_fds ",
+            "confab_runtime_threads 1",
+        ] {
+            assert!(text.contains(told), "{told}\n{text}");
+        }
+    }
+}
