@@ -13,6 +13,7 @@ SETTINGS_FILE=$DEV_DIR/settings
 readonly GATEWAY_STOP=35 WORKER_STOP=15 SERVICE_STOP=30 READY_LIMIT=60
 
 gateway_port() { echo $((GATEWAY_PORT + $1)); }
+gateway_scheme() { if [[ $TLS == no ]]; then echo http; else echo https; fi; }
 gateway_internal() { echo $((INTERNAL_PORT + $1)); }
 worker_internal() { echo $((INTERNAL_PORT + 100 + $1)); }
 
@@ -48,7 +49,7 @@ program_settings() {
 # Kept from the first start, so that a later restart gives a process the same settings from any shell.
 save_cluster() {
     printf '%s=%q\n' GATEWAYS "$GATEWAYS" WORKERS "$WORKERS" GATEWAY_PORT "$GATEWAY_PORT" INTERNAL_PORT "$INTERNAL_PORT" \
-        POSTGRES_PORT "$POSTGRES_PORT" REDIS_PORT "$REDIS_PORT" BIN_DIR "$BIN_DIR" PROXY "$PROXY" PROXY_PORT "$PROXY_PORT" \
+        POSTGRES_PORT "$POSTGRES_PORT" REDIS_PORT "$REDIS_PORT" TLS "$TLS" BIN_DIR "$BIN_DIR" PROXY "$PROXY" PROXY_PORT "$PROXY_PORT" \
         >"$LAYOUT_FILE"
     (umask 077 && program_settings >"$SETTINGS_FILE")
 }
@@ -77,8 +78,12 @@ program_environment() { # INTERNAL_PORT
     for name in $(compgen -e); do
         case $name in CONFAB_DEV_* | CONFAB_TEST_* | CONFAB_STATE | CONFAB_ENTRY | CONFAB_TRANSPORTS | CONFAB_CROWD | CONFAB_ECHO) unset "$name" ;; esac
     done
-    export DATABASE_URL=${DATABASE_URL:-$(postgres_url)} REDIS_URL=${REDIS_URL:-$(redis_url)}
-    export JWT_SECRET=${JWT_SECRET:-$DEV_JWT_SECRET}
+    if [[ $TLS == no ]]; then
+        export DATABASE_URL=${DATABASE_URL:-$(postgres_url)} REDIS_URL=${REDIS_URL:-$(redis_url)}
+        export JWT_SECRET=${JWT_SECRET:-$DEV_JWT_SECRET}
+    else
+        export_tls_settings
+    fi
     export CONFAB_ENVIRONMENT=${CONFAB_ENVIRONMENT:-development} CONFAB_LOG__FORMAT=${CONFAB_LOG__FORMAT:-pretty}
     export CONFAB_HTTP__INTERNAL_LISTEN=127.0.0.1:$1
     export NO_COLOR=1 # what they write goes to a file first
@@ -114,6 +119,11 @@ run_worker_command() { # COMMAND OUTPUT
     if ! (
         program_environment "$(worker_internal 0)"
         unset FAILPOINTS
+        # The owner's command.
+        if [[ $TLS == yes && $1 == migrate ]]; then
+            unset "${!CONFAB_DATABASE__@}"
+            DATABASE_URL=$(postgres_url)
+        fi
         exec "$BIN_DIR/confab-worker" "$1"
     ) </dev/null >"$2" 2>"$LOG_DIR/$1.log"; then
         show_tail "$2" 30
@@ -156,20 +166,21 @@ write_state() {
     } | jq -Rn \
         --arg redis "$(redis_url)" --argjson redis_pid "$(pid_of redis)" \
         --arg postgres "$(postgres_url)" --argjson postgres_pid "$(pid_of postgres)" \
-        --arg secret "$(program_environment 0 && echo "$JWT_SECRET")" --arg programs_dir "$BIN_DIR" \
+        --arg secret "$(program_environment 0 && echo "${JWT_SECRET:-$DEV_JWT_SECRET}")" --arg programs_dir "$BIN_DIR" \
+        --arg scheme "$(gateway_scheme)" --arg ca "$([[ $TLS == no ]] || echo "$TLS_DIR/ca.crt")" \
         '[inputs | split(" ")] as $programs | $ARGS.positional as $restart
          | def http: "http://127.0.0.1:" + .;
            def list($kind): [$programs[] | select(.[0] == $kind)];
          {
            gateways: [list("gateways")[] | {
-             pid: (.[1] | tonumber), url: (.[4] | http), internal: (.[3] | http), restart: ($restart + ["gateway", .[2]])}],
+             pid: (.[1] | tonumber), url: ($scheme + "://127.0.0.1:" + .[4]), internal: (.[3] | http), restart: ($restart + ["gateway", .[2]])}],
            workers: [list("workers")[] | {
              pid: (.[1] | tonumber), internal: (.[3] | http), restart: ($restart + ["worker", .[2]])}],
            redis: {url: $redis, pid: $redis_pid, restart: ($restart + ["redis"])},
            postgres: {url: $postgres, pid: $postgres_pid, restart: ($restart + ["postgres"])},
            programs: $programs_dir,
            jwtSecret: $secret
-         } + (list("proxy")[:1] | map({proxy: {
+         } + (if $ca == "" then {} else {ca: $ca} end) + (list("proxy")[:1] | map({proxy: {
              pid: (.[1] | tonumber), url: (.[4] | http), restart: ($restart + ["proxy"])}}) | add // {})' --args "${restart[@]}" >"$STATE_FILE.new"
     mv "$STATE_FILE.new" "$STATE_FILE"
     exec 7>&-
@@ -182,6 +193,7 @@ start_cluster() { # SEED(yes|no)
     for name in $(gateway_names) $(worker_names); do require_program_ports "$name"; done
     [[ $PROXY == no ]] || require_free_port "$PROXY_PORT" 'the proxy' CONFAB_DEV_PROXY_PORT
 
+    [[ $TLS == no ]] || make_certificates
     step "starting PostgreSQL and Redis"
     start_redis
     start_postgres
@@ -189,6 +201,7 @@ start_cluster() { # SEED(yes|no)
     wait_ready postgres "$READY_LIMIT" postgres_answers
     create_database
     run_worker_command migrate "$LOG_DIR/migrate.out"
+    [[ $TLS == no ]] || create_app_role
     if [[ $1 == yes ]]; then run_worker_command seed "$DEV_DIR/seed.txt"; else rm -f "$DEV_DIR/seed.txt"; fi
 
     step "starting $GATEWAYS gateways and $WORKERS workers"

@@ -65,7 +65,8 @@ postgres_in_use() {
 
 exec_postgres() {
     cd /
-    local command=(setsid)
+    local command=(setsid) more=()
+    [[ $TLS == no ]] || mapfile -t more < <(postgres_tls_flags)
     if ((EUID == 0)); then
         command+=(setpriv --reuid=postgres --regid=postgres --init-groups --)
     fi
@@ -75,7 +76,7 @@ exec_postgres() {
         -c listen_addresses=127.0.0.1 -c "port=$POSTGRES_PORT" -c unix_socket_directories= \
         -c max_connections=200 -c shared_buffers=256MB -c max_wal_size=2GB \
         -c fsync=on -c synchronous_commit=on -c full_page_writes=on \
-        -c timezone=UTC -c log_timezone=UTC -c logging_collector=off -c 'log_line_prefix=%m [%p] '
+        -c timezone=UTC -c log_timezone=UTC -c logging_collector=off -c 'log_line_prefix=%m [%p] ' "${more[@]}"
 }
 
 start_postgres() {
@@ -97,18 +98,22 @@ start_postgres() {
     done
     ! postgres_in_use || die "another PostgreSQL still runs on $PG_DATA; stop it first"
     rm -f "$PG_DATA/postmaster.pid"
+    [[ $TLS == no ]] || give_postgres_certificates
     launch postgres exec_postgres
 }
 
 postgres_answers() { "$PG_BIN/pg_isready" -q -h 127.0.0.1 -p "$POSTGRES_PORT"; }
+
+as_superuser() {
+    "$PG_BIN/psql" -X -q -v ON_ERROR_STOP=1 -d "$(database_url postgres postgres)"
+}
 
 # The programs' own role owns the database and is no superuser, as it would be in production. It may create databases:
 # tests make their own.
 create_database() {
     local password
     password=$(<"$PASSWORD_FILE")
-    PGPASSWORD=$password "$PG_BIN/psql" -X -q -h 127.0.0.1 -p "$POSTGRES_PORT" -U postgres -d postgres \
-        -v ON_ERROR_STOP=1 >>"$LOG_DIR/initdb.log" 2>&1 <<SQL || die "could not create the database, see $LOG_DIR/initdb.log"
+    as_superuser >>"$LOG_DIR/initdb.log" 2>&1 <<SQL || die "could not create the database, see $LOG_DIR/initdb.log"
 SELECT 'CREATE ROLE confab LOGIN CREATEDB PASSWORD ''$password'''
  WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'confab') \gexec
 SELECT 'CREATE DATABASE confab OWNER confab'
@@ -116,8 +121,21 @@ SELECT 'CREATE DATABASE confab OWNER confab'
 SQL
 }
 
-postgres_url() { printf 'postgres://confab:%s@127.0.0.1:%s/confab\n' "$(<"$PASSWORD_FILE")" "$POSTGRES_PORT"; }
-redis_url() { printf 'redis://127.0.0.1:%s\n' "$REDIS_PORT"; }
+database_url() { # USER DATABASE
+    local query=
+    [[ $TLS == no ]] || query=?$(postgres_tls_query)
+    printf 'postgres://%s:%s@127.0.0.1:%s/%s%s\n' "$1" "$(<"$PASSWORD_FILE")" "$POSTGRES_PORT" "$2" "$query"
+}
+
+postgres_url() { database_url confab confab; }
+
+redis_url() {
+    if [[ $TLS == no ]]; then
+        printf 'redis://127.0.0.1:%s\n' "$REDIS_PORT"
+    else
+        printf 'rediss://confab:%s@127.0.0.1:%s\n' "$(<"$TLS_DIR/redis.password")" "$REDIS_PORT"
+    fi
+}
 
 exec_redis() {
     cd "$DEV_DIR/redis"
@@ -128,9 +146,11 @@ exec_redis() {
 start_redis() {
     require_free_port "$REDIS_PORT" Redis CONFAB_DEV_REDIS_PORT
     mkdir -p "$DEV_DIR/redis"
-    cat >"$REDIS_CONF" <<CONF
+    local listener="port $REDIS_PORT"
+    [[ $TLS == no ]] || listener=$(redis_tls_conf)
+    (umask 077 && cat >"$REDIS_CONF") <<CONF
 bind 127.0.0.1
-port $REDIS_PORT
+$listener
 daemonize no
 logfile ""
 save ""
@@ -142,7 +162,12 @@ CONF
     launch redis exec_redis
 }
 
-redis_answers() { [[ $(redis-cli -h 127.0.0.1 -p "$REDIS_PORT" ping 2>/dev/null) == PONG ]]; }
+# redis-cli with the cluster's Redis.
+redis_cli() {
+    if [[ $TLS == no ]]; then redis-cli -h 127.0.0.1 -p "$REDIS_PORT" "$@"; else redis_tls_cli "$@"; fi
+}
+
+redis_answers() { [[ $(redis_cli ping 2>/dev/null) == PONG ]]; }
 
 # Removes the database, also when it lies outside DEV_DIR.
 remove_postgres() {

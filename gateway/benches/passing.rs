@@ -203,6 +203,7 @@ where
         header_timeout: Duration::from_secs(10),
         idle_timeout: Duration::from_secs(75),
         peer_timeout: Duration::from_secs(30),
+        tls: None,
     };
     tokio::spawn(accept::serve(
         listener,

@@ -28,6 +28,7 @@ use confab_gateway::node::Node;
 use confab_shared::auth::Claims;
 use confab_shared::config::{Environment, load};
 use confab_shared::id::{ConversationId, UserId};
+use confab_shared::lifecycle::Vitals;
 use confab_shared::model::timestamp::Timestamp;
 use confab_shared::postgres::{self, partitions};
 use confab_shared::redis::{self, Retries};
@@ -116,7 +117,9 @@ async fn measure(pool: &PgPool, url: String, count: usize) {
         .unwrap();
     let mut nodes = Vec::new();
     for _ in 0..NODES {
-        let (node, mut notices) = Node::start(config.clone(), &stop).await.unwrap();
+        let (node, mut notices) = Node::start(config.clone(), &Vitals::default(), &stop)
+            .await
+            .unwrap();
         tokio::spawn(async move { while notices.recv().await.is_some() {} });
         nodes.push(node);
     }

@@ -261,11 +261,7 @@ async fn directory(
         let peers: StaticDirectory = flags.peers.iter().cloned().collect();
         return Ok((Arc::new(peers), None));
     };
-    let config = RedisConfig {
-        url: url.clone(),
-        command_timeout_ms: 5_000,
-        connect_timeout_ms: 3_000,
-    };
+    let config = RedisConfig::at(url.clone());
     let redis = redis::connect(&config, Retries::Idempotent).await?;
     let lease = NodeLease::announce(redis.clone(), node, internal.to_string().into()).await?;
     Ok((Arc::new(LeasedDirectory::new(redis)), Some(lease)))
@@ -340,6 +336,7 @@ async fn main() -> anyhow::Result<()> {
         header_timeout: Duration::from_secs(5),
         idle_timeout: Duration::from_secs(75),
         peer_timeout: PEER_TIMEOUT,
+        tls: None,
     };
     let for_peers = AcceptConfig {
         protocols: Protocols::Http1AndHttp2,

@@ -5,6 +5,7 @@ mod sockjs;
 mod stomp;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use serde::Deserialize;
 pub use self::cluster::{ClusterConfig, PeerProtocol};
 pub use self::sockjs::SockJsConfig;
 pub use self::stomp::StompConfig;
+pub use self::tls::TlsConfig;
 pub use crate::limits::RateLimitsConfig;
 use crate::transport::origin::AllowedOrigins;
 
@@ -87,6 +89,7 @@ pub struct HttpConfig {
     pub peer_timeout_seconds: u64,
     pub trusted_proxies: String,
     pub cors_origin: String,
+    pub tls: TlsConfig,
 }
 
 impl HttpConfig {
@@ -356,6 +359,9 @@ impl GatewayConfig {
                 "must be longer than engine.ping_interval_ms and engine.ping_timeout_ms together",
             ));
         }
+        self.http.tls.check()?;
+        self.redis.check()?;
+        self.database.check()?;
         self.sockjs.check()?;
         self.http.trusted_proxies()?;
         self.rate_limits.figures()?;

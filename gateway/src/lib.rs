@@ -1,11 +1,13 @@
 //! Confab's gateway: terminates client connections, publishes their commands, delivers events.
 //!
 //! Floors, lowest first; a lower one never imports a higher one: `dialect` → `session` → `hub` → `ingress`, `backplane`, `limits`, `registry`
-//! → `node` → `transport`, `chat`, `rest` → `http`, `doors` → `serve`. ARCHITECTURE.md draws the picture.
+//! → `node` → `transport`, `chat`, `rest` → `http`, `doors` → `serve`, `commands`. ARCHITECTURE.md draws the picture.
 
 pub mod backplane;
 pub mod chat;
+pub mod commands;
 pub mod config;
+pub mod descriptors;
 pub mod dialect;
 pub mod doors;
 pub mod http;

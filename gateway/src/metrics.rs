@@ -11,6 +11,7 @@ use prometheus::{
     Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, Result,
 };
 
+use crate::dialect;
 use crate::session::DisconnectReason;
 
 /// Seconds that a client or its message waits: by milliseconds around the targets (1.5 ms at the median, 5 ms at the 99th percentile), so that
@@ -68,6 +69,27 @@ const CARRIERS: [[&str; 2]; 7] = [
     ["stomp", "websocket"],
 ];
 
+/// What commands are answered that says something of the system rather than of who asked.
+const ANSWERS: [&str; 4] = ["ok", "INTERNAL", "OVERLOADED", "TIMEOUT"];
+/// Which limits handshakes are refused by.
+const ADMISSION: [&str; 3] = ["handshakes_per_ip", "max_sessions", "sessions_per_ip"];
+/// Why TLS handshakes come to nothing.
+const HANDSHAKES: [&str; 6] = [
+    "client_certificate",
+    "incompatible",
+    "left",
+    "malformed",
+    "refused_by_client",
+    "timeout",
+];
+/// What becomes of requests for other nodes' sessions.
+const PASSING: [&str; 4] = [
+    "answered",
+    "directory_unavailable",
+    "owner_silent",
+    "owner_unknown",
+];
+
 confab_shared::metrics! {
     /// The gateway's metrics.
     pub struct Metrics, "confab_gateway_" {
@@ -97,6 +119,8 @@ confab_shared::metrics! {
         tunnels: IntGauge;
         /// Handshakes refused because their address or the node has too many, by limit.
         not_admitted_total: IntCounterVec, by ["limit"];
+        /// TLS handshakes of clients that came to nothing, by reason; left: without a word, as those do that see whether the port is open.
+        tls_handshake_errors_total: IntCounterVec, by ["reason"];
         /// Tokens and passwords that were not accepted, by where (socket or rest) and why.
         auth_failures_total: IntCounterVec, by ["door", "reason"];
         /// Users' sockets, by the dialect that they speak, or are taken to speak until their first event.
@@ -209,12 +233,19 @@ impl Metrics {
         )?;
         metrics.redis.declare(&REDIS);
         metrics.postgres.declare(&POSTGRES);
-        for reason in DisconnectReason::ALL {
-            let closed = &metrics.sessions_closed_total;
-            closed.with_label_values(&[reason.as_str()]);
-        }
-        for outcome in RESUMES {
-            metrics.resumes_total.with_label_values(&[outcome]);
+        let reasons = DisconnectReason::ALL.map(DisconnectReason::as_str);
+        show(&metrics.sessions_closed_total, &reasons);
+        show(&metrics.resumes_total, &RESUMES);
+        show(&metrics.command_answers_total, &ANSWERS);
+        show(&metrics.not_admitted_total, &ADMISSION);
+        show(&metrics.tls_handshake_errors_total, &HANDSHAKES);
+        show(&metrics.passed_on_total, &PASSING);
+        show(&metrics.commands_total, &["send_message"]);
+        show(&metrics.events_received_total, &["refused"]);
+        show(&metrics.events_shown_total, &["message_stored"]);
+        show(&metrics.deliveries_total, &["message_stored"]);
+        for dialect in dialect::ALL {
+            metrics.sockets.with_label_values(&[dialect.id()]);
         }
         for labels in AUTH_FAILURES {
             metrics.auth_failures_total.with_label_values(&labels);
@@ -224,8 +255,6 @@ impl Metrics {
             metrics.sessions_opened_total.with_label_values(&labels);
         }
         metrics.command_seconds.with_label_values(&["send_message"]);
-        metrics.commands_total.with_label_values(&["send_message"]);
-        metrics.command_answers_total.with_label_values(&["ok"]);
         let (queued, gauge) = (
             crate::hub::send_queue::queued_bytes,
             metrics.send_queue_bytes.clone(),
@@ -239,6 +268,12 @@ impl Metrics {
     /// All metrics in Prometheus' text format.
     pub fn scrape(&self) -> Result<Vec<u8>> {
         metrics::render(&self.registry, &self.pulls)
+    }
+}
+
+fn show(counters: &IntCounterVec, labels: &[&str]) {
+    for label in labels {
+        counters.with_label_values(&[label]);
     }
 }
 

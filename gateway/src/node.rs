@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use confab_shared::auth::TokenAuthority;
 use confab_shared::id::NodeId;
+use confab_shared::lifecycle::Vitals;
 use confab_shared::postgres;
 use confab_shared::redis::keyspace::Keyspace;
 use confab_shared::redis::{self, Retries};
@@ -59,6 +60,7 @@ impl Node {
     /// Connects to PostgreSQL and Redis and starts the node's tasks. Notices for its users come out of the receiver.
     pub async fn start(
         config: GatewayConfig,
+        vitals: &Vitals,
         stop: &CancellationToken,
     ) -> anyhow::Result<(Self, mpsc::Receiver<NoticeItem>)> {
         let tokens = TokenAuthority::new(
@@ -89,18 +91,18 @@ impl Node {
         let appending = redis::connect(&config.redis, Retries::None)
             .await
             .context("Redis")?;
-        let ingress = Ingress::start(&config.ingress, id, keyspace, &appending, &metrics, stop);
-        let figures = config.rate_limits.figures()?;
-        let limits = if figures.are_off() {
-            Limits::off(&metrics)
-        } else {
-            let asking = redis::connect(&config.redis, Retries::None)
-                .await
-                .context("Redis")?;
-            Limits::start(&figures, asking, &metrics, stop)
-        };
+        let ingress = Ingress::start(
+            &config.ingress,
+            id,
+            keyspace,
+            &appending,
+            &metrics,
+            vitals,
+            stop,
+        );
+        let limits = limits(&config, &metrics, stop).await?;
         let offsets = config.recovery.enabled;
-        let (hub, requests) = Hub::start(&config.hub, offsets, &metrics, &traces, stop);
+        let (hub, requests) = Hub::start(&config.hub, offsets, &metrics, &traces, vitals, stop);
         let parts = backplane::Parts {
             node: id,
             keyspace,
@@ -181,4 +183,21 @@ fn traces(config: &TracesConfig, id: NodeId) -> Result<Traces, TracesError> {
         instance: id.to_string(),
     };
     Traces::start(config, service)
+}
+
+/// How often users may do what, over a connection of its own.
+async fn limits(
+    config: &GatewayConfig,
+    metrics: &Arc<Metrics>,
+    stop: &CancellationToken,
+) -> anyhow::Result<Limits> {
+    let figures = config.rate_limits.figures()?;
+    Ok(if figures.are_off() {
+        Limits::off(metrics)
+    } else {
+        let asking = redis::connect(&config.redis, Retries::None)
+            .await
+            .context("Redis")?;
+        Limits::start(&figures, asking, metrics, stop)
+    })
 }

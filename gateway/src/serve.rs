@@ -8,10 +8,11 @@ use ::http::Request;
 use anyhow::Context;
 use axum::Router;
 use axum::body::Body;
-use confab_shared::lifecycle::{Shutdown, spawn_vital};
+use confab_shared::lifecycle::{
+    Drainage, InheritedSockets, Readiness, ServiceManager, Shutdown, Vitals, spawn_vital,
+};
 use confab_shared::telemetry::Levels;
 use hyper::body::Incoming;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
@@ -20,8 +21,10 @@ use crate::chat::show_notices;
 use crate::config::{GatewayConfig, HttpConfig};
 use crate::doors::Doors;
 use crate::http::accept::{self, AcceptConfig, Protocols};
+use crate::http::listen::Listeners;
 use crate::http::log;
-use crate::http::ops::{self, Readiness};
+use crate::http::ops;
+use crate::http::tls::{Certificates, Tls};
 use crate::node::Node;
 use crate::registry::NodeLease;
 use crate::rest;
@@ -30,23 +33,30 @@ use crate::transport::sessions::Sessions;
 /// How long the last spans may take to be sent.
 const FLUSH: Duration = Duration::from_secs(2);
 
-/// Runs a gateway until it has drained.
-pub async fn run(config: GatewayConfig, shutdown: Shutdown, levels: Levels) -> anyhow::Result<()> {
-    let public = listen(
-        &format!("{}:{}", config.http.bind, config.http.port),
-        "http.port",
-    )
-    .await?;
-    let internal = listen(&config.http.internal_listen, "http.internal_listen").await?;
+/// Runs a gateway until it has drained, on the sockets that it inherited, if any.
+pub async fn run(
+    config: GatewayConfig,
+    inherited: InheritedSockets,
+    shutdown: Shutdown,
+    levels: Levels,
+) -> anyhow::Result<()> {
+    let certificates = Certificates::load(&config.http.tls)?;
+    let Listeners { public, internal } = Listeners::open(&config.http, inherited).await?;
 
     // `stop` ends the node's own tasks, after the drain; `accepting` ends with the drain's begin.
     let stop = CancellationToken::new();
     let (tasks, connections) = (TaskTracker::new(), TaskTracker::new());
-    let (node, notices) = Node::start(config, &stop).await?;
+    let vitals = Vitals::default();
+    let (node, notices) = Node::start(config, &vitals, &stop).await?;
     let node = Arc::new(node);
     spawn_vital("notices", &stop, show_notices(node.clone(), notices));
 
-    let accept = accept_config(&node.config.http);
+    let errors = node.metrics.tls_handshake_errors_total.clone();
+    let tls = certificates.map(|certificates| Arc::new(Tls::new(certificates, errors)));
+    if let Some(tls) = &tls {
+        spawn_vital("certificates", &stop, tls.clone().keep_fresh());
+    }
+    let accept = accept_config(&node.config.http, tls);
     let address = node.config.cluster.address(internal.local_addr()?)?;
     let lease = NodeLease::announce(node.redis.clone(), node.id, address.clone().into())
         .await
@@ -73,6 +83,8 @@ pub async fn run(config: GatewayConfig, shutdown: Shutdown, levels: Levels) -> a
         AcceptConfig {
             protocols: Protocols::Http1AndHttp2,
             max_connections: node.config.cluster.max_connections,
+            // It is for the node's own network.
+            tls: None,
             ..accept.clone()
         },
         None,
@@ -98,6 +110,7 @@ pub async fn run(config: GatewayConfig, shutdown: Shutdown, levels: Levels) -> a
         }
     };
     let gauge = Some(node.metrics.connections.clone());
+    let port = public.local_addr()?.port();
     let server = accept::serve(
         public,
         accept,
@@ -107,12 +120,23 @@ pub async fn run(config: GatewayConfig, shutdown: Shutdown, levels: Levels) -> a
         connections.clone(),
     );
     let server = tokio::spawn(server);
+    let limit = Duration::from_secs(node.config.drain.limit_seconds);
+    let drainage = Drainage {
+        begins: shutdown.drain.clone(),
+        ended: stop.clone(),
+        limit,
+    };
+    tasks.spawn(ServiceManager::from_environment().keep_informed(
+        readiness.clone(),
+        vitals,
+        drainage,
+        doing(node.clone(), sessions.clone()),
+    ));
     readiness.set(true);
-    tracing::info!(node = %node.id, port = node.config.http.port, peers = address, "gateway ready");
+    tracing::info!(node = %node.id, port, peers = address, "gateway ready");
 
     shutdown.drain.cancelled().await;
     readiness.set(false);
-    let limit = Duration::from_secs(node.config.drain.limit_seconds);
     let drained = tokio::select! {
         drained = tokio::time::timeout(limit, drain(&node, lease, &sessions, server, &connections)) => drained.is_ok(),
         () = shutdown.abort.cancelled() => false,
@@ -120,16 +144,16 @@ pub async fn run(config: GatewayConfig, shutdown: Shutdown, levels: Levels) -> a
     // Not part of the drain's limit: it is short, and what is left of a drain that was cut short is what one wants to see.
     node.traces.flush(FLUSH).await;
     stop.cancel();
-    if drained {
-        tracing::info!("drained");
-    } else {
-        tracing::warn!(
-            sessions = sessions.len(),
-            pending = node.ingress.pending(),
-            "drain cut short"
-        );
-    }
+    tell_end(drained, &sessions, &node);
     Ok(())
+}
+
+/// What the gateway is doing, in a few words for whoever asks the service manager.
+fn doing(node: Arc<Node>, sessions: Sessions) -> impl Fn() -> String {
+    move || {
+        let (open, pending) = (sessions.len(), node.ingress.pending());
+        format!("{open} sessions, {pending} commands pending")
+    }
 }
 
 /// Unready → accept no more → close the transports, spread → leave the registry → finish what is pending.
@@ -155,13 +179,14 @@ async fn drain(
 }
 
 /// What the public listener's connections may do.
-fn accept_config(http: &HttpConfig) -> AcceptConfig {
+fn accept_config(http: &HttpConfig, tls: Option<Arc<Tls>>) -> AcceptConfig {
     AcceptConfig {
         protocols: Protocols::Http1,
         max_connections: http.max_connections,
         header_timeout: Duration::from_secs(http.header_timeout_seconds),
         idle_timeout: Duration::from_secs(http.idle_timeout_seconds),
         peer_timeout: http.peer_timeout(),
+        tls,
     }
 }
 
@@ -172,8 +197,15 @@ async fn answer(router: Router, request: Request<Body>) -> ::http::Response<Body
     }
 }
 
-async fn listen(address: &str, key: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("{key}: cannot listen on {address}"))
+/// Says how the drain went.
+fn tell_end(drained: bool, sessions: &Sessions, node: &Node) {
+    if drained {
+        tracing::info!("drained");
+    } else {
+        tracing::warn!(
+            sessions = sessions.len(),
+            pending = node.ingress.pending(),
+            "drain cut short"
+        );
+    }
 }

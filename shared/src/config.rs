@@ -3,15 +3,22 @@
 //! Three layers, the later over the earlier: the program's defaults; a TOML file named by `CONFAB_CONFIG`; environment variables.
 //! `CONFAB_SECTION__KEY` sets `key` in `[section]`. Beside those, the names that the replaced backends used are honoured as they
 //! are (`PORT`, `DATABASE_URL`, `JWT_SECRET`…). A bad value fails at start and names its key; an unknown key is reported.
+//! A secret may also be [named by its file](secrets).
+
+mod secrets;
+mod settings;
 
 use std::collections::BTreeSet;
 use std::env;
+use std::ffi::OsString;
 use std::time::Duration;
 
 use figment::providers::{Env, Format, Serialized, Toml};
 use figment::value::{Dict, Value};
 use figment::{Figment, Provider};
 use serde::de::DeserializeOwned;
+
+pub use self::settings::Settings;
 
 /// Why a program did not start: a setting is missing or bad. The message names its key.
 #[derive(Debug, thiserror::Error)]
@@ -44,30 +51,49 @@ impl ConfigError {
 pub struct Loaded<T> {
     /// The settings.
     pub config: T,
-    /// Keys given in the environment or the file that no setting has: typing mistakes, or settings of the other program.
+    /// Keys given in the environment or the file that no setting has: typing mistakes, or settings of the other program. Variables
+    /// that begin as ours do and name no key are here as they are.
     pub unknown: Vec<String>,
+    /// The same as `config`, to be read by people.
+    pub settings: Settings,
 }
 
 /// Reads a program's configuration from its defaults file, the file named by `CONFAB_CONFIG` and the environment.
 pub fn load<T: DeserializeOwned>(defaults: &str) -> Result<Loaded<T>, ConfigError> {
-    let mut figment = Figment::from(Toml::string(defaults));
-    let known = keys(&figment);
+    let defaults = Figment::from(Toml::string(defaults));
+    let mut given = Figment::new();
     if let Some(file) = env::var_os("CONFAB_CONFIG") {
-        figment = figment.merge(Toml::file_exact(file));
+        given = given.merge(Toml::file_exact(file));
     }
     for (key, value) in source_names(|name| env::var(name).ok().filter(|value| !value.is_empty())) {
-        figment = figment.merge(Serialized::default(key, value));
+        given = given.merge(Serialized::default(key, value));
     }
-    figment = figment
+    given = given
         .merge(
             Env::prefixed("CONFAB_")
                 .filter(|key| key.as_str().contains("__"))
                 .split("__"),
         )
         .merge(Env::prefixed("CONFAB_").only(&["environment"]));
-    let unknown = keys(&figment).difference(&known).cloned().collect();
-    let config = figment.extract().map_err(Box::new)?;
-    Ok(Loaded { config, unknown })
+    let known = keys(&defaults);
+    let said = keys(&given);
+    let merged = defaults.clone().merge(given);
+    let figment = secrets::resolve(merged, &defaults, |name| env::var(name).ok())?;
+    let merged: Dict = figment.extract().map_err(Box::new)?;
+    let unknown = said.difference(&known).cloned();
+    Ok(Loaded {
+        config: figment.extract().map_err(Box::new)?,
+        unknown: unknown.chain(env::vars_os().filter_map(stray)).collect(),
+        settings: Settings::new(&merged, &known, &said),
+    })
+}
+
+/// A variable that begins as ours do, and is read by nobody: most likely `CONFAB_HTTP_PORT`, with one underscore too few.
+fn stray((name, _): (OsString, OsString)) -> Option<String> {
+    let name = name.into_string().ok()?;
+    let key = name.strip_prefix("CONFAB_")?;
+    let is_read = key.contains("__") || ["CONFIG", "ENVIRONMENT"].contains(&key);
+    (!is_read).then_some(name)
 }
 
 /// The environment names of the replaced backends, as our keys. What they do not set stays as it is.
@@ -78,13 +104,22 @@ fn source_names(get: impl Fn(&str) -> Option<String>) -> Vec<(&'static str, Valu
     if get("NODE_ENV").is_some_and(|name| name == "production") {
         put("environment", "production".to_owned());
     }
-    if let Some(url) = get("DATABASE_URL").or_else(|| postgres_url(&get)) {
+    // Parts make a URL unless there is a whole one, in the environment or in a file.
+    let whole = |name: &str, file: &str, parts: Option<String>| {
+        get(name).or_else(|| parts.filter(|_| get(file).is_none()))
+    };
+    if let Some(url) = whole("DATABASE_URL", "DATABASE_URL_FILE", postgres_url(&get)) {
         put("database.url", url);
     }
-    if let Some(url) = get("REDIS_URL").or_else(|| redis_url(&get)) {
+    if let Some(url) = whole("REDIS_URL", "REDIS_URL_FILE", redis_url(&get)) {
         put("redis.url", url);
     }
     for (name, key) in [
+        ("DATABASE_URL_FILE", "database.url_file"),
+        ("POSTGRES_PASSWORD_FILE", "database.password_file"),
+        ("REDIS_URL_FILE", "redis.url_file"),
+        ("REDIS_PASSWORD_FILE", "redis.password_file"),
+        ("JWT_SECRET_FILE", "auth.jwt_secret_file"),
         ("JWT_SECRET", "auth.jwt_secret"),
         ("JWT_EXPIRES_IN", "auth.jwt_expires_in"),
         ("CORS_ORIGIN", "http.cors_origin"),
@@ -118,15 +153,18 @@ fn source_names(get: impl Fn(&str) -> Option<String>) -> Vec<(&'static str, Valu
 }
 
 fn postgres_url(get: &impl Fn(&str) -> Option<String>) -> Option<String> {
-    let password = get("POSTGRES_PASSWORD")?;
+    let password = match get("POSTGRES_PASSWORD") {
+        Some(password) => format!(":{}", percent(&password)),
+        // The password comes from there.
+        None => get("POSTGRES_PASSWORD_FILE").map(|_| String::new())?,
+    };
     let user = get("POSTGRES_USER").unwrap_or_else(|| "postgres".into());
     let host = get("POSTGRES_HOST").unwrap_or_else(|| "localhost".into());
     let port = get("POSTGRES_PORT").unwrap_or_else(|| "5432".into());
     let database = get("POSTGRES_DB").unwrap_or_else(|| "confab".into());
     Some(format!(
-        "postgres://{}:{}@{host}:{port}/{database}",
-        percent(&user),
-        percent(&password)
+        "postgres://{}{password}@{host}:{port}/{database}",
+        percent(&user)
     ))
 }
 
@@ -225,6 +263,23 @@ mod tests {
     }
 
     #[test]
+    fn a_variable_of_ours_that_names_no_key_is_noticed() {
+        let found = |name: &str| stray((name.into(), "1".into()));
+        assert_eq!(
+            found("CONFAB_HTTP_PORT").as_deref(),
+            Some("CONFAB_HTTP_PORT")
+        );
+        for read in [
+            "CONFAB_HTTP__PORT",
+            "CONFAB_CONFIG",
+            "CONFAB_ENVIRONMENT",
+            "HOME",
+        ] {
+            assert_eq!(found(read), None, "{read}");
+        }
+    }
+
+    #[test]
     fn only_production_is_taken_from_node() {
         let environment = |given: &'static str| {
             source_names(|name| (name == "NODE_ENV").then(|| given.to_owned()))
@@ -266,6 +321,35 @@ mod tests {
         assert_eq!(
             get("http.port").and_then(|value| value.to_i128()),
             Some(3_001)
+        );
+    }
+
+    #[test]
+    fn a_password_may_be_in_a_file_and_a_url_too() {
+        let found = |given: &[(&str, &str)]| -> Vec<_> {
+            let get = |name: &str| {
+                let found = given.iter().find(|(key, _)| *key == name);
+                found.map(|(_, value)| (*value).to_owned())
+            };
+            source_names(get)
+                .into_iter()
+                .filter_map(|(key, value)| Some((key, value.into_string()?)))
+                .collect()
+        };
+        let file = ("POSTGRES_PASSWORD_FILE", "/run/secrets/password");
+        assert_eq!(
+            found(&[("POSTGRES_HOST", "db"), file]),
+            [
+                ("database.url", "postgres://postgres@db:5432/confab".into()),
+                ("database.password_file", "/run/secrets/password".into()),
+            ]
+        );
+        assert_eq!(
+            found(&[
+                ("POSTGRES_PASSWORD", "p"),
+                ("DATABASE_URL_FILE", "/run/secrets/url")
+            ]),
+            [("database.url_file", "/run/secrets/url".into())]
         );
     }
 }

@@ -7,27 +7,23 @@
 //! Nothing here may cost a scrape more than the number of metrics: what a scrape has to look up is put into gauges by [`Pulls`], each in
 //! constant time, and nobody walks sessions, rooms or users for it.
 
+mod program;
+mod stores;
+
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use prometheus::core::Collector;
-use prometheus::process_collector::ProcessCollector;
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, Result, TextEncoder,
 };
-use sqlx::PgPool;
-use tokio::runtime::Handle;
+
+pub use program::Common;
+pub use stores::{Operations, Pool, STORE_SECONDS};
 
 /// The `Content-Type` of what [`render`] writes.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-
-/// Seconds that a call of Redis or PostgreSQL takes: from one round trip on the same machine to the longest time-out that is usual here.
-/// Twelve of them, two to three per power of ten, so that a tail shows without making as many series as there are operations.
-pub const STORE_SECONDS: [f64; 12] = [
-    0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0,
-];
 
 /// What a metric is made from.
 #[derive(Debug, Clone, Copy)]
@@ -97,7 +93,7 @@ impl Make for HistogramVec {
     }
 }
 
-impl Make for prometheus::GaugeVec {
+impl Make for GaugeVec {
     fn make(registry: &Registry, spec: Spec<'_>) -> Result<Self> {
         entered(
             registry,
@@ -167,108 +163,6 @@ macro_rules! metrics {
     };
 }
 
-/// Seconds and failures of the calls of a store, by operation: `<name>_seconds` and `<name>_errors_total`.
-///
-/// Operations are named by the program, so they are few, whatever is asked.
-#[derive(Debug, Clone)]
-pub struct Operations {
-    seconds: HistogramVec,
-    errors: IntCounterVec,
-}
-
-impl Make for Operations {
-    fn make(registry: &Registry, spec: Spec<'_>) -> Result<Self> {
-        let (seconds, errors) = (
-            format!("{}_seconds", spec.name),
-            format!("{}_errors_total", spec.name),
-        );
-        let (took, failed) = (
-            format!(
-                "{} Seconds that answered calls took, by operation.",
-                spec.help
-            ),
-            format!("{} Calls that failed, by operation.", spec.help),
-        );
-        let buckets = if spec.buckets.is_empty() {
-            &STORE_SECONDS
-        } else {
-            spec.buckets
-        };
-        Ok(Self {
-            seconds: HistogramVec::make(
-                registry,
-                Spec {
-                    name: &seconds,
-                    help: &took,
-                    labels: &["operation"],
-                    buckets,
-                },
-            )?,
-            errors: IntCounterVec::make(
-                registry,
-                Spec {
-                    name: &errors,
-                    help: &failed,
-                    labels: &["operation"],
-                    buckets: &[],
-                },
-            )?,
-        })
-    }
-}
-
-impl Operations {
-    /// Has these operations shown before anything is known of them, so that their first failure is seen as a rise.
-    pub fn declare(&self, operations: &[&str]) {
-        for operation in operations {
-            self.seconds.with_label_values(&[operation]);
-            self.errors.with_label_values(&[operation]);
-        }
-    }
-
-    /// Makes a call and counts it. One that is given up half way counts as failed: nobody gives up what is answered in time.
-    pub async fn time<T, E>(
-        &self,
-        operation: &'static str,
-        call: impl Future<Output = std::result::Result<T, E>>,
-    ) -> std::result::Result<T, E> {
-        let begun = Instant::now();
-        let given_up = GivenUp(self, operation);
-        let result = call.await;
-        if result.is_ok() {
-            std::mem::forget(given_up);
-            self.took(operation, begun.elapsed());
-        }
-        result
-    }
-
-    /// A call was answered.
-    pub fn took(&self, operation: &'static str, time: Duration) {
-        self.seconds
-            .with_label_values(&[operation])
-            .observe(time.as_secs_f64());
-    }
-
-    /// A call failed, or was given up because there was no answer.
-    pub fn failed(&self, operation: &'static str) {
-        self.errors.with_label_values(&[operation]).inc();
-    }
-
-    /// How many calls failed.
-    pub fn failures(&self, operation: &'static str) -> u64 {
-        self.errors.with_label_values(&[operation]).get()
-    }
-}
-
-/// A call that counts as failed when this is dropped.
-struct GivenUp<'a>(&'a Operations, &'static str);
-
-impl Drop for GivenUp<'_> {
-    fn drop(&mut self) {
-        self.0.failed(self.1);
-    }
-}
-
 /// What is looked up when somebody scrapes, to be put into gauges. Must be quick, and must not wait.
 #[derive(Clone, Default)]
 pub struct Pulls(Arc<Mutex<Vec<Pull>>>);
@@ -303,78 +197,6 @@ impl Make for Pulls {
     }
 }
 
-metrics! {
-    /// What both programs tell of themselves.
-    pub struct Common, "confab_" {
-        /// Which build this is: always 1.
-        build_info: IntGaugeVec, by ["program", "version", "commit", "profile"];
-        /// Threads that run the program's tasks.
-        runtime_threads: IntGauge;
-        /// Tasks that are alive.
-        runtime_tasks: IntGauge;
-        /// Tasks that are ready and wait in the queue that all threads share. Long for long: there is more to do than processors to do it.
-        runtime_queued_tasks: IntGauge;
-    }
-}
-
-impl Common {
-    /// Enters what both programs tell: their build, their runtime and their process.
-    pub fn enter(registry: &Registry, pulls: &Pulls, program: &str, version: &str) -> Result<Self> {
-        let common = Self::register(registry)?;
-        let commit = option_env!("CONFAB_COMMIT").unwrap_or("unknown");
-        let profile = if cfg!(debug_assertions) {
-            "debug"
-        } else {
-            "release"
-        };
-        common
-            .build_info
-            .with_label_values(&[program, version, commit, profile])
-            .set(1);
-        registry.register(Box::new(ProcessCollector::for_self()))?;
-        let own = common.clone();
-        pulls.add(move || {
-            if let Ok(runtime) = Handle::try_current() {
-                let runtime = runtime.metrics();
-                own.runtime_threads.set(count(runtime.num_workers()));
-                own.runtime_tasks.set(count(runtime.num_alive_tasks()));
-                own.runtime_queued_tasks
-                    .set(count(runtime.global_queue_depth()));
-            }
-        });
-        Ok(common)
-    }
-}
-
-metrics! {
-    /// The connections to PostgreSQL. How many wait for one the pool does not tell; who waited in vain is among the failures.
-    pub struct Pool, "confab_postgres_pool_" {
-        /// Open connections to PostgreSQL, by whether somebody uses them: busy or idle.
-        connections: IntGaugeVec, by ["state"];
-        /// The most connections to PostgreSQL that this process may hold.
-        connections_limit: IntGauge;
-    }
-}
-
-impl Pool {
-    /// From here on scrapes tell of this pool.
-    pub fn watch(&self, pulls: &Pulls, pool: &PgPool) {
-        let (pool, busy, idle, limit) = (
-            pool.clone(),
-            self.connections.with_label_values(&["busy"]),
-            self.connections.with_label_values(&["idle"]),
-            self.connections_limit.clone(),
-        );
-        pulls.add(move || {
-            let unused = count(pool.num_idle());
-            idle.set(unused);
-            // The two numbers are not read at one moment.
-            busy.set((i64::from(pool.size()) - unused).max(0));
-            limit.set(i64::from(pool.options().get_max_connections()));
-        });
-    }
-}
-
 /// A number for a gauge.
 pub fn count(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
@@ -389,7 +211,13 @@ pub fn render(registry: &Registry, pulls: &Pulls) -> Result<Vec<u8>> {
 }
 
 #[cfg(test)]
+#[expect(
+    unreachable_pub,
+    reason = "the macro's structs are public, these are nobody's but the tests'"
+)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     metrics! {

@@ -51,14 +51,10 @@ pub fn on_fresh_database<F: Future<Output = ()> + Send + 'static>(
         let mut admin = PgConnection::connect(&server).await.unwrap();
         let create = AssertSqlSafe(format!("CREATE DATABASE {name}"));
         sqlx::query(create).execute(&mut admin).await.unwrap();
-        let (base, _) = server.rsplit_once('/').unwrap();
-        let config = DatabaseConfig {
-            url: format!("{base}/{name}"),
-            max_connections: 6,
-            acquire_timeout_ms: 5_000,
-            statement_timeout_ms: 5_000,
-            idle_in_transaction_timeout_ms: 5_000,
-        };
+        // Behind the question mark is how the server is to be trusted.
+        let (path, trust) = server.split_at(server.find('?').unwrap_or(server.len()));
+        let (base, _) = path.rsplit_once('/').unwrap();
+        let config = DatabaseConfig::at(format!("{base}/{name}{trust}"));
         let pool = connect(&config, "confab-it").unwrap();
         postgres::migrate(&pool).await.unwrap();
         let outcome = tokio::spawn(test(pool.clone())).await;

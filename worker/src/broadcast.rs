@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use confab_shared::id::{NodeId, Partition, UserId, WorkerId};
+use confab_shared::lifecycle::Sign;
 use confab_shared::model::command::Reply;
 use confab_shared::model::event::{RoomBatch, UserNotice};
 use confab_shared::redis::keyspace::Keyspace;
@@ -41,16 +42,18 @@ pub struct Broadcast {
     fan_out: Script,
     notify: Script,
     metrics: Metrics,
+    sign: Sign,
 }
 
 impl Broadcast {
-    /// Publishes as `worker`; histories keep what happened within `window`.
+    /// Publishes as `worker`; histories keep what happened within `window`. `sign` is given while Redis is waited for.
     pub fn new(
         client: Client,
         keyspace: Keyspace,
         worker: WorkerId,
         window: Duration,
         metrics: Metrics,
+        sign: Sign,
     ) -> Self {
         Self {
             client,
@@ -60,6 +63,7 @@ impl Broadcast {
             fan_out: scripts::fan_out(),
             notify: scripts::notify(),
             metrics,
+            sign,
         }
     }
 
@@ -170,6 +174,7 @@ impl Broadcast {
     }
 
     async fn failed(&self, error: &fred::error::Error, what: &'static str, pause: &mut Pause) {
+        self.sign.give();
         if pause.first() {
             tracing::warn!(%error, "{what}; trying until Redis is back");
         }

@@ -122,6 +122,8 @@ impl Config {
                 "must be more than worker.lanes",
             ));
         }
+        self.redis.check()?;
+        self.database.check()?;
         self.traces.check()
     }
 }

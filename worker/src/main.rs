@@ -7,19 +7,21 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use confab_shared::config::Environment;
+use confab_shared::config::{ConfigError, Environment, Loaded};
 use confab_shared::id::WorkerId;
-use confab_shared::lifecycle::Shutdown;
+use confab_shared::lifecycle::{Drainage, EX_CONFIG, Readiness, ServiceManager, Shutdown, Vitals};
 use confab_shared::model::error::is_outage;
 use confab_shared::postgres::partitions::PartitionError;
 use confab_shared::postgres::{partitions, pool_by_key, schema, within};
 use confab_shared::redis::keyspace::Keyspace;
 use confab_shared::telemetry::{self, Levels, Service, Traces};
-use confab_worker::commands::{create_admin, migrate, patient_pool, reset, seed};
+use confab_worker::commands::{
+    config, create_admin, healthcheck, migrate, patient_pool, reset, seed,
+};
 use confab_worker::config::Config;
 use confab_worker::consumer::Context;
 use confab_worker::metrics::Metrics;
-use confab_worker::ops::{Operations, Readiness, serve};
+use confab_worker::ops::{Operations, serve};
 use confab_worker::ownership::Ownership;
 use confab_worker::pause::Pause;
 use sqlx::PgPool;
@@ -39,6 +41,15 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
+    #[command(flatten)]
+    Work(Work),
+    #[command(flatten)]
+    Ask(Ask),
+}
+
+/// What is done with Redis or the database.
+#[derive(Debug, Subcommand)]
+enum Work {
     /// Process commands until told to stop (the default).
     Run,
     /// Bring the database up to date and record the number of partitions.
@@ -51,6 +62,26 @@ enum Action {
     CreateAdmin(create_admin::Admin),
 }
 
+/// What needs no database and writes no log.
+#[derive(Debug, Subcommand)]
+enum Ask {
+    /// Show the settings that are in force, secrets hidden.
+    Config(config::Look),
+    /// Ask the worker that runs here how it is; exits with 1 unless it is well.
+    Healthcheck(healthcheck::Question),
+}
+
+impl Ask {
+    fn answer(&self, loaded: &Loaded<Config>) -> anyhow::Result<()> {
+        match self {
+            Self::Config(look) => config::run(loaded, look, &mut std::io::stdout()),
+            Self::Healthcheck(question) => {
+                healthcheck::run(&loaded.config.http.internal_listen, question)
+            }
+        }
+    }
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     match start(Arguments::parse()).await {
@@ -59,35 +90,43 @@ async fn main() -> ExitCode {
             // Settings may be what is wrong, so this cannot count on the log. The causes in one line, no backtrace: who reads it
             // is to mend the deployment, not the program.
             let _ = writeln!(std::io::stderr(), "confab-worker: {error:#}");
-            ExitCode::FAILURE
+            match error.downcast_ref::<ConfigError>() {
+                Some(_) => ExitCode::from(EX_CONFIG),
+                None => ExitCode::FAILURE,
+            }
         }
     }
 }
 
 async fn start(arguments: Arguments) -> anyhow::Result<()> {
     let loaded = Config::load()?;
+    let work = match arguments.action {
+        None => Work::Run,
+        Some(Action::Work(work)) => work,
+        Some(Action::Ask(ask)) => return ask.answer(&loaded),
+    };
     let levels = telemetry::init(&loaded.config.log)?;
     for key in &loaded.unknown {
         // Both programs are usually given one environment: this is a misspelt key or a setting of the gateway.
         tracing::debug!(key, "not a worker setting");
     }
     let config = loaded.config;
-    let partitions = config.partitions.count;
+    let count = config.partitions.count;
     let pool = patient_pool(&config.database)?;
     let mut out = std::io::stdout();
-    match arguments.action.unwrap_or(Action::Run) {
-        Action::Run => {
+    match work {
+        Work::Run => {
             let pool = pool_by_key(&config.database, "confab-worker")?;
             run(config, pool, levels).await
         }
-        Action::Migrate => migrate::run(&pool, partitions, &mut out).await,
-        Action::Seed(amount) => seed::run(&pool, config.environment, amount, &mut out).await,
-        Action::Reset(assurance) => {
+        Work::Migrate => migrate::run(&pool, count, &mut out).await,
+        Work::Seed(amount) => seed::run(&pool, config.environment, amount, &mut out).await,
+        Work::Reset(assurance) => {
             let name = schema::database_name(&pool).await?;
             permit(config.environment, assurance, &name)?;
-            reset::run(&pool, partitions, &mut out).await
+            reset::run(&pool, count, &mut out).await
         }
-        Action::CreateAdmin(admin) => {
+        Work::CreateAdmin(admin) => {
             let password = || create_admin::ask_password(admin.password_stdin);
             let account = create_admin::run(&pool, &admin, password).await?;
             writeln!(out, "{} is an admin", account.username)?;
@@ -132,7 +171,21 @@ async fn run(config: Config, pool: PgPool, levels: Levels) -> anyhow::Result<()>
         tasks.clone(),
     ));
 
-    let drain_limit = config.worker.drain();
+    let (drain_limit, count) = (config.worker.drain(), config.partitions.count);
+    let vitals = Vitals::default();
+    let drainage = Drainage {
+        begins: shutdown.drain.clone(),
+        ended: shutdown.abort.clone(),
+        limit: drain_limit,
+    };
+    let owned = metrics.owned_partitions.clone();
+    let doing = move || format!("{} of {count} partitions", owned.get());
+    tasks.spawn(ServiceManager::from_environment().keep_informed(
+        readiness.clone(),
+        vitals.clone(),
+        drainage,
+        doing,
+    ));
     let id = WorkerId::generate();
     let service = Service {
         program: "confab-worker",
@@ -147,6 +200,7 @@ async fn run(config: Config, pool: PgPool, levels: Levels) -> anyhow::Result<()>
         pool,
         metrics,
         traces: traces.clone(),
+        vitals,
     };
     tracing::info!(worker = %context.id, "starting");
     let work = tokio::spawn(work(context, readiness, shutdown.clone()));

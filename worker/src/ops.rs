@@ -2,10 +2,9 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use confab_shared::lifecycle::Shutdown;
+use confab_shared::lifecycle::{Readiness, Shutdown};
 use confab_shared::metrics::CONTENT_TYPE as CONTENT_TYPE_OF_METRICS;
 use confab_shared::telemetry::{LevelError, Levels, MAX_FILTER_BYTES};
 use http_body_util::{BodyExt, Full, Limited};
@@ -24,21 +23,6 @@ use crate::metrics::Metrics;
 const MAX_CONNECTIONS: usize = 64;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Whether the worker does its work.
-#[derive(Debug, Clone, Default)]
-pub struct Readiness(Arc<AtomicBool>);
-
-impl Readiness {
-    /// Says whether it does.
-    pub fn set(&self, ready: bool) {
-        self.0.store(ready, Ordering::Relaxed);
-    }
-
-    fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 /// What operators are shown, and may change.
 #[derive(Clone)]

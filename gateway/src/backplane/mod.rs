@@ -24,7 +24,7 @@ use confab_shared::postgres::until_answered;
 use confab_shared::redis::keyspace::Keyspace;
 use confab_shared::redis::{self, RedisConfig};
 use fred::clients::Client;
-use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
+use fred::interfaces::{EventInterface, PubsubInterface};
 use sqlx::PgPool;
 use tokio::sync::watch as watched;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -179,7 +179,7 @@ impl Backplane {
         let subscriber = redis::subscriber(redis_config)?.build()?;
         // Before the connection is made, so that nothing goes unheard.
         let messages = subscriber.message_rx();
-        subscriber.init().await?;
+        redis::begin(&subscriber).await?;
         subscriber.subscribe(Keyspace::node(parts.node)).await?;
 
         // From here on, so that the first connection is not taken for a return.

@@ -6,6 +6,7 @@
 mod anonymous;
 mod answer;
 mod arrival;
+mod authentication;
 mod between;
 mod commands;
 mod follow;
@@ -29,7 +30,6 @@ use confab_shared::auth::Claims;
 use confab_shared::id::UserId;
 use confab_shared::model::account::Profile;
 use confab_shared::model::error::ErrorCode;
-use confab_shared::postgres::tokens;
 use serde::Deserialize;
 
 use crate::dialect::{self, Dialect, Namespace};
@@ -120,43 +120,6 @@ impl Chat {
         match namespace {
             Namespace::Root => self.defaults.root,
             Namespace::Chat => self.defaults.chat,
-        }
-    }
-
-    /// What a token says, if it is ours and not over.
-    fn verify(&self, token: &str) -> Result<Claims, ConnectError> {
-        self.node.tokens.verify(token).map_err(|error| {
-            tracing::debug!(%error, "a socket was refused");
-            self.not_believed(error.as_str());
-            unauthorized()
-        })
-    }
-
-    fn not_believed(&self, reason: &str) {
-        let failures = &self.node.metrics.auth_failures_total;
-        failures.with_label_values(&["socket", reason]).inc();
-    }
-
-    /// The token's bearer. The account must still be there, and the token good. To be asked when signals are listened for: a token that
-    /// ends later ends the socket.
-    async fn bearer(&self, claims: &Claims) -> Result<Arc<Profile>, ConnectError> {
-        let bearer = tokens::bearer(&self.node.database, claims);
-        match self
-            .node
-            .metrics
-            .postgres
-            .time("authenticate", bearer)
-            .await
-        {
-            Ok(Some(account)) => Ok(Arc::new(account.into())),
-            Ok(None) => {
-                self.not_believed("revoked");
-                Err(unauthorized())
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a socket could not be authenticated");
-                Err(ConnectError::Unavailable)
-            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! Accepts connections: a permit before each, back-off on errors, time-outs, and a graceful end.
+//! Accepts connections: a permit before each, back-off on errors, a handshake where there is TLS, time-outs, and a graceful end.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -21,12 +21,15 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use prometheus::IntGauge;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::tls::Tls;
 use crate::transport::connection::{ConnectionId, tend};
 use crate::transport::endpoint::ConnectionGuard;
+use crate::transport::stream::Stream;
 
 /// How much of one peer's request may be under way over HTTP/2, and of all its requests together.
 const PEER_WINDOWS: (u32, u32) = (1 << 20, 16 << 20);
@@ -43,20 +46,26 @@ const PEER_HEADERS: u32 = 64 * 1024;
 /// Upgrades leave one in so many of a listener's connections to others: tunnels last, and requests, probes and metrics must get in.
 const PEER_RESERVE: usize = 16;
 
+/// How long after `stop` the first request may come on a connection that was accepted before: a round trip or two. Nobody else would
+/// answer it.
+const LAST_REQUEST: Duration = Duration::from_secs(2);
+
 /// How a listener treats its connections.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct AcceptConfig {
     /// What is spoken on them.
     pub protocols: Protocols,
     /// The most connections at a time; further ones wait in the kernel's backlog.
     pub max_connections: usize,
-    /// How long a new connection may take for its first request's head.
+    /// How long a new connection may take for its first request's head, and for the handshake before it.
     pub header_timeout: Duration,
     /// How long a later request's head may take: so long a connection may be idle, too. One that takes all of it for its head costs
     /// no more than one that is idle.
     pub idle_timeout: Duration,
     /// How long the peer may leave unacknowledged what it was sent, or keep silent to probes.
     pub peer_timeout: Duration,
+    /// What clients are shown before anything is said, if that.
+    pub tls: Option<Arc<Tls>>,
 }
 
 /// What is spoken on a connection.
@@ -71,8 +80,9 @@ pub enum Protocols {
 /// A connection's permit and its place in the gauge, given back when whoever serves it is done.
 struct Guard {
     gauge: Option<IntGauge>,
-    /// Whether a request has come.
+    /// Whether a request has come, and whom to tell when one does.
     begun: AtomicBool,
+    begins: Notify,
     /// Whether it may become something that lasts.
     takes_upgrades: bool,
     _permit: OwnedSemaphorePermit,
@@ -126,6 +136,7 @@ pub async fn serve<S, F>(
                     takes_upgrades: !is_crowded,
                     gauge: gauge.clone(),
                     begun: AtomicBool::new(false),
+                    begins: Notify::new(),
                     _permit: permit,
                 });
                 accepted_before += 1;
@@ -164,10 +175,21 @@ async fn connection<S, F>(
         tracing::debug!(connection = id.0, %error, "a client left at once");
         return;
     }
+    let first_head = Instant::now() + config.header_timeout;
+    let stream = match &config.tls {
+        None => Stream::from(stream),
+        // On the connection's own time and permit: others are accepted meanwhile.
+        Some(tls) => match Box::pin(tls.handshake(stream, first_head)).await {
+            Some(stream) => Stream::from(stream),
+            None => return,
+        },
+    };
     let served = guard.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(id);
-        served.begun.store(true, Ordering::Relaxed);
+        if !served.begun.swap(true, Ordering::Relaxed) {
+            served.begins.notify_one();
+        }
         if !served.takes_upgrades && request.headers().contains_key(UPGRADE) {
             let mut refusal = Response::new(Body::empty());
             *refusal.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
@@ -187,7 +209,7 @@ async fn connection<S, F>(
         })
     });
     let never_began = async {
-        tokio::time::sleep(config.header_timeout).await;
+        tokio::time::sleep_until(first_head).await;
         if guard.begun.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
         }
@@ -202,11 +224,16 @@ async fn connection<S, F>(
                 ended = connection.as_mut() => ended.map_err(Into::into),
                 () = never_began.as_mut() => Ok(()),
                 () = stop.cancelled() => {
-                    // One that has served ends by itself; one that has not yet may be about to.
-                    connection.as_mut().graceful_shutdown();
+                    // Asked to end, hyper closes a connection on which nothing has come yet, though a request may be on its way.
                     tokio::select! {
                         ended = connection.as_mut() => ended.map_err(Into::into),
-                        () = never_began.as_mut() => Ok(()),
+                        () = last_request(&guard) => {
+                            connection.as_mut().graceful_shutdown();
+                            tokio::select! {
+                                ended = connection.as_mut() => ended.map_err(Into::into),
+                                () = never_began.as_mut() => Ok(()),
+                            }
+                        }
                     }
                 }
             }
@@ -228,6 +255,14 @@ async fn connection<S, F>(
     };
     if let Err(error) = ended {
         tracing::debug!(connection = id.0, %error, "a connection ended");
+    }
+}
+
+/// Waits for a connection's first request, for a while.
+async fn last_request(guard: &Guard) {
+    if !guard.begun.load(Ordering::Relaxed) {
+        // Whichever it is, the connection may end now.
+        let _ = tokio::time::timeout(LAST_REQUEST, guard.begins.notified()).await;
     }
 }
 

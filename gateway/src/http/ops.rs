@@ -1,33 +1,17 @@
 //! The internal listener: is it alive, may it get traffic, what does it count.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use confab_shared::lifecycle::Readiness;
 use confab_shared::metrics;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 
 use crate::metrics::Metrics;
-
-/// Whether the gateway wants traffic.
-#[derive(Debug, Clone, Default)]
-pub struct Readiness(Arc<AtomicBool>);
-
-impl Readiness {
-    /// From now on it does, or does not.
-    pub fn set(&self, ready: bool) {
-        self.0.store(ready, Ordering::Relaxed);
-    }
-
-    /// Whether it does.
-    pub fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 /// `/livez`, `/readyz` and `/metrics`. Liveness depends on nothing; readiness is lost first when draining, and does not depend on
 /// Redis or PostgreSQL: all gateways share those, and none would be left to say so.

@@ -6,7 +6,6 @@
 
 mod announced;
 mod notices;
-mod published;
 mod watching;
 
 use std::collections::HashMap;
@@ -14,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use confab_shared::id::{ConversationId, Seq, UserId};
+use confab_shared::lifecycle::Sign;
 use confab_shared::metrics::count;
 use confab_shared::model::conversation::Subject;
 use confab_shared::model::event::Event;
@@ -99,8 +99,8 @@ impl Actor {
     }
 
     /// Serves until every sender is gone. Inputs: the mailbox; and before it, so that what is due is not forgotten while there is much to
-    /// do, a pulse.
-    pub(super) async fn run(mut self, mut mailbox: mpsc::Receiver<HubInput>) {
+    /// do, a pulse, which is the hub's sign of life as well.
+    pub(super) async fn run(mut self, mut mailbox: mpsc::Receiver<HubInput>, sign: Sign) {
         let mut pulse = tokio::time::interval(PULSE);
         pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut pulses = 0_u64;
@@ -108,6 +108,7 @@ impl Actor {
             tokio::select! {
                 biased;
                 _ = pulse.tick() => {
+                    sign.give();
                     let now = Instant::now();
                     pulses += 1;
                     self.pulse(now);

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use confab_shared::id::{ConversationId, Seq, UserId};
-use confab_shared::lifecycle::spawn_vital;
+use confab_shared::lifecycle::{Vitals, spawn_vital};
 use confab_shared::model::conversation::{ConversationView, Subject};
 use confab_shared::model::event::{Event, UserNotice};
 use confab_shared::model::position::Position;
@@ -65,13 +65,14 @@ struct Habits {
 pub struct HubClosed;
 
 impl Hub {
-    /// Starts the actor, which runs until `stop`. Its requests come out of the receiver. With `offsets`, what is shown says how far
-    /// whoever sees it has come.
+    /// Starts the actor, one of the node's vital parts, which runs until `stop`. Its requests come out of the receiver. With `offsets`, what
+    /// is shown says how far whoever sees it has come.
     pub fn start(
         config: &HubConfig,
         offsets: bool,
         metrics: &Arc<Metrics>,
         traces: &Traces,
+        vitals: &Vitals,
         stop: &CancellationToken,
     ) -> (Self, mpsc::UnboundedReceiver<HubRequest>) {
         let users = Arc::new(Users::default());
@@ -90,7 +91,7 @@ impl Hub {
         let metrics = metrics.clone();
         let actor =
             Actor::new(users.clone(), requests, order, habits, metrics).traced(traces.clone());
-        spawn_vital("hub", stop, actor.run(inputs));
+        spawn_vital("hub", stop, actor.run(inputs, vitals.part("hub")));
         let hub = Self {
             mailbox,
             users,

@@ -156,11 +156,6 @@ impl Room {
         self.baseline < seq
     }
 
-    /// How many sockets listen.
-    pub fn listeners(&self) -> usize {
-        self.listeners.len()
-    }
-
     /// Since when nobody listens or watches.
     pub fn idle_since(&self) -> Option<Instant> {
         self.idle_since.filter(|_| self.is_open())

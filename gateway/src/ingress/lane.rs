@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use confab_shared::id::Partition;
+use confab_shared::lifecycle::Sign;
 use confab_shared::model::error::{ErrorCode, Rejection};
 use confab_shared::redis::keyspace::Keyspace;
 use confab_shared::redis::scripts;
@@ -72,8 +73,9 @@ impl Lane {
         }
     }
 
-    /// Never ends by itself. Inputs: the pending table's changes, a tick that times commands out.
-    pub(super) async fn run(mut self) {
+    /// Never ends by itself. Inputs: the pending table's changes, a tick that times commands out. It is the sign of life, too: no append
+    /// takes longer than Redis' time-out, so a lane can only be stuck where no tick comes through.
+    pub(super) async fn run(mut self, sign: Sign) {
         let (pending, waiting) = (self.pending.clone(), self.pending.clone());
         let append = async {
             loop {
@@ -91,6 +93,7 @@ impl Lane {
             let mut tick = tokio::time::interval(EXPIRY_TICK);
             loop {
                 tick.tick().await;
+                sign.give();
                 waiting.expire(Instant::now(), &refusal);
             }
         };

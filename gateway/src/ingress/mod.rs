@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use confab_shared::id::{CommandId, ConversationId, NodeId, UserId};
-use confab_shared::lifecycle::spawn_vital;
+use confab_shared::lifecycle::{Vitals, spawn_vital};
 use confab_shared::model::command::{Command, CommandEnvelope, Outcome, Reply};
 use confab_shared::model::error::{ErrorCode, Rejection};
 use confab_shared::redis::keyspace::Keyspace;
@@ -52,6 +52,7 @@ impl Ingress {
         keyspace: Keyspace,
         redis: &Client,
         metrics: &Arc<Metrics>,
+        vitals: &Vitals,
         stop: &CancellationToken,
     ) -> Self {
         let lanes = keyspace
@@ -65,7 +66,7 @@ impl Ingress {
                     pending.clone(),
                     metrics.clone(),
                 );
-                spawn_vital("ingress lane", stop, lane.run());
+                spawn_vital("ingress lane", stop, lane.run(vitals.part("ingress lane")));
                 pending
             })
             .collect();

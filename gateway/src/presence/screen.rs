@@ -196,6 +196,8 @@ impl Screen {
 
 #[cfg(test)]
 mod tests {
+    use confab_shared::lifecycle::Vitals;
+
     use super::*;
     use confab_shared::telemetry::Traces;
 
@@ -210,6 +212,7 @@ mod tests {
             false,
             &metrics,
             &Traces::default(),
+            &Vitals::default(),
             &stop,
         );
         let mut screen = Screen::new(hub, metrics);

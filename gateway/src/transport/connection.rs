@@ -1,4 +1,4 @@
-//! TCP connections, whoever is at the other end: how they are looked after, and how they are taken over from HTTP.
+//! Connections, whoever is at the other end: how they are looked after, and how they are taken over from HTTP.
 
 use std::io;
 use std::time::Duration;
@@ -9,6 +9,8 @@ use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto::upgrade;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
+
+use super::stream::Stream;
 
 /// How many unanswered keep-alive probes make a dead peer.
 const PROBES: u32 = 3;
@@ -35,15 +37,15 @@ pub fn tend(stream: &TcpStream, patience: Duration) -> io::Result<()> {
     )
 }
 
-/// The TCP stream behind a connection that HTTP has let go, and what was read from it too far.
-pub fn take_over(upgraded: Upgraded) -> Option<(TcpStream, Bytes)> {
+/// The stream behind a connection that HTTP has let go, and what was read from it too far.
+pub fn take_over(upgraded: Upgraded) -> Option<(Stream, Bytes)> {
     // A listener that speaks both versions of HTTP hands its connections over in a wrapper.
-    let (stream, read) = match upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
+    let (stream, read) = match upgrade::downcast::<TokioIo<Stream>>(upgraded) {
         Ok(parts) => (parts.io, parts.read_buf),
-        Err(upgraded) => match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Err(upgraded) => match upgraded.downcast::<TokioIo<Stream>>() {
             Ok(parts) => (parts.io, parts.read_buf),
             Err(_) => {
-                tracing::error!("an upgraded connection is not the TCP stream it began as");
+                tracing::error!("an upgraded connection is not the stream it began as");
                 return None;
             }
         },

@@ -18,5 +18,6 @@ pub mod sid;
 pub mod socketio;
 pub mod sockjs;
 pub mod stomp;
+pub mod stream;
 mod upgrade;
 mod websocket;

@@ -1,9 +1,9 @@
 //! The sessions of this node: by key, for the requests that name one, and all of them, for when they are to end.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use prometheus::IntGauge;
@@ -17,6 +17,11 @@ use crate::session::DisconnectReason;
 /// How long a drain waits, after it has told the last session, until all have left.
 const LAST_LEAVE: Duration = Duration::from_secs(5);
 
+/// How long a connection may have been accepted before its first request: within a drain without sessions, at the most.
+const LAST_COME: Duration = Duration::from_millis(500);
+/// From one look at the clock, or at who is left, to the next.
+const STEP: Duration = Duration::from_millis(50);
+
 /// The node's open sessions. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Sessions {
@@ -28,11 +33,15 @@ struct Inner {
     draining: AtomicBool,
     /// Those that are open, and those about to open or just closed.
     places: AtomicUsize,
+    /// How many have been entered so far.
+    entered: AtomicU64,
     open: Mutex<HashMap<SessionKey, Entry>>,
 }
 
 #[derive(Debug)]
 struct Entry {
+    /// Where it stands among all that were ever entered.
+    rank: u64,
     queue: Weak<SendQueue>,
     /// Where requests for it go, while it is carried by polling.
     mailbox: Option<Arc<Mailbox>>,
@@ -91,12 +100,13 @@ impl Sessions {
         mailbox: Option<Arc<Mailbox>>,
     ) -> Registration {
         let entry = Entry {
+            rank: self.inner.entered.fetch_add(1, Ordering::Relaxed),
             queue: Arc::downgrade(queue),
             mailbox,
         };
         self.inner.open.lock().insert(key, entry);
         if self.inner.draining.load(Ordering::SeqCst) {
-            // Its handshake was under way when the others were told.
+            // It begins when the last of the others have been told.
             queue.close(DisconnectReason::Draining);
         }
         Registration {
@@ -134,6 +144,18 @@ impl Sessions {
         }
     }
 
+    /// Those of all open sessions, the newest first.
+    fn queues(&self) -> Vec<Weak<SendQueue>> {
+        let open = self.inner.open.lock();
+        let mut ranked: Vec<_> = open
+            .values()
+            .map(|entry| (entry.rank, entry.queue.clone()))
+            .collect();
+        drop(open);
+        ranked.sort_unstable_by_key(|(rank, _)| std::cmp::Reverse(*rank));
+        ranked.into_iter().map(|(_, queue)| queue).collect()
+    }
+
     /// How many are open.
     pub fn len(&self) -> usize {
         self.inner.open.lock().len()
@@ -145,33 +167,25 @@ impl Sessions {
     }
 
     /// Closes all of them, evenly over a time, so that their clients do not all reconnect at once, and waits until they have
-    /// left, within a bound.
+    /// left, within a bound. The oldest are first: the newest may be in the middle of joining. Those that begin meanwhile, on connections accepted before, are closed at the end of it; from then on
+    /// none stays.
     pub async fn drain(&self, over: Duration) {
-        const STEP: Duration = Duration::from_millis(50);
-        self.inner.draining.store(true, Ordering::SeqCst);
-        let mut queues: Vec<_> = self
-            .inner
-            .open
-            .lock()
-            .values()
-            .map(|entry| entry.queue.clone())
-            .collect();
-        let steps = (over.as_millis() / STEP.as_millis()).max(1);
-        let per_step = queues
-            .len()
-            .div_ceil(usize::try_from(steps).unwrap_or(1))
-            .max(1);
-        while !queues.is_empty() {
-            for queue in queues
-                .drain(queues.len().saturating_sub(per_step)..)
-                .filter_map(|queue| queue.upgrade())
-            {
-                queue.close(DisconnectReason::Draining);
+        let mut queues = self.queues();
+        let (all, begun) = (queues.len(), Instant::now());
+        // Without any there still are connections that were accepted a moment ago: what they are about to ask for is not refused.
+        let over = if all == 0 { over.min(LAST_COME) } else { over };
+        loop {
+            let passed = begun.elapsed().as_secs_f64() / over.as_secs_f64().max(f64::EPSILON);
+            for queue in queues.drain(still_open(all, passed).min(queues.len())..) {
+                close(&queue);
             }
-            if !queues.is_empty() {
-                tokio::time::sleep(STEP).await;
+            if passed >= 1.0 {
+                break;
             }
+            tokio::time::sleep(STEP).await;
         }
+        self.inner.draining.store(true, Ordering::SeqCst);
+        self.queues().iter().for_each(close);
         let left = async {
             while !self.is_empty() {
                 tokio::time::sleep(STEP).await;
@@ -180,6 +194,23 @@ impl Sessions {
         if tokio::time::timeout(LAST_LEAVE, left).await.is_err() {
             tracing::warn!(sessions = self.len(), "sessions stay though they were told");
         }
+    }
+}
+
+/// How many of `all` are still open when this part of the time has passed.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a share of a number, between zero and it"
+)]
+fn still_open(all: usize, passed: f64) -> usize {
+    (all as f64 * (1.0 - passed).clamp(0.0, 1.0)) as usize
+}
+
+fn close(queue: &Weak<SendQueue>) {
+    if let Some(queue) = queue.upgrade() {
+        queue.close(DisconnectReason::Draining);
     }
 }
 

@@ -10,9 +10,9 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use hyper::upgrade::OnUpgrade;
 use sha1::{Digest, Sha1};
-use tokio::net::TcpStream;
 
 use super::connection::take_over;
+use super::stream::Stream;
 
 /// What joins a client's key to make the server's answer (RFC 6455, 1.3).
 const WEBSOCKET_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -54,7 +54,7 @@ pub(super) fn switching(accept: HeaderValue) -> Response<Full<Bytes>> {
 }
 
 /// The connection itself, once the answer is written, and what the client sent behind its handshake.
-pub(super) async fn connection(upgraded: OnUpgrade) -> Option<(TcpStream, Bytes)> {
+pub(super) async fn connection(upgraded: OnUpgrade) -> Option<(Stream, Bytes)> {
     let connection = match upgraded.await {
         Ok(upgraded) => upgraded,
         Err(error) => {

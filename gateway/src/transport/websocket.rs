@@ -15,13 +15,13 @@ use bytes::{Bytes, BytesMut};
 use confab_gateway_protocol::websocket;
 use fastwebsockets::{Frame, OpCode, Role, WebSocketError, WebSocketRead, after_handshake_split};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Chain};
-use tokio::net::TcpStream;
 
 use self::inbox::MessageInbox;
 pub(super) use self::inbox::{EngineInbox, Inbox};
 pub(super) use self::outbox::Outbox;
 use super::application::{EngineHandler, Handshake, Link, MessageHandler};
 use super::engine::{Engine, open_frame};
+use super::stream::Stream;
 use crate::config::EngineConfig;
 use crate::hub::send_queue::SendQueue;
 use crate::session::DisconnectReason;
@@ -29,7 +29,7 @@ use crate::session::stomp::Framing;
 
 /// Serves one session from its first frame to its last. `prefix` is what the client sent behind its handshake.
 pub(super) async fn serve<H: EngineHandler>(
-    mut stream: TcpStream,
+    stream: Stream,
     prefix: Bytes,
     handshake: Arc<Handshake>,
     handler: &H,
@@ -43,7 +43,7 @@ pub(super) async fn serve<H: EngineHandler>(
     let mut session = handler.open(handshake, link);
     let engine = Engine::new(handler, config, &queue);
     engine.begin(&session);
-    let (read_half, write_half) = stream.split();
+    let (read_half, write_half) = stream.into_split();
     let (reader, mut outbox) = (reader(read_half, prefix, config), Outbox::new(write_half));
     let mut inbox = EngineInbox::new(&engine, &mut session);
     let reason = tokio::select! {
@@ -55,7 +55,7 @@ pub(super) async fn serve<H: EngineHandler>(
 
 /// Serves one session of a handler to which a WebSocket's messages are just bytes. `prefix` is what the client sent behind its handshake.
 pub(super) async fn serve_messages<H: MessageHandler>(
-    mut stream: TcpStream,
+    stream: Stream,
     prefix: Bytes,
     handshake: Arc<Handshake>,
     handler: &H,
@@ -68,7 +68,7 @@ pub(super) async fn serve_messages<H: MessageHandler>(
         session,
         max_message: config.max_payload,
     };
-    let (read_half, write_half) = stream.split();
+    let (read_half, write_half) = stream.into_split();
     let (reader, mut outbox) = (reader(read_half, prefix, config), Outbox::new(write_half));
     let reason = tokio::select! {
         reason = carry(reader, &mut outbox, &queue, &mut inbox) => reason,

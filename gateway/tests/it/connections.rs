@@ -21,6 +21,7 @@ fn config() -> AcceptConfig {
         header_timeout: Duration::from_millis(300),
         idle_timeout: Duration::from_millis(900),
         peer_timeout: Duration::from_secs(2),
+        tls: None,
     }
 }
 

@@ -27,6 +27,7 @@ mod registry;
 mod socketio;
 mod sockjs;
 mod stomp;
+mod tls;
 mod tunnel;
 mod upgrade;
 mod websocket;

@@ -33,6 +33,7 @@ pub(crate) fn accept_config(protocols: Protocols) -> AcceptConfig {
         header_timeout: Duration::from_secs(5),
         idle_timeout: Duration::from_secs(60),
         peer_timeout: Duration::from_secs(30),
+        tls: None,
     }
 }
 

@@ -37,11 +37,7 @@ impl Redis {
     }
 
     pub(crate) fn config(&self) -> RedisConfig {
-        RedisConfig {
-            url: self.url.clone(),
-            command_timeout_ms: 5_000,
-            connect_timeout_ms: 5_000,
-        }
+        RedisConfig::at(self.url.clone())
     }
 }
 

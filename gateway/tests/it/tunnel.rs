@@ -35,8 +35,8 @@ async fn tunnel() -> (SocketAddr, Arc<Edge>, Arc<AtomicUsize>) {
                 let upgrade = hyper::upgrade::on(&mut request);
                 tokio::spawn(async move {
                     let upgraded = upgrade.await.unwrap();
-                    let (mut stream, early) = take_over(upgraded).unwrap();
-                    let (mut from, mut to) = stream.split();
+                    let (stream, early) = take_over(upgraded).unwrap();
+                    let (mut from, mut to) = stream.into_split();
                     to.write_all(&early).await.unwrap();
                     // An error is an end, too.
                     let _ = tokio::io::copy(&mut from, &mut to).await;

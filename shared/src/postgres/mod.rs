@@ -3,6 +3,7 @@
 pub mod admins;
 pub mod batch;
 pub mod changes;
+mod config;
 pub mod contacts;
 pub mod conversations;
 mod listing;
@@ -19,37 +20,11 @@ pub mod users;
 use std::future::Future;
 use std::time::Duration;
 
-use serde::Deserialize;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
+pub use config::DatabaseConfig;
 pub use schema::migrate;
-
-/// How PostgreSQL is reached.
-#[derive(Debug, Clone, Deserialize)]
-pub struct DatabaseConfig {
-    /// Where, as a `postgres://` URL.
-    pub url: String,
-    /// The most connections this process holds.
-    pub max_connections: u32,
-    /// How long a request waits for a free connection before it fails, in milliseconds.
-    pub acquire_timeout_ms: u64,
-    /// How long one statement may run, in milliseconds.
-    pub statement_timeout_ms: u64,
-    /// How long a transaction may sit idle before the server ends it, in milliseconds. A worker that is stopped in the middle of one
-    /// holds its partition's row for no longer than this.
-    pub idle_in_transaction_timeout_ms: u64,
-}
-
-impl DatabaseConfig {
-    /// How long to wait for an answer that the server itself should have cut short: longer than that, and nobody is there.
-    pub fn patience(&self) -> Duration {
-        Duration::from_millis(
-            self.statement_timeout_ms
-                .saturating_add(self.acquire_timeout_ms),
-        ) + Duration::from_secs(2)
-    }
-}
 
 /// A pool of connections, made as they are needed. Fails only on settings that cannot work.
 pub fn pool(config: &DatabaseConfig, application: &str) -> Result<PgPool, sqlx::Error> {
@@ -77,8 +52,7 @@ fn connect_options(
     config: &DatabaseConfig,
     application: &str,
 ) -> Result<PgConnectOptions, sqlx::Error> {
-    let options: PgConnectOptions = config.url.parse()?;
-    Ok(options.application_name(application).options([
+    Ok(config.options()?.application_name(application).options([
         ("statement_timeout", config.statement_timeout_ms.to_string()),
         (
             "idle_in_transaction_session_timeout",

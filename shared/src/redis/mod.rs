@@ -3,29 +3,21 @@
 //! Nothing in Redis is needed to rebuild the truth. Whatever is kept here may vanish at any moment, without a connection being
 //! lost (FLUSHALL); [`keyspace::Keyspace::epoch`] is how that is noticed.
 
+mod access;
 pub mod keyspace;
 pub mod presence;
+mod refusal;
 pub mod scripts;
 
 use std::time::Duration;
 
 use fred::clients::Client;
-use fred::interfaces::ClientLike;
 use fred::socket2::TcpKeepalive;
 use fred::types::Builder;
-use fred::types::config::{Config, ReconnectPolicy, TcpConfig};
-use serde::Deserialize;
+use fred::types::config::{ReconnectPolicy, TcpConfig};
 
-/// How Redis is reached.
-#[derive(Debug, Clone, Deserialize)]
-pub struct RedisConfig {
-    /// Where, as a `redis://` URL.
-    pub url: String,
-    /// How long one command may take before it fails.
-    pub command_timeout_ms: u64,
-    /// How long a connection attempt may take.
-    pub connect_timeout_ms: u64,
-}
+pub use self::access::RedisConfig;
+pub use self::refusal::begin;
 
 /// How a connection treats commands that are under way when it breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +30,7 @@ pub enum Retries {
 
 /// A connection's builder: reconnects for ever with a bounded back-off, and notices a peer that is gone without a word.
 pub fn builder(config: &RedisConfig, retries: Retries) -> Result<Builder, fred::error::Error> {
-    let mut redis = Config::from_url(&config.url)?;
+    let mut redis = config.client()?;
     // The first connection is waited for like any other.
     redis.fail_fast = false;
     let timeout = Duration::from_millis(config.command_timeout_ms);
@@ -83,6 +75,6 @@ pub fn subscriber(config: &RedisConfig) -> Result<Builder, fred::error::Error> {
 /// A connected client with one connection, on which commands run in the order they were sent.
 pub async fn connect(config: &RedisConfig, retries: Retries) -> Result<Client, fred::error::Error> {
     let client = builder(config, retries)?.build()?;
-    client.init().await?;
+    begin(&client).await?;
     Ok(client)
 }

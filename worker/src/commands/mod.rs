@@ -1,8 +1,10 @@
-//! What whoever runs a deployment does with its database: one file per command. Nothing here serves anybody.
+//! What whoever runs a deployment does beside running workers, mostly with its database: one file per command. Nothing here serves anybody.
 //!
 //! What cannot be undone asks first, and refuses where environment is production unless it is told that this is meant.
 
+pub mod config;
 pub mod create_admin;
+pub mod healthcheck;
 pub mod migrate;
 pub mod progress;
 pub mod reset;

@@ -4,9 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use confab_shared::id::Partition;
-use confab_shared::model::command::{CommandEnvelope, Outcome, Reply};
+use confab_shared::lifecycle::Sign;
+use confab_shared::model::command::{CommandEnvelope, Reply};
 use confab_shared::model::conversation::Participant;
-use confab_shared::model::error::Rejection;
+use confab_shared::model::error::{ErrorCode, Rejection};
 use confab_shared::model::event::{Fact, RoomBatch};
 use confab_shared::model::timestamp::Timestamp;
 use confab_shared::postgres::batch::{Stored, load, load_details, store};
@@ -20,7 +21,7 @@ use sqlx::pool::PoolConnection;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::fault::Fault;
+use super::fault::{Failure, Fault};
 use super::read::IngressReader;
 use super::{Context, failpoint, traced};
 use crate::broadcast::{Broadcast, FanOut};
@@ -64,19 +65,6 @@ pub(super) struct Aftermath {
     pub(super) unsettled: HashSet<Partition>,
 }
 
-/// Why an attempt stored nothing.
-enum Failure {
-    Fenced(Vec<Partition>),
-    Stale,
-    Database(Fault, sqlx::Error),
-}
-
-impl From<sqlx::Error> for Failure {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Database(Fault::of(&error), error)
-    }
-}
-
 /// Processes batches, one at a time, on connections of its own.
 pub(super) struct Processor {
     pub(super) context: Context,
@@ -86,6 +74,7 @@ pub(super) struct Processor {
     pub(super) online: Online,
     /// Kept from one batch to the next: taking it from the pool costs a round trip.
     pub(super) connection: Option<PoolConnection<Postgres>>,
+    pub(super) sign: Sign,
 }
 
 impl Processor {
@@ -107,6 +96,7 @@ impl Processor {
         let (mut stale, mut overruns) = (0, 0);
         let span = traced::batch(&self.context.traces, &mut waiting);
         while let Some(mut entries) = waiting.pop() {
+            self.sign.give();
             entries.retain(|entry| !aftermath.lost.contains(&entry.partition));
             if entries.is_empty() {
                 continue;
@@ -324,42 +314,35 @@ impl Processor {
         }
     }
 
-    pub(super) async fn acknowledge(
-        &self,
-        done: HashMap<Partition, Vec<&str>>,
+    /// Halves a batch that cannot be stored, or gives a single command up.
+    async fn divide(
+        &mut self,
+        mut entries: Vec<Entry>,
+        reason: &str,
+        waiting: &mut Vec<Vec<Entry>>,
         aftermath: &mut Aftermath,
     ) {
-        let acks = done
-            .iter()
-            .map(async |(partition, ids)| (*partition, self.acknowledged(*partition, ids).await));
-        for (partition, result) in join_all(acks).await {
-            if let Err(error) = result {
-                tracing::warn!(%error, %partition, "commands cannot be acknowledged; they will be handed out again");
-                aftermath.unsettled.insert(partition);
-            }
-        }
-    }
-
-    async fn acknowledged(
-        &self,
-        partition: Partition,
-        ids: &[&str],
-    ) -> Result<(), fred::error::Error> {
-        let call = self.reader.ack(partition, ids);
-        self.context.metrics.redis.time("acknowledge", call).await
-    }
-
-    fn count(&self, entry: &Entry, outcome: &Result<Outcome, Rejection>) {
-        let outcome = outcome
-            .as_ref()
-            .map_or_else(|rejection| rejection.code.as_str(), |_| "ok");
-        self.context
-            .metrics
-            .commands_total
-            .with_label_values(&[entry.envelope.command.name(), outcome])
-            .inc();
-        if entry.redelivered {
-            self.context.metrics.redelivered_total.inc();
+        if entries.len() > 1 {
+            let rest = entries.split_off(entries.len() / 2);
+            waiting.push(rest);
+            waiting.push(entries);
+        } else if let Some(mut entry) = entries.pop() {
+            entry.span.fail("set aside");
+            let outcome = Err(Rejection::new(ErrorCode::Internal, "internal error"));
+            let reply = Reply {
+                id: entry.envelope.id,
+                outcome,
+            };
+            let reply = Some((entry.envelope.node, reply));
+            self.give_up(
+                entry.partition,
+                &entry.id,
+                &entry.payload,
+                reason,
+                reply,
+                aftermath,
+            )
+            .await;
         }
     }
 }

@@ -1,6 +1,20 @@
-//! What a failure of PostgreSQL says about the batch that met it.
+//! What a failure says about the batch that met it.
 
+use confab_shared::id::Partition;
 use confab_shared::model::error::is_outage;
+
+/// Why an attempt stored nothing.
+pub(super) enum Failure {
+    Fenced(Vec<Partition>),
+    Stale,
+    Database(Fault, sqlx::Error),
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(Fault::of(&error), error)
+    }
+}
 
 /// Whose fault it is that a batch was not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use confab_shared::id::{NodeId, Partition};
+use confab_shared::lifecycle::Sign;
 use confab_shared::model::command::{CommandEnvelope, Reply};
 use confab_shared::model::error::{ErrorCode, Rejection};
 use confab_shared::redis::keyspace::Keyspace;
@@ -24,6 +25,8 @@ use super::traced;
 use crate::broadcast::Broadcast;
 use crate::pause::Pause;
 
+/// How often a lane without partitions shows that it lives.
+const IDLE: Duration = Duration::from_secs(1);
 /// How long one wait for new entries takes at the most. Bounds how long a partition that arrives meanwhile waits for its first
 /// wake-up, and how long entries are overlooked whose ids went back (a clock was set, Redis lost its memory).
 const WAIT: Duration = Duration::from_millis(250);
@@ -83,6 +86,7 @@ pub async fn run(
     let waiter = connect(&context.config.redis, Retries::None).await?;
     let mut lane = Lane::new(context, client, reports);
     loop {
+        lane.sign.give();
         lane.forget_lost();
         while let Ok(command) = commands.try_recv() {
             lane.obey(command);
@@ -116,13 +120,17 @@ struct Lane {
     claimed: Option<Partition>,
     reports: UnboundedSender<LaneReport>,
     pause: Pause,
+    sign: Sign,
 }
 
 impl Lane {
     fn new(context: Context, client: Client, reports: UnboundedSender<LaneReport>) -> Self {
         let worker = &context.config.worker;
         let window = Duration::from_secs(worker.history_window_seconds);
+        // Given between two steps that each end by themselves, however long PostgreSQL and Redis are away.
+        let sign = context.vitals.part("lane");
         let processor = Processor {
+            sign: sign.clone(),
             client: client.clone(),
             reader: IngressReader::new(client.clone(), context.id, worker.max_deliveries),
             online: Online::new(client.clone()),
@@ -132,6 +140,7 @@ impl Lane {
                 context.id,
                 window,
                 context.metrics.clone(),
+                sign.clone(),
             ),
             connection: None,
             context,
@@ -142,6 +151,7 @@ impl Lane {
             claimed: None,
             reports,
             pause: Pause::default(),
+            sign,
         }
     }
 
@@ -346,10 +356,11 @@ impl Lane {
         }
     }
 
-    /// Waits for an entry of any partition. Without partitions, for ever.
+    /// Waits for an entry of any partition. Without partitions, for a while.
     async fn wait(&self, waiter: &Client) -> Result<Vec<String>, fred::error::Error> {
         if self.served.is_empty() {
-            return std::future::pending().await;
+            tokio::time::sleep(IDLE).await;
+            return Ok(Vec::new());
         }
         let streams = self
             .served

@@ -9,11 +9,13 @@ mod failpoint;
 mod fault;
 mod lane;
 mod read;
+mod settle;
 mod traced;
 
 use std::sync::Arc;
 
 use confab_shared::id::WorkerId;
+use confab_shared::lifecycle::Vitals;
 use confab_shared::redis::keyspace::Keyspace;
 use confab_shared::telemetry::Traces;
 use sqlx::PgPool;
@@ -36,6 +38,8 @@ pub struct Context {
     pub pool: PgPool,
     /// What is counted.
     pub metrics: Metrics,
+    /// The parts that must not get stuck.
+    pub vitals: Vitals,
     /// What is traced.
     pub traces: Traces,
 }

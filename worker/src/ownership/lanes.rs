@@ -48,7 +48,7 @@ impl Lanes {
         .catch_unwind();
         self.running.spawn(async move {
             tokio::time::sleep(pause).await;
-            match lane.await {
+            match Box::pin(lane).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::error!(%error, lane = index, "a lane cannot run"),
                 Err(_) => tracing::error!(

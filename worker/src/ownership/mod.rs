@@ -7,12 +7,13 @@ mod depth;
 mod lanes;
 mod leases;
 mod prune;
+mod quota;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use confab_shared::id::Partition;
-use confab_shared::lifecycle::Shutdown;
+use confab_shared::lifecycle::{Readiness, Shutdown, Sign};
 use confab_shared::metrics::count;
 use confab_shared::postgres::{partitions, within};
 use fred::error::Error;
@@ -24,11 +25,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::consumer::{Assignment, Context, LaneCommand, LaneReport};
-use crate::ops::Readiness;
 use crate::pause::Pause;
 use depth::Concern;
 use lanes::Lanes;
 use leases::Leases;
+use quota::quota;
 
 /// How often old memory is pruned, and how long after the start for the first time.
 const PRUNE_EVERY: Duration = Duration::from_hours(1);
@@ -66,6 +67,7 @@ pub struct Ownership {
     /// Whose backlogs this worker tells of.
     concern: watch::Sender<Concern>,
     leads: bool,
+    sign: Sign,
 }
 
 impl Ownership {
@@ -89,6 +91,7 @@ impl Ownership {
             reachable: true,
             concern,
             leads: false,
+            sign: context.vitals.part("ownership"),
             context,
         })
     }
@@ -103,6 +106,7 @@ impl Ownership {
         let mut pruning = interval_at(Instant::now() + FIRST_PRUNE, PRUNE_EVERY);
         pruning.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            self.sign.give();
             tokio::select! {
                 () = shutdown.drain.cancelled() => break,
                 _ = heartbeat.tick() => self.beat().await,
@@ -126,7 +130,8 @@ impl Ownership {
     /// Renews what is held, gives up what is too much, takes what is missing.
     async fn beat(&mut self) {
         let metrics = self.context.metrics.clone();
-        match metrics.redis.time("lease", self.try_beat()).await {
+        let beat = Box::pin(self.try_beat());
+        match metrics.redis.time("lease", beat).await {
             Ok(()) => {
                 if !std::mem::replace(&mut self.reachable, true) {
                     tracing::info!("Redis is back");
@@ -224,6 +229,7 @@ impl Ownership {
             if missing == 0 {
                 break;
             }
+            self.sign.give();
             if self.held.contains_key(&partition) || !self.redis.acquire(partition).await? {
                 continue;
             }
@@ -283,6 +289,7 @@ impl Ownership {
 
     /// Gives up a partition that nothing is done with any more.
     async fn let_go(&mut self, partition: Partition) {
+        self.sign.give();
         self.forget(partition);
         if let Err(error) = self.redis.release(partition).await {
             tracing::warn!(%error, %partition, "a lease cannot be released; it will lapse");
@@ -334,6 +341,7 @@ impl Ownership {
         // Leases are renewed while the lanes finish, so that nobody takes a partition away from a batch that is nearly done.
         let mut heartbeat = interval(self.context.config.worker.heartbeat());
         while !self.held.is_empty() {
+            self.sign.give();
             tokio::select! {
                 Some(report) = self.reports.recv() => match report {
                     LaneReport::Yielded(partition) | LaneReport::Lost(partition, _) => self.let_go(partition).await,
@@ -383,37 +391,6 @@ async fn take_over(
                     tracing::warn!(%error, %partition, "a partition cannot be taken over; trying until PostgreSQL is back");
                 }
                 pause.wait().await;
-            }
-        }
-    }
-}
-
-/// How many partitions a worker should have, and its rank: all get the same number, the first ones one more where it does not
-/// come out even.
-fn quota(partitions: u16, live: &[String], worker: &str) -> (usize, usize) {
-    let (partitions, workers) = (usize::from(partitions), live.len().max(1));
-    let rank = live.iter().position(|id| id == worker).unwrap_or(workers);
-    (
-        partitions / workers + usize::from(rank < partitions % workers),
-        rank,
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quotas_share_everything_out() {
-        for partitions in [1_u16, 7, 16, 64] {
-            for workers in 1..=20 {
-                let live: Vec<String> = (0..workers).map(|n| format!("{n:02}")).collect();
-                let quotas: Vec<usize> = live
-                    .iter()
-                    .map(|id| quota(partitions, &live, id).0)
-                    .collect();
-                assert_eq!(quotas.iter().sum::<usize>(), usize::from(partitions));
-                assert!(quotas.iter().max().unwrap() - quotas.iter().min().unwrap() <= 1);
             }
         }
     }

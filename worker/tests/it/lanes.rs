@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use confab_shared::id::{ConversationId, Partition, UserId, WorkerId};
+use confab_shared::lifecycle::Vitals;
 use confab_shared::model::command::CommandEnvelope;
 use confab_shared::postgres::partitions;
 use confab_shared::redis::keyspace::{COMMAND_FIELD, Keyspace, WORKERS};
@@ -54,6 +55,7 @@ impl Bench {
             pool,
             metrics: Metrics::new().unwrap(),
             traces: Traces::default(),
+            vitals: Vitals::default(),
         };
         Self {
             context,

@@ -107,3 +107,19 @@ export async function setTokens(userId, { end }) {
 export async function promote(userId) {
   await rows("UPDATE users SET role = 'admin' WHERE id = $1", userId);
 }
+
+/** Until what this answers is called, or the test `t` is over, no message can be stored; for some seconds, or statements exceed their time. */
+export async function stalled(t) {
+  const client = await pool.connect();
+  await client.query('BEGIN');
+  await client.query('LOCK TABLE messages IN SHARE MODE');
+  let isOver = false;
+  const over = async () => {
+    if (isOver) return;
+    isOver = true;
+    await client.query('ROLLBACK');
+    client.release();
+  };
+  t.after(over);
+  return over;
+}

@@ -14,6 +14,11 @@ use crate::hub::order::Order;
 use crate::hub::users::Users;
 
 impl Room {
+    /// How many sockets listen.
+    pub fn listeners(&self) -> usize {
+        self.listeners.len()
+    }
+
     /// Shows events in order to everybody who listens. A removed member's sockets see their removal and nothing after it. That somebody
     /// types no more is shown just before what ends it.
     pub(super) fn show(&mut self, events: &[Placed], stage: &mut Stage<'_>) {

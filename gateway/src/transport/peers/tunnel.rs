@@ -4,6 +4,7 @@
 //! carrying bytes costs little and cannot go wrong half way. An idle tunnel has no buffers: memory for what has arrived is
 //! taken when it arrives and given back when it is written.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
 use std::pin::pin;
@@ -18,9 +19,8 @@ use hyper::client::conn::http1;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use prometheus::IntGauge;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
@@ -29,6 +29,7 @@ use super::{CONNECT, Hop, Leaving, PassOnError, SILENCE};
 use crate::transport::connection::{take_over, tend};
 use crate::transport::endpoint::ConnectionGuard;
 use crate::transport::sid::SessionKey;
+use crate::transport::stream::{ReadHalf, Stream, WriteHalf};
 
 /// How much is read at a time.
 const CHUNK: usize = 16 * 1024;
@@ -109,7 +110,7 @@ impl Tunnels {
         tend(&stream, self.stuck).map_err(silent)?;
         let (mut sender, connection) = http1::Builder::new()
             .max_buf_size(16 * 1024)
-            .handshake(TokioIo::new(stream))
+            .handshake(TokioIo::new(Stream::from(stream)))
             .await
             .map_err(silent)?;
         self.tasks.spawn(async move {
@@ -146,13 +147,13 @@ async fn carry(
     leaving: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let (client, owner) = tokio::try_join!(client, owner).map_err(io::Error::other)?;
-    let (Some((mut client, from_client)), Some((mut owner, from_owner))) =
+    let (Some((client, from_client)), Some((owner, from_owner))) =
         (take_over(client), take_over(owner))
     else {
         return Ok(());
     };
-    let (mut client_read, mut client_write) = client.split();
-    let (mut owner_read, mut owner_write) = owner.split();
+    let (mut client_read, mut client_write) = client.into_split();
+    let (mut owner_read, mut owner_write) = owner.into_split();
     // The owner learns that its client is gone, or about to be, by the end of the stream; what it says to that still passes.
     let up = async {
         tokio::select! {
@@ -182,21 +183,34 @@ async fn carry(
 
 /// Copies until the end. `first` was read before.
 async fn copy(
-    from: &mut ReadHalf<'_>,
-    to: &mut WriteHalf<'_>,
+    from: &mut ReadHalf,
+    to: &mut WriteHalf,
     first: Bytes,
     stuck: Duration,
 ) -> io::Result<()> {
-    timeout(stuck, to.write_all(&first)).await??;
+    timeout(stuck, write(to, &first)).await??;
     drop(first);
     loop {
-        from.readable().await?;
-        let mut chunk = Vec::with_capacity(CHUNK);
-        match from.try_read_buf(&mut chunk) {
-            Ok(0) => return Ok(()),
-            Ok(_) => timeout(stuck, to.write_all(&chunk)).await??,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
+        let chunk = next_chunk(from).await?;
+        if chunk.is_empty() {
+            return Ok(());
         }
+        timeout(stuck, write(to, &chunk)).await??;
     }
+}
+
+/// What comes next, or nothing at the end. While it does not come it has no memory.
+async fn next_chunk(from: &mut ReadHalf) -> io::Result<Vec<u8>> {
+    poll_fn(|cx| {
+        let mut chunk = Vec::with_capacity(CHUNK);
+        let read = pin!(from.read_buf(&mut chunk)).poll(cx);
+        read.map_ok(|_| chunk)
+    })
+    .await
+}
+
+async fn write(to: &mut WriteHalf, bytes: &[u8]) -> io::Result<()> {
+    to.write_all(bytes).await?;
+    // Under TLS the end of it may not have gone out.
+    to.flush().await
 }

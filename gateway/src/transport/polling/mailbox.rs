@@ -8,13 +8,13 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
 
 use super::ticket::{PostTicket, UpgradeTicket, WaitingPoll};
 use crate::hub::send_queue::SendQueue;
 use crate::session::DisconnectReason;
 use crate::transport::endpoint::ConnectionGuard;
+use crate::transport::stream::Stream;
 
 /// The body of an answer that says nothing: it makes the client ask again.
 pub(super) const NOOP: Bytes = Bytes::from_static(b"6");
@@ -99,7 +99,7 @@ pub(super) struct Post {
 
 /// A WebSocket connection that wants to carry the session.
 pub(crate) struct Connection {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Stream,
     /// What the client sent behind its handshake.
     pub(crate) prefix: Bytes,
     /// What the connection holds while it is open.

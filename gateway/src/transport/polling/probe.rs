@@ -3,7 +3,7 @@
 //! `2probe` is answered with `3probe`; from then on polls are let go, so that the client can stop asking; `5` moves the session over.
 //! Whatever else happens ends the new connection, not the session.
 
-use std::io::Cursor;
+use std::io::{self, Cursor};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -12,7 +12,6 @@ use confab_gateway_protocol::engineio::Packet;
 use confab_gateway_protocol::websocket as frames;
 use fastwebsockets::{OpCode, WebSocketRead};
 use tokio::io::{AsyncWriteExt, Chain};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -20,6 +19,7 @@ use super::mailbox::Connection;
 use crate::config::EngineConfig;
 use crate::session::DisconnectReason;
 use crate::transport::endpoint::ConnectionGuard;
+use crate::transport::stream::{ReadHalf, WriteHalf};
 use crate::transport::websocket;
 
 /// How long after the probe a waiting poll is let go: long enough for an `5` that is on its way already.
@@ -30,9 +30,9 @@ const NEXT_RELEASE: Duration = Duration::from_millis(100);
 /// A connection that the session has moved to.
 pub(super) struct Upgraded {
     /// What comes: nothing that arrived behind the `5` is lost.
-    pub(super) reader: WebSocketRead<Chain<Cursor<Bytes>, OwnedReadHalf>>,
+    pub(super) reader: WebSocketRead<Chain<Cursor<Bytes>, ReadHalf>>,
     /// What goes.
-    pub(super) writer: OwnedWriteHalf,
+    pub(super) writer: WriteHalf,
     /// What the connection holds while it is open.
     pub(super) guard: ConnectionGuard,
 }
@@ -116,11 +116,13 @@ pub(super) async fn run(
     }
 }
 
-async fn send(writer: &mut OwnedWriteHalf, wire: &[u8]) -> Result<(), DisconnectReason> {
-    writer
-        .write_all(wire)
-        .await
-        .map_err(|_| DisconnectReason::TransportError)
+async fn send(writer: &mut WriteHalf, wire: &[u8]) -> Result<(), DisconnectReason> {
+    let sent = async {
+        writer.write_all(wire).await?;
+        writer.flush().await
+    };
+    sent.await
+        .map_err(|_: io::Error| DisconnectReason::TransportError)
 }
 
 #[cfg(test)]

@@ -81,7 +81,8 @@ impl<W: AsyncWrite + Unpin> Outbox<W> {
                 chunks.pop_front();
             }
         }
-        Ok(())
+        // Under TLS the end of it may not have gone out.
+        stream.flush().await
     }
 
     /// Says goodbye as far as the client still listens, with `last` words of the handler's, then ends the connection.

@@ -32,11 +32,7 @@ struct Node {
 
 impl Node {
     async fn start(redis: &Redis, config: &RateLimitsConfig) -> Self {
-        let redis = RedisConfig {
-            url: redis.url.clone(),
-            command_timeout_ms: 5_000,
-            connect_timeout_ms: 1_000,
-        };
+        let redis = RedisConfig::at(redis.url.clone());
         let redis = redis::connect(&redis, Retries::None).await.unwrap();
         let (metrics, stop) = (Arc::new(Metrics::new().unwrap()), CancellationToken::new());
         let figures = config.figures().unwrap();

@@ -16,6 +16,7 @@ use confab_gateway::presence::{Parts, Presence, Timing};
 use confab_shared::auth::Claims;
 use confab_shared::config::load;
 use confab_shared::id::{ConversationId, NodeId, UserId};
+use confab_shared::lifecycle::Vitals;
 use confab_shared::model::timestamp::Timestamp;
 use confab_shared::redis::keyspace::{Keyspace, UserSlot};
 use confab_shared::redis::presence::{Online, Stay};
@@ -90,7 +91,7 @@ impl World {
     /// The same, with times of its own, or its own way to PostgreSQL.
     pub(super) async fn gateway_with(&self, timing: Timing, database: PgPool) -> Gateway {
         let config = load::<GatewayConfig>(DEFAULTS).unwrap().config;
-        let stop = CancellationToken::new();
+        let (stop, vitals) = (CancellationToken::new(), Vitals::default());
         let (id, keyspace) = (NodeId::generate(), Keyspace::new(PARTITIONS));
         let metrics = Arc::new(Metrics::new().unwrap());
         let settings = self.server.config();
@@ -98,8 +99,16 @@ impl World {
             .await
             .unwrap();
         let traces = Traces::default();
-        let ingress = Ingress::start(&config.ingress, id, keyspace, &redis, &metrics, &stop);
-        let (hub, requests) = Hub::start(&config.hub, false, &metrics, &traces, &stop);
+        let ingress = Ingress::start(
+            &config.ingress,
+            id,
+            keyspace,
+            &redis,
+            &metrics,
+            &vitals,
+            &stop,
+        );
+        let (hub, requests) = Hub::start(&config.hub, false, &metrics, &traces, &vitals, &stop);
         let patience = Duration::from_secs(5);
         let parts = backplane::Parts {
             node: id,

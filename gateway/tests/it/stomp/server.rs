@@ -120,6 +120,7 @@ impl Server {
             header_timeout: PATIENCE,
             idle_timeout: PATIENCE,
             peer_timeout: PATIENCE,
+            tls: None,
         };
         let respond = move |request: http::Request<hyper::body::Incoming>, remote, guard| {
             let endpoint = endpoint.clone();

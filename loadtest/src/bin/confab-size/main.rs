@@ -115,12 +115,11 @@ async fn filled(options: &Options, name: &str, size: Size) -> anyhow::Result<PgP
         .rsplit_once('/')
         .context("the URL names no database")?;
     let config = DatabaseConfig {
-        url: format!("{server}/{name}"),
         // One, so that what it has prepared can be looked up afterwards.
         max_connections: 1,
-        acquire_timeout_ms: 5_000,
         statement_timeout_ms: 0,
         idle_in_transaction_timeout_ms: 0,
+        ..DatabaseConfig::at(format!("{server}/{name}"))
     };
     let pool = postgres::pool(&config, "confab-size")?;
     postgres::migrate(&pool).await?;

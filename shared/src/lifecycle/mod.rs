@@ -1,9 +1,25 @@
-//! How a process ends: a signal starts the drain, a second one cuts it short; and a part it cannot live without takes it along.
+//! A process's life among others: what it inherits from whoever started it, when it says that it is ready, how that somebody can tell that it
+//! is stuck, and how it ends. A signal starts the drain, a second one cuts it short; and a part it cannot live without takes it along.
+//!
+//! Owns the way to the service manager (systemd's protocol of environment variables and datagrams). Must never know what is served.
+
+mod inherited;
+mod manager;
+mod readiness;
+mod vitals;
 
 use std::future::Future;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
+pub use inherited::{InheritedError, InheritedSockets};
+pub use manager::{Drainage, ServiceManager};
+pub use readiness::Readiness;
+pub use vitals::{Sign, Vitals};
+
+/// The exit status of a program whose settings are wrong (`EX_CONFIG` of sysexits.h): starting it again changes nothing.
+pub const EX_CONFIG: u8 = 78;
 
 /// The two tokens of a shutdown.
 #[derive(Debug, Clone, Default)]

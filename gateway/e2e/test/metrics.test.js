@@ -1,0 +1,129 @@
+// What is counted is what happened: on a gateway of the test's own, where nobody else makes anything happen.
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { comeBack, cut, stays, until } from './support/away.js';
+import { barrier, group, join, say } from './support/chat.js';
+import { state } from './support/cluster.js';
+import { mortalGateway } from './support/gateways.js';
+import { scrape } from './support/metrics.js';
+import { people } from './support/people.js';
+import { connect, dial, refused } from './support/socket.js';
+import { stalled } from './support/truth.js';
+
+const cast = people('ann', 'ben');
+const limit = { timeout: 90_000 };
+
+test('sessions, sockets and connections are counted while they are there, and why they went', limit, async (t) => {
+  const { url, internal } = await mortalGateway(t);
+  const { ann } = await cast();
+  let [opened, closed] = [0, 0];
+  for (const transports of [['polling'], ['polling', 'websocket'], ['websocket']]) {
+    const [begun, carried] = [transports[0], transports.at(-1)].map((transport) => ({ protocol: 'engine_io', transport }));
+    const before = await scrape(internal);
+    const sockets = await Promise.all(Array.from({ length: 5 }, () => connect(t, ann, { url, transports })));
+    opened += 5;
+    await until(async () => (await scrape(internal)).value('confab_gateway_sessions', carried) === 5, `five sessions over ${carried.transport}`);
+    const here = await scrape(internal);
+    assert.equal(here.sum('confab_gateway_sessions'), 5, 'counted in one place');
+    assert.equal(here.value('confab_gateway_sessions_opened_total', begun) - before.value('confab_gateway_sessions_opened_total', begun), 5);
+    assert.equal(here.sum('confab_gateway_sockets'), 5);
+    assert.equal(here.value('confab_gateway_sockets_connected_total'), opened);
+    assert.ok(here.value('confab_gateway_connections') >= (carried.transport === 'websocket' ? 5 : 1));
+    for (const socket of sockets) socket.disconnect();
+    closed += 5;
+    await until(async () => (await scrape(internal)).sum('confab_gateway_sessions') === 0, 'no session');
+    const gone = await scrape(internal);
+    assert.equal(gone.sum('confab_gateway_sockets'), 0);
+    assert.equal(gone.sum('confab_gateway_sessions_closed_total'), closed);
+    const reasons = ['client_closed', 'transport_closed'].map((reason) => gone.value('confab_gateway_sessions_closed_total', { reason }));
+    assert.equal(reasons[0] + reasons[1], closed);
+  }
+  // Requests' connections are kept for a while by those who made them.
+  await until(async () => (await scrape(internal)).value('confab_gateway_connections') === 0, 'no connection', 30_000);
+});
+
+test('clients that come back are counted by what became of them', limit, async (t) => {
+  const { url, internal } = await mortalGateway(t);
+  const { ann } = await cast();
+  const outcomes = async () => {
+    const told = await scrape(internal);
+    return ['recovered', 'unknown', 'incomplete', 'failed'].map((outcome) => told.value('confab_gateway_resumes_total', { outcome }));
+  };
+  const socket = await connect(t, ann, { url, ...stays });
+  assert.deepEqual(await outcomes(), [0, 0, 0, 0]);
+  // Without an event a client has no place to go on from.
+  const conversationId = await group(ann, [(await cast()).ben]);
+  await join(conversationId, socket);
+  await barrier(conversationId, socket, socket);
+  await cut(socket);
+  assert.equal(await comeBack(socket), true);
+  assert.deepEqual(await outcomes(), [1, 0, 0, 0]);
+  await connect(t, ann, { url, auth: { token: ann.token, pid: 'nobody-was-called-so', offset: '' } });
+  assert.deepEqual(await outcomes(), [1, 1, 0, 0]);
+});
+
+test('events are counted once, deliveries for each socket, commands with their answers', limit, async (t) => {
+  const { url, internal } = await mortalGateway(t);
+  const { ann, ben } = await cast();
+  const [a, ...others] = await Promise.all([ann, ben, ben].map((user) => connect(t, user, { url })));
+  const conversationId = await group(ann, [ben]);
+  await join(conversationId, a, ...others);
+  const before = await scrape(internal);
+  for (let index = 0; index < 4; index += 1) await say(a, conversationId);
+  await barrier(conversationId, a, a, ...others);
+  const after = await scrape(internal);
+  const more = (name, labels) => after.sum(name, labels) - before.sum(name, labels);
+  assert.equal(more('confab_gateway_commands_total', { command: 'send_message' }), 5);
+  assert.equal(more('confab_gateway_command_seconds_count', { command: 'send_message' }), 5);
+  assert.equal(more('confab_gateway_command_answers_total', { outcome: 'ok' }), 5);
+  assert.equal(after.value('confab_gateway_commands_pending'), 0);
+  assert.equal(more('confab_gateway_events_received_total', { event: 'send_message' }), 5);
+  assert.equal(more('confab_gateway_events_shown_total', { event: 'message_stored' }), 5);
+  assert.equal(more('confab_gateway_deliveries_total', { event: 'message_stored' }), 15);
+  assert.ok(more('confab_gateway_delivery_seconds_count', {}) >= 5);
+  assert.equal(after.value('confab_gateway_send_queue_bytes'), 0);
+});
+
+test('who is not believed is counted, by where and why', limit, async (t) => {
+  const { url, internal } = await mortalGateway(t);
+  await refused(dial(t, { url, auth: { token: 'not.a.token' } }));
+  await fetch(`${url}/conversations`, { headers: { authorization: 'Bearer not.a.token' } });
+  const login = JSON.stringify({ email: 'nobody@example.com', password: 'not-the-password' });
+  await fetch(`${url}/auth/login`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: login });
+  const told = await scrape(internal);
+  const failures = (door, reason) => told.value('confab_gateway_auth_failures_total', { door, reason });
+  assert.deepEqual([failures('socket', 'invalid'), failures('rest', 'invalid'), failures('rest', 'password')], [1, 1, 1]);
+  const requests = (route, status) => told.value('confab_gateway_rest_requests_total', { route, status });
+  assert.equal(requests('/auth/login', '4xx'), 1);
+  assert.equal(requests('/conversations', '4xx'), 1);
+  assert.equal((await fetch(`${url}/metrics`)).status, 404, 'what is counted is told on the internal listener alone');
+});
+
+test('while nothing can be stored the ingress is seen to grow, and then to be empty again', limit, async (t) => {
+  const { url } = await mortalGateway(t);
+  const { ann, ben } = await cast();
+  const a = await connect(t, ann, { url });
+  const conversationId = await group(ann, [ben]);
+  await join(conversationId, a);
+  const ingress = async () => {
+    const told = await Promise.all(state.workers.map(({ internal }) => scrape(internal)));
+    const most = (name) => Math.max(...told.map((worker) => worker.most(name)));
+    return { lag: most('confab_worker_ingress_lag'), length: most('confab_worker_ingress_length'), oldest: most('confab_worker_ingress_oldest_seconds') };
+  };
+  const letGo = await stalled(t);
+  const said = Array.from({ length: 20 }, () => say(a, conversationId));
+  await until(async () => {
+    const { lag, length, oldest } = await ingress();
+    return lag >= 20 && length >= lag && oldest > 0.5;
+  }, 'a backlog');
+  await letGo();
+  await Promise.all(said);
+  await until(async () => {
+    const { lag, oldest } = await ingress();
+    return lag === 0 && oldest === 0;
+  }, 'no backlog');
+  const owned = await Promise.all(state.workers.map(async ({ internal }) => (await scrape(internal)).value('confab_worker_owned_partitions')));
+  const [first] = state.workers;
+  assert.equal(owned.reduce((sum, count) => sum + count, 0), (await scrape(first.internal)).value('confab_worker_partitions'));
+});

@@ -1,0 +1,129 @@
+// A member of a room: a client that enters it, stays, comes back when its connection is lost, and tells the room what it hears.
+
+import { Client } from './socketio.js';
+import { verdict } from './dialect.js';
+import * as metrics from './metrics.js';
+import { after, cancel } from './timers.js';
+
+/** How long a member may take to be in the room, from its first attempt, in ms. */
+const ENTER_LIMIT = 30000;
+
+export class Member {
+  /** `dialect` is one of DIALECTS; `place` is the room's id; `first` is the address to begin with. */
+  constructor({ settings, dialect, place, user, name, stream, first }) {
+    this._settings = settings;
+    this._dialect = dialect;
+    this._place = place;
+    this.user = user;
+    this.name = name;
+    /** The stream of what it sends here. */
+    this.stream = stream;
+    this._client = new Client({ urls: settings.urls, first, transports: settings.transports, roam: settings.roam, backoff: settings.backoff });
+    this._socket = this._client.socket(dialect.namespace, dialect.auth(user.token));
+    this._waiting = [];
+    /** Whether it has been in the room. */
+    this.entered = false;
+    /** Called with the time and the message when one comes. */
+    this.onheard = () => {};
+    /** Called when it has entered again without being recovered. */
+    this.onmissed = () => {};
+  }
+
+  /** Connects and enters; says whether that succeeded in time. */
+  open() {
+    this._askedAt = Date.now();
+    this._socket.onconnect = ({ recovered, again }) => this._connected(recovered, again);
+    this._socket.onrefused = ({ message }) => this._opened(false, `refused: ${message}`);
+    this._socket.on(this._dialect.heard, (at, message) => this.onheard(at, message));
+    this._client.onclose = (reason, detail) => this._lost(reason, detail);
+    const opened = new Promise((resolve) => { this._resolve = resolve; });
+    this._limit = after(ENTER_LIMIT, () => this._opened(false, 'it took too long'));
+    this._client.open();
+    return opened;
+  }
+
+  _opened(success, why) {
+    if (!this._resolve) return;
+    cancel(this._limit);
+    metrics.connected.add(success);
+    if (success) {
+      this.entered = true;
+      metrics.connectMs.add(Date.now() - this._askedAt);
+    } else {
+      console.error(`${this.name} could not enter: ${why}`);
+      this._client.close();
+    }
+    const resolve = this._resolve;
+    this._resolve = undefined;
+    resolve(success);
+  }
+
+  async _connected(recovered, again) {
+    if (again && this.entered) {
+      metrics.reconnects.add(1);
+      metrics.recovered.add(recovered);
+      metrics.reconnectMs.add(Date.now() - this._lostAt);
+      if (!recovered) metrics.notRecovered.add(1);
+    }
+    if (!recovered || !this.entered) {
+      const answer = verdict(await this._socket.request(...this._asked(this._dialect.enter(this._place))));
+      // Without a connection it begins anew when there is one.
+      if (answer.code === 'disconnected') return;
+      if (answer.verdict !== 'confirmed') {
+        if (this.entered) console.error(`${this.name} could not enter again: ${answer.code}`);
+        return this._opened(false, answer.code);
+      }
+      if (this.entered) this.onmissed(Date.now());
+      else this._opened(true);
+    }
+    for (const resolve of this._waiting.splice(0)) resolve();
+  }
+
+  _asked([name, payload]) {
+    return [name, [payload], this._settings.ackTimeoutMs];
+  }
+
+  _lost(reason, detail) {
+    this._lostAt = Date.now();
+    if (this._left) return;
+    const meant = detail === 'cut';
+    metrics.disconnects.add(1, { reason: meant ? detail : reason });
+    if (!meant && this._settings.verbose) console.warn(`${this.name} lost its connection: ${reason}: ${detail}`);
+  }
+
+  /** What carries its session. */
+  get transport() {
+    return this._client.transport;
+  }
+
+  /** Whether it can send now. */
+  get present() {
+    return this.entered && this._socket.connected && !this._left;
+  }
+
+  /** Resolves when it is connected again, or has left. */
+  back() {
+    if (this.present || this._left) return Promise.resolve();
+    return new Promise((resolve) => this._waiting.push(resolve));
+  }
+
+  /** Sends, and says what the server made of it. */
+  async send(content, tempId) {
+    const answer = await this._socket.request(...this._asked(this._dialect.send(this._place, content, tempId)));
+    return { ...verdict(answer), at: answer.at };
+  }
+
+  /** Loses its connection, and comes back after some ms. */
+  cut(delay) {
+    if (this.present) this._client.cut(delay);
+  }
+
+  /** Leaves for good. */
+  close() {
+    this._left = true;
+    cancel(this._limit);
+    this._client.close();
+    metrics.pings.add(this._client.pings);
+    for (const resolve of this._waiting.splice(0)) resolve();
+  }
+}
