@@ -39,7 +39,7 @@ program_settings() {
         CONFAB_DEV_* | CONFAB_TEST_* | CONFAB_STATE | CONFAB_ENTRY | CONFAB_TRANSPORTS | CONFAB_CROWD | CONFAB_ECHO) ;;
         DATABASE_URL | REDIS_URL) [[ -z ${CONFAB_DEV_KEEP_URLS:-} ]] || printf 'export %s=%q\n' "$name" "${!name}" ;;
         CONFAB_* | JWT_SECRET | JWT_EXPIRES_IN | CORS_ORIGIN | FRONTEND_URL | THROTTLE_TTL | THROTTLE_LIMIT | \
-            FAILPOINTS | RUST_LOG | RUST_BACKTRACE)
+            FAILPOINTS | OTEL_* | RUST_LOG | RUST_BACKTRACE)
             printf 'export %s=%q\n' "$name" "${!name}"
             ;;
         esac

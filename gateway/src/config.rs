@@ -13,7 +13,7 @@ use std::time::Duration;
 use confab_shared::config::{ConfigError, Environment, Loaded, load, parse_duration};
 use confab_shared::postgres::DatabaseConfig;
 use confab_shared::redis::RedisConfig;
-use confab_shared::telemetry::LogConfig;
+use confab_shared::telemetry::{LogConfig, TracesConfig};
 use ipnet::IpNet;
 use serde::Deserialize;
 
@@ -72,6 +72,8 @@ pub struct GatewayConfig {
     pub database: DatabaseConfig,
     /// Logs.
     pub log: LogConfig,
+    /// Traces.
+    pub traces: TracesConfig,
 }
 
 /// Listeners.
@@ -370,6 +372,7 @@ impl GatewayConfig {
         self.http.trusted_proxies()?;
         self.rate_limits.figures()?;
         self.stomp.check()?;
+        self.traces.check()?;
         let origins = AllowedOrigins::parse(&self.http.cors_origin);
         if self.environment != Environment::Development && matches!(origins, AllowedOrigins::Any) {
             return Err(ConfigError::invalid(

@@ -10,6 +10,7 @@ use confab_shared::lifecycle::Vitals;
 use confab_shared::postgres;
 use confab_shared::redis::keyspace::Keyspace;
 use confab_shared::redis::{self, Retries};
+use confab_shared::telemetry::{Service, Traces, TracesConfig, TracesError};
 use fred::clients::Client;
 use fred::interfaces::ClientLike;
 use sqlx::PgPool;
@@ -53,6 +54,8 @@ pub struct Node {
     pub presence: Presence,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// What is traced.
+    pub traces: Traces,
 }
 
 impl Node {
@@ -74,6 +77,7 @@ impl Node {
         .context("auth.jwt_secret")?;
         let id = NodeId::generate();
         let metrics = Arc::new(Metrics::new()?);
+        let traces = traces(&config.traces, id)?;
         let database =
             postgres::pool(&config.database, "confab-gateway").context("database.url")?;
         metrics.pool.watch(&metrics.pulls, &database);
@@ -105,17 +109,9 @@ impl Node {
             vitals,
             stop,
         );
-        let figures = config.rate_limits.figures()?;
-        let limits = if figures.are_off() {
-            Limits::off(&metrics)
-        } else {
-            let asking = redis::connect(&config.redis, Retries::None)
-                .await
-                .context("Redis")?;
-            Limits::start(&figures, asking, keyspace, &metrics, stop)
-        };
-        let (hub, requests) =
-            Hub::start(&config.hub, config.recovery.enabled, &metrics, vitals, stop);
+        let limits = limits(&config, keyspace, &metrics, stop).await?;
+        let offsets = config.recovery.enabled;
+        let (hub, requests) = Hub::start(&config.hub, offsets, &metrics, &traces, vitals, stop);
         let parts = backplane::Parts {
             node: id,
             keyspace,
@@ -173,6 +169,7 @@ impl Node {
             recovery,
             presence,
             metrics,
+            traces,
         };
         Ok((node, inbox.notices))
     }
@@ -186,4 +183,32 @@ impl Node {
     pub async fn redis_alive(&self) -> bool {
         self.redis.ping::<String>(None).await.is_ok()
     }
+}
+
+/// The node's traces, under its name.
+fn traces(config: &TracesConfig, id: NodeId) -> Result<Traces, TracesError> {
+    let service = Service {
+        program: "confab-gateway",
+        version: env!("CARGO_PKG_VERSION"),
+        instance: id.to_string(),
+    };
+    Traces::start(config, service)
+}
+
+/// How often users may do what, over a connection of its own.
+async fn limits(
+    config: &GatewayConfig,
+    keyspace: Keyspace,
+    metrics: &Arc<Metrics>,
+    stop: &CancellationToken,
+) -> anyhow::Result<Limits> {
+    let figures = config.rate_limits.figures()?;
+    Ok(if figures.are_off() {
+        Limits::off(metrics)
+    } else {
+        let asking = redis::connect(&config.redis, Retries::None)
+            .await
+            .context("Redis")?;
+        Limits::start(&figures, asking, keyspace, metrics, stop)
+    })
 }

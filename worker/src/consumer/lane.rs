@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::Context;
 use super::batch::{Aftermath, Entry, Processor, Tenure};
 use super::read::{IngressReader, RawEntry, Reading};
+use super::traced;
 use super::wait::{Awaited, Waiter};
 use crate::broadcast::Broadcast;
 use crate::pause::Pause;
@@ -89,7 +90,8 @@ pub async fn run(
             lane.obey(command);
         }
         if lane.has_work() {
-            lane.turn().await;
+            // Boxed: it is large, and a lane that waits has no use for it.
+            Box::pin(lane.turn()).await;
             continue;
         }
         tokio::select! {
@@ -311,12 +313,15 @@ impl Lane {
                     )
                 }
                 Ok(envelope) => {
+                    let span =
+                        traced::command(&self.processor.context.traces, &envelope, partition);
                     batch.push(Entry {
                         partition,
                         id,
                         payload,
                         envelope,
                         redelivered,
+                        span,
                     });
                     continue;
                 }
