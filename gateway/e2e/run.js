@@ -24,7 +24,7 @@ const ONCE = new Set([
 /** What clients of one source do, and what passes between them: over every transport, but through one door. The others go through all. */
 const ONE_DOOR = /^(source-.*|cross-dialect|revocation|stomp-(cross|frames|logins))$/;
 /** What they are told beside conversations is the same however they are connected: over the transports that clients begin with, through one door. */
-const ONE_WAY = /^(badges|badges-faults|presence|typing)$/;
+const ONE_WAY = /^(badges|badges-faults|metrics|presence|typing)$/;
 /** Clients of another protocol, with transports of its own, all of which each file has inside: only once through a door. */
 const OWN_WAYS = /^stomp-/;
 /** They break the cluster under everybody: each alone, for every kind of transport, but through one door. */

@@ -17,6 +17,9 @@ pub struct Cluster {
     pub redis: Service,
     /// The one PostgreSQL; the process is its postmaster.
     pub postgres: Service,
+    /// The directory that the gateways and workers were started from.
+    #[serde(default)]
+    pub programs: PathBuf,
     /// What tokens are signed with; else `JWT_SECRET` of the environment.
     #[serde(rename = "jwtSecret")]
     secret: Option<String>,

@@ -48,8 +48,6 @@ enum Action {
 enum Work {
     /// Process commands until told to stop (the default).
     Run,
-    /// Read the settings, name those that are not the worker's, and leave.
-    Check,
     /// Bring the database up to date and record the number of partitions.
     Migrate,
     /// Add demo users, and as much demo talk as is asked for. Refused in production.
@@ -117,7 +115,7 @@ async fn start(arguments: Arguments) -> anyhow::Result<()> {
             let pool = pool_by_key(&config.database, "confab-worker")?;
             run(config, pool).await
         }
-        Work::Migrate => migrate::run(&pool, partitions, &mut out).await,
+        Work::Migrate => migrate::run(&pool, count, &mut out).await,
         Work::Seed(amount) => seed::run(&pool, config.environment, amount, &mut out).await,
         Work::Reset(assurance) => {
             let name = schema::database_name(&pool).await?;

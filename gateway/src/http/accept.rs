@@ -21,7 +21,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use prometheus::IntGauge;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -45,6 +45,10 @@ const PEER_HEADERS: u32 = 64 * 1024;
 
 /// Upgrades leave one in so many of a listener's connections to others: tunnels last, and requests, probes and metrics must get in.
 const PEER_RESERVE: usize = 16;
+
+/// How long after `stop` the first request may come on a connection that was accepted before: a round trip or two. Nobody else would
+/// answer it.
+const LAST_REQUEST: Duration = Duration::from_secs(2);
 
 /// How a listener treats its connections.
 #[derive(Clone)]
@@ -76,8 +80,9 @@ pub enum Protocols {
 /// A connection's permit and its place in the gauge, given back when whoever serves it is done.
 struct Guard {
     gauge: Option<IntGauge>,
-    /// Whether a request has come.
+    /// Whether a request has come, and whom to tell when one does.
     begun: AtomicBool,
+    begins: Notify,
     /// Whether it may become something that lasts.
     takes_upgrades: bool,
     _permit: OwnedSemaphorePermit,
@@ -130,6 +135,7 @@ pub async fn serve<S, F>(
                     takes_upgrades: !is_crowded,
                     gauge: gauge.clone(),
                     begun: AtomicBool::new(false),
+                    begins: Notify::new(),
                     _permit: permit,
                 });
                 tasks.spawn(connection(
@@ -178,7 +184,9 @@ async fn connection<S, F>(
     };
     let served = guard.clone();
     let service = service_fn(move |request| {
-        served.begun.store(true, Ordering::Relaxed);
+        if !served.begun.swap(true, Ordering::Relaxed) {
+            served.begins.notify_one();
+        }
         if !served.takes_upgrades && request.headers().contains_key(UPGRADE) {
             let mut refusal = Response::new(Body::empty());
             *refusal.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
@@ -213,11 +221,16 @@ async fn connection<S, F>(
                 ended = connection.as_mut() => ended.map_err(Into::into),
                 () = never_began.as_mut() => Ok(()),
                 () = stop.cancelled() => {
-                    // One that has served ends by itself; one that has not yet may be about to.
-                    connection.as_mut().graceful_shutdown();
+                    // Asked to end, hyper closes a connection on which nothing has come yet, though a request may be on its way.
                     tokio::select! {
                         ended = connection.as_mut() => ended.map_err(Into::into),
-                        () = never_began.as_mut() => Ok(()),
+                        () = last_request(&guard) => {
+                            connection.as_mut().graceful_shutdown();
+                            tokio::select! {
+                                ended = connection.as_mut() => ended.map_err(Into::into),
+                                () = never_began.as_mut() => Ok(()),
+                            }
+                        }
                     }
                 }
             }
@@ -239,6 +252,14 @@ async fn connection<S, F>(
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended");
+    }
+}
+
+/// Waits for a connection's first request, for a while.
+async fn last_request(guard: &Guard) {
+    if !guard.begun.load(Ordering::Relaxed) {
+        // Whichever it is, the connection may end now.
+        let _ = tokio::time::timeout(LAST_REQUEST, guard.begins.notified()).await;
     }
 }
 

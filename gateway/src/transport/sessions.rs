@@ -1,7 +1,7 @@
 //! The sessions of this node: by key, for the requests that name one, and all of them, for when they are to end.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -33,11 +33,15 @@ struct Inner {
     draining: AtomicBool,
     /// Those that are open, and those about to open or just closed.
     places: AtomicUsize,
+    /// How many have been entered so far.
+    entered: AtomicU64,
     open: Mutex<HashMap<SessionKey, Entry>>,
 }
 
 #[derive(Debug)]
 struct Entry {
+    /// Where it stands among all that were ever entered.
+    rank: u64,
     queue: Weak<SendQueue>,
     /// Where requests for it go, while it is carried by polling.
     mailbox: Option<Arc<Mailbox>>,
@@ -96,6 +100,7 @@ impl Sessions {
         mailbox: Option<Arc<Mailbox>>,
     ) -> Registration {
         let entry = Entry {
+            rank: self.inner.entered.fetch_add(1, Ordering::Relaxed),
             queue: Arc::downgrade(queue),
             mailbox,
         };
@@ -139,9 +144,16 @@ impl Sessions {
         }
     }
 
+    /// Those of all open sessions, the newest first.
     fn queues(&self) -> Vec<Weak<SendQueue>> {
         let open = self.inner.open.lock();
-        open.values().map(|entry| entry.queue.clone()).collect()
+        let mut ranked: Vec<_> = open
+            .values()
+            .map(|entry| (entry.rank, entry.queue.clone()))
+            .collect();
+        drop(open);
+        ranked.sort_unstable_by_key(|(rank, _)| std::cmp::Reverse(*rank));
+        ranked.into_iter().map(|(_, queue)| queue).collect()
     }
 
     /// How many are open.
@@ -155,7 +167,7 @@ impl Sessions {
     }
 
     /// Closes all of them, evenly over a time, so that their clients do not all reconnect at once, and waits until they have
-    /// left, within a bound. Those that begin meanwhile, on connections accepted before, are closed at the end of it; from then on
+    /// left, within a bound. The oldest are first: the newest may be in the middle of joining. Those that begin meanwhile, on connections accepted before, are closed at the end of it; from then on
     /// none stays.
     pub async fn drain(&self, over: Duration) {
         let mut queues = self.queues();

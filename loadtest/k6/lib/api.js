@@ -2,9 +2,9 @@
 
 import http from 'k6/http';
 
-/** Answers that a script waits for and that are no failures are said by it; all others count as failed requests. */
+/** A client of REST; each of its requests goes to the next address. */
 export class Api {
-  /** `pick` gives the address for the next request. */
+  /** `first` is the turn to begin with. */
   constructor(urls, first = 0) {
     this._urls = urls;
     this._next = first;
@@ -15,7 +15,7 @@ export class Api {
     return this._urls[this._next % this._urls.length];
   }
 
-  /** What `http.batch` and `http.request` take. */
+  /** What `http.batch` and `http.request` take. Statuses that are `expected` are no failed requests; otherwise those below 400 are. */
   prepare(method, path, { name, token, body, headers = {}, expected, tags = {} } = {}) {
     return {
       method,

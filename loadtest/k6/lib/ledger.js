@@ -25,10 +25,6 @@ class Recent {
   has(value) {
     return this._set.has(value);
   }
-
-  get size() {
-    return this._set.size;
-  }
 }
 
 export class Ledger {

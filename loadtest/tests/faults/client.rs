@@ -2,8 +2,8 @@
 //! missed.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use confab_loadtest::client::{ClientError, Connection, Dial, Kind, Route};
@@ -57,6 +57,8 @@ pub(crate) struct Stage {
     pub(crate) cuts: watch::Receiver<u32>,
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) finish: CancellationToken,
+    /// Why connections could not be opened.
+    pub(crate) refused: Mutex<Vec<ClientError>>,
     /// By client: the phase in which it is present and has nothing left to do; 0 while it has.
     pub(crate) quiet: Vec<AtomicU8>,
 }
@@ -138,7 +140,10 @@ impl Client {
                         sleep(Duration::from_millis(self.dice.below(CUT_SPREAD))).await;
                     }
                 }
-                Err(_) => sleep(BACK_OFF + Duration::from_millis(self.dice.below(150))).await,
+                Err(error) => {
+                    self.stage.refused.lock().unwrap().push(error);
+                    sleep(BACK_OFF + Duration::from_millis(self.dice.below(150))).await;
+                }
             }
             self.note_quiet(None);
             self.gateway = (self.gateway + 1) % self.stage.endpoints.len();

@@ -16,6 +16,7 @@ mod client;
 mod dice;
 mod harness;
 mod injuries;
+mod rolling;
 mod scenario;
 
 use std::sync::{Mutex, PoisonError};

@@ -1,11 +1,12 @@
 //! A cluster under load while something breaks: from making the users to the verdict.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use confab_loadtest::checker::{Case, Recoveries};
-use confab_loadtest::client::Kind;
+use confab_loadtest::client::{ClientError, Kind};
+use confab_loadtest::http::Endpoint;
 use confab_loadtest::instruments::Instruments;
 use confab_loadtest::log::{ClientLog, Outcome};
 use confab_loadtest::member::{Member, Progress};
@@ -98,6 +99,17 @@ pub(crate) struct Scenario {
 impl Scenario {
     /// Users, rooms, and everybody connected and joined. Load begins at once.
     pub(crate) async fn begin(name: &'static str, crowd: Crowd, harness: &Harness) -> Self {
+        let endpoints = harness.cluster().endpoints();
+        Self::begin_at(endpoints, name, crowd, harness).await
+    }
+
+    /// The same with gateways that are not the cluster's.
+    pub(crate) async fn begin_at(
+        endpoints: Vec<Endpoint>,
+        name: &'static str,
+        crowd: Crowd,
+        harness: &Harness,
+    ) -> Self {
         let (rooms, users) = (crowd.rooms, crowd.users());
         let kinds: Vec<_> = crowd.kinds.iter().map(|kind| kind.name()).collect();
         println!("{name}: {users} clients, {}", kinds.join(", "));
@@ -125,12 +137,13 @@ impl Scenario {
         let (phase, watching) = watch::channel(Phase::Gather);
         let (cuts, cut) = watch::channel(0);
         let stage = Arc::new(Stage {
-            endpoints: cluster.endpoints().into(),
+            endpoints: endpoints.into(),
             kinds: crowd.kinds,
             pace: crowd.pace,
             cuts: cut,
             phase: watching,
             finish: CancellationToken::new(),
+            refused: Mutex::default(),
             quiet: (0..users).map(|_| AtomicU8::new(0)).collect(),
         });
         let mut clients = JoinSet::new();
@@ -193,8 +206,23 @@ impl Scenario {
         tokio::join!(silence, self.break_by(injuries));
     }
 
-    /// Ends the load, waits for rest, and fails if a promise was broken.
-    pub(crate) async fn finish(mut self, promise: Promise) {
+    /// What the clients connect with.
+    pub(crate) fn tokens(&self) -> Vec<String> {
+        let users = self.population.users.iter();
+        users.map(|user| user.token.clone()).collect()
+    }
+
+    /// Fails if a client found no gateway, at any time. One that was sent away before it had joined did find one.
+    pub(crate) fn require_all_connected(&self) {
+        let refused = self.stage.refused.lock().unwrap();
+        let sent_away = |error: &&ClientError| matches!(error, ClientError::Closed(_));
+        let (away, failed): (Vec<_>, Vec<_>) = refused.iter().partition(sent_away);
+        println!("  {} were sent away while they joined", away.len());
+        assert!(failed.is_empty(), "{}: {failed:?}", self.name);
+    }
+
+    /// Ends the load, waits for rest, and fails if a promise was broken. What every client saw is handed out.
+    pub(crate) async fn finish(mut self, promise: Promise) -> Vec<ClientLog> {
         self.phase.send_replace(Phase::Silence);
         let quiet = self.falls_quiet(QUIET_LIMIT).await;
         let tail = self.last_words_arrive().await;
@@ -244,6 +272,7 @@ impl Scenario {
             "{}: a room stood still for {resumed:?}",
             self.name
         );
+        logs
     }
 
     /// How long it took until nobody had anything left to do.
