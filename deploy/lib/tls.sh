@@ -4,12 +4,12 @@
 
 TLS_DIR=$DEV_DIR/tls
 
-# A certificate of our authority. With no file name but the subject: who may say what it is for is the caller's matter.
-issue_certificate() { # NAME EXTENSIONS [AUTHORITY]
-    local name=$1 authority=${3:-ca}
+# A certificate of our authority, and its key.
+issue_certificate() { # NAME EXTENSIONS
+    local name=$1
     openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj "/CN=$name" \
         -keyout "$name.key" -out "$name.csr" &&
-        openssl x509 -req -in "$name.csr" -CA "$authority.crt" -CAkey "$authority.key" -CAcreateserial -days 2 \
+        openssl x509 -req -in "$name.csr" -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 \
             -extfile <(printf '%s\n' "$2") -out "$name.crt" &&
         rm "$name.csr"
 }
@@ -23,7 +23,7 @@ issue_authority() { # NAME
 make_certificates() {
     local name here='subjectAltName=IP:127.0.0.1,DNS:localhost'
     rm -rf "$TLS_DIR"
-    mkdir -p -m 700 "$TLS_DIR"
+    mkdir -m 700 "$TLS_DIR"
     if ! (
         umask 077
         cd "$TLS_DIR" || exit

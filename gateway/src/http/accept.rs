@@ -227,6 +227,7 @@ async fn connection<S, F>(
                     // Asked to end, hyper closes a connection on which nothing has come yet, though a request may be on its way.
                     tokio::select! {
                         ended = connection.as_mut() => ended.map_err(Into::into),
+                        () = never_began.as_mut() => Ok(()),
                         () = last_request(&guard) => {
                             connection.as_mut().graceful_shutdown();
                             tokio::select! {
