@@ -39,7 +39,7 @@ program_settings() {
         CONFAB_DEV_* | CONFAB_TEST_* | CONFAB_STATE | CONFAB_ENTRY | CONFAB_TRANSPORTS | CONFAB_CROWD | CONFAB_ECHO) ;;
         DATABASE_URL | REDIS_URL) [[ -z ${CONFAB_DEV_KEEP_URLS:-} ]] || printf 'export %s=%q\n' "$name" "${!name}" ;;
         CONFAB_* | JWT_SECRET | JWT_EXPIRES_IN | CORS_ORIGIN | FRONTEND_URL | THROTTLE_TTL | THROTTLE_LIMIT | \
-            FAILPOINTS | RUST_LOG | RUST_BACKTRACE)
+            FAILPOINTS | OTEL_* | RUST_LOG | RUST_BACKTRACE)
             printf 'export %s=%q\n' "$name" "${!name}"
             ;;
         esac
@@ -49,7 +49,7 @@ program_settings() {
 # Kept from the first start, so that a later restart gives a process the same settings from any shell.
 save_cluster() {
     printf '%s=%q\n' GATEWAYS "$GATEWAYS" WORKERS "$WORKERS" GATEWAY_PORT "$GATEWAY_PORT" INTERNAL_PORT "$INTERNAL_PORT" \
-        POSTGRES_PORT "$POSTGRES_PORT" REDIS_PORT "$REDIS_PORT" TLS "$TLS" BIN_DIR "$BIN_DIR" PROXY "$PROXY" PROXY_PORT "$PROXY_PORT" \
+        POSTGRES_PORT "$POSTGRES_PORT" REDIS_PORT "$REDIS_PORT" REDIS "$REDIS" TLS "$TLS" BIN_DIR "$BIN_DIR" PROXY "$PROXY" PROXY_PORT "$PROXY_PORT" \
         >"$LAYOUT_FILE"
     (umask 077 && program_settings >"$SETTINGS_FILE")
 }
@@ -162,21 +162,27 @@ write_state() {
         for name in $(worker_names); do
             printf '%s\n' "workers $(pid_of "$name") ${name#*-} $(worker_internal "${name#*-}")"
         done
+        for name in $(redis_names) $(sentinel_names); do
+            printf '%s\n' "${name%%-*} $(pid_of "$name") $name - $(redis_port "$name")"
+        done
         for name in $(proxy_name); do printf '%s\n' "proxy $(pid_of "$name") - - $PROXY_PORT"; done
     } | jq -Rn \
-        --arg redis "$(redis_url)" --argjson redis_pid "$(pid_of redis)" \
+        --arg redis "$(redis_url)" \
         --arg postgres "$(postgres_url)" --argjson postgres_pid "$(pid_of postgres)" \
         --arg secret "$(program_environment 0 && echo "${JWT_SECRET:-$DEV_JWT_SECRET}")" --arg programs_dir "$BIN_DIR" \
         --arg scheme "$(gateway_scheme)" --arg ca "$([[ $TLS == no ]] || echo "$TLS_DIR/ca.crt")" \
         '[inputs | split(" ")] as $programs | $ARGS.positional as $restart
          | def http: "http://127.0.0.1:" + .;
            def list($kind): [$programs[] | select(.[0] == $kind)];
+           def server: {
+             pid: (.[1] | tonumber), url: ("redis://127.0.0.1:" + .[4]), restart: ($restart + (.[2] | split("-")))};
          {
            gateways: [list("gateways")[] | {
              pid: (.[1] | tonumber), url: ($scheme + "://127.0.0.1:" + .[4]), internal: (.[3] | http), restart: ($restart + ["gateway", .[2]])}],
            workers: [list("workers")[] | {
              pid: (.[1] | tonumber), internal: (.[3] | http), restart: ($restart + ["worker", .[2]])}],
-           redis: {url: $redis, pid: $redis_pid, restart: ($restart + ["redis"])},
+           redis: ({url: $redis, servers: [list("redis")[] | server], sentinels: [list("sentinel")[] | server]}
+             | {pid: .servers[0].pid, restart: .servers[0].restart} + .),
            postgres: {url: $postgres, pid: $postgres_pid, restart: ($restart + ["postgres"])},
            programs: $programs_dir,
            jwtSecret: $secret
@@ -195,9 +201,8 @@ start_cluster() { # SEED(yes|no)
 
     [[ $TLS == no ]] || make_certificates
     step "starting PostgreSQL and Redis"
-    start_redis
     start_postgres
-    wait_ready redis "$READY_LIMIT" redis_answers
+    start_redis
     wait_ready postgres "$READY_LIMIT" postgres_answers
     create_database
     run_worker_command migrate "$LOG_DIR/migrate.out"
@@ -216,11 +221,13 @@ start_cluster() { # SEED(yes|no)
 
 # From the outside in: who takes work stops first, who holds the truth stops last.
 stop_cluster() {
-    local gateways=() workers=() name
+    local gateways=() workers=() redis=() sentinels=() name
     for name in $(known_processes); do
         case $name in
         gateway-*) gateways+=("$name") ;;
         worker-*) workers+=("$name") ;;
+        redis*) redis+=("$name") ;;
+        sentinel-*) sentinels+=("$name") ;;
         esac
     done
     # Nobody new comes in, and who is inside is let go by the gateways.
@@ -228,7 +235,8 @@ stop_cluster() {
     stop_processes TERM "$GATEWAY_STOP" "${gateways[@]}"
     stop_processes TERM "$WORKER_STOP" "${workers[@]}"
     HURRY='' # the next two are quick, and a killed PostgreSQL must recover at its next start
-    stop_processes TERM "$SERVICE_STOP" redis
+    # All at once, or those who remain would take over from each other. Nothing in there is worth more than a moment.
+    stop_processes TERM "$SERVICE_STOP" "${sentinels[@]}" "${redis[@]}"
     # PostgreSQL's fast shutdown: it ends the sessions and closes its files cleanly.
     stop_processes INT "$SERVICE_STOP" postgres
     rm -f "$RUN_DIR"/* "$STATE_FILE" "$STATE_FILE.new"
@@ -236,11 +244,7 @@ stop_cluster() {
 
 restart_process() { # NAME
     case $1 in
-    redis)
-        stop_processes TERM "$SERVICE_STOP" redis
-        start_redis
-        wait_ready redis "$READY_LIMIT" redis_answers
-        ;;
+    redis* | sentinel-*) restart_redis "$1" ;;
     postgres)
         stop_processes INT "$SERVICE_STOP" postgres
         start_postgres

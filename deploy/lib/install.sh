@@ -46,6 +46,7 @@ packages_of() {
     node) command -v node >/dev/null && echo npm || echo nodejs npm ;;
     cc) echo build-essential pkg-config ;;
     venv) echo python3-venv ;;
+    systemd-analyze) echo systemd ;;
     promtool) echo prometheus ;;
     *) echo "$1" ;;
     esac

@@ -1,8 +1,7 @@
 # shellcheck shell=bash
-# The private PostgreSQL and Redis of one cluster: where their data is, how they are set up, started and probed.
-# Uses DEV_DIR, POSTGRES_PORT and REDIS_PORT; must never touch a server or a data directory that is not the cluster's.
+# The private PostgreSQL of one cluster: where its data is, how it is set up, started and probed.
+# Uses DEV_DIR and POSTGRES_PORT; must never touch a server or a data directory that is not the cluster's.
 
-REDIS_CONF=$DEV_DIR/redis/redis.conf
 PASSWORD_FILE=$DEV_DIR/postgres.password
 
 # PostgreSQL refuses to run as root; Debian's package brings the user it runs as.
@@ -128,46 +127,6 @@ database_url() { # USER DATABASE
 }
 
 postgres_url() { database_url confab confab; }
-
-redis_url() {
-    if [[ $TLS == no ]]; then
-        printf 'redis://127.0.0.1:%s\n' "$REDIS_PORT"
-    else
-        printf 'rediss://confab:%s@127.0.0.1:%s\n' "$(<"$TLS_DIR/redis.password")" "$REDIS_PORT"
-    fi
-}
-
-exec_redis() {
-    cd "$DEV_DIR/redis"
-    exec setsid redis-server "$REDIS_CONF"
-}
-
-# Redis keeps nothing on disk: Confab's promises must hold when it comes back empty.
-start_redis() {
-    require_free_port "$REDIS_PORT" Redis CONFAB_DEV_REDIS_PORT
-    mkdir -p "$DEV_DIR/redis"
-    local listener="port $REDIS_PORT"
-    [[ $TLS == no ]] || listener=$(redis_tls_conf)
-    (umask 077 && cat >"$REDIS_CONF") <<CONF
-bind 127.0.0.1
-$listener
-daemonize no
-logfile ""
-save ""
-appendonly no
-maxmemory-policy noeviction
-# A gateway that is suspended for a moment should find its subscription again, not a closed connection.
-client-output-buffer-limit pubsub 256mb 128mb 60
-CONF
-    launch redis exec_redis
-}
-
-# redis-cli with the cluster's Redis.
-redis_cli() {
-    if [[ $TLS == no ]]; then redis-cli -h 127.0.0.1 -p "$REDIS_PORT" "$@"; else redis_tls_cli "$@"; fi
-}
-
-redis_answers() { [[ $(redis_cli ping 2>/dev/null) == PONG ]]; }
 
 # Removes the database, also when it lies outside DEV_DIR.
 remove_postgres() {

@@ -21,7 +21,7 @@ with_cluster() { # COMMAND…
     if "$@" && deploy/dev status >"$CONFAB_DEV_DIR/status.txt"; then return 0; fi
     deploy/dev status || :
     local log
-    for log in "$CONFAB_DEV_DIR"/log/{gateway-*,worker-*,proxy,redis,postgres}.log; do show_tail "$log" 40; done
+    for log in "$CONFAB_DEV_DIR"/log/{gateway-*,worker-*,proxy,redis*,sentinel-*,postgres}.log; do show_tail "$log" 40; done
     return 1
 }
 

@@ -54,7 +54,7 @@ checked() { # UNIT
     mapfile -t -O "${#environment[@]}" environment < <(grep -E '^[A-Z_]+=' "$UNITS_DIR/root/etc/confab/secrets.env")
     program=$UNITS_DIR/root$program
     env -i "${environment[@]}" "$program" "$arguments" --help >/dev/null || wrong "${unit##*/}: no such command: $program $arguments" || return
-    env -i "${environment[@]}" "$program" check
+    env -i "${environment[@]}" "$program" config | sed -n 's/^# not a setting of the [a-z]*: //p'
 }
 
 units_name_what_exists() {
@@ -65,7 +65,7 @@ units_name_what_exists() {
         said=$(grep -v -e 'auth\.jwt_secret$' <<<"$said") || :
         [[ -z $said ]] || wrong "$unit: $said" || return
     done
-    env -i CONFAB_DRAIN__LIMIT_SECONDS=soon "$UNITS_DIR/root/usr/local/bin/confab-gateway" check 2>/dev/null || status=$?
+    env -i CONFAB_DRAIN__LIMIT_SECONDS=soon "$UNITS_DIR/root/usr/local/bin/confab-gateway" config >/dev/null 2>&1 || status=$?
     [[ $status == 78 ]] || wrong "a bad setting ends the program with $status, which the units try again" || return
     (($(seconds_of "$units/confab-gateway@.service" TimeoutStopSec) > $(seconds_of gateway/config.default.toml limit_seconds))) ||
         wrong "gateways are killed while they drain" || return
@@ -135,7 +135,7 @@ units_rolled_in_order() {
 
 # The real thing: the units as they were installed, with other ports as README.md says they are changed, under a systemd of their own.
 units_live() {
-    local status=0 work=$UNITS_DIR/live root=$UNITS_DIR/root
+    local log status=0 work=$UNITS_DIR/live root=$UNITS_DIR/root
     rm -rf "$work" && mkdir -p "$work/config/systemd/user"
     cp /etc/passwd /etc/group "$root/etc/" && echo 'confab:x:61999:61999::/nonexistent:/usr/sbin/nologin' >>"$root/etc/passwd" &&
         echo 'confab:x:61999:' >>"$root/etc/group" || return
@@ -146,7 +146,9 @@ units_live() {
         say "the units were not started here; what else is said of them holds"
         return 0
     fi
-    ((status == 0)) || show_tail "$work/manager.log" 40
+    if ((status != 0)); then
+        for log in "$work"/*.log; do show_tail "$log" 30; done
+    fi
     return "$status"
 }
 
@@ -154,8 +156,10 @@ units_live() {
 live_settings() { # DIRECTORY
     local unit ports=$((CONFAB_DEV_INTERNAL_PORT / 10))
     for unit in confab-gateway.socket confab-gateway@.service confab-worker@.service; do mkdir -p "$1/$unit.d"; done
+    # There is no journal.
+    for unit in confab-gateway@.service confab-worker@.service; do printf '[Service]\nStandardError=append:%s/%%p-%%i.log\n' "$UNITS_DIR/live" >"$1/$unit.d/log.conf"; done
     printf '[Socket]\nListenStream=\nListenStream=127.0.0.1:%s\n' $((CONFAB_DEV_GATEWAY_PORT + 50)) >"$1/confab-gateway.socket.d/live.conf"
-    printf '[Service]\nEnvironment=CONFAB_HTTP__INTERNAL_LISTEN=127.0.0.1:%s%%i\nWatchdogSec=4s\n' $((ports + 5)) >"$1/confab-gateway@.service.d/live.conf"
+    printf '[Service]\nEnvironment=CONFAB_HTTP__INTERNAL_LISTEN=127.0.0.1:%s%%i\nWatchdogSec=20s\n' $((ports + 5)) >"$1/confab-gateway@.service.d/live.conf"
     printf '[Service]\nEnvironment=CONFAB_HTTP__INTERNAL_LISTEN=127.0.0.1:%s%%i\n' $((ports + 6)) >"$1/confab-worker@.service.d/live.conf"
     printf 'DATABASE_URL=%s\nREDIS_URL=%s\nJWT_SECRET=%s\nCONFAB_DRAIN__SPREAD_SECONDS=2\nCONFAB_RATE_LIMITS__ENABLED=false\n' \
         "$(jq -r .postgres.url "$TEST_DIR/state.json")" "$(jq -r .redis.url "$TEST_DIR/state.json")" "$(jq -r .jwtSecret "$TEST_DIR/state.json")"

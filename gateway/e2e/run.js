@@ -17,18 +17,18 @@ import { startProxy } from './test/support/proxy.js';
 
 /** They choose their own way in, or no socket is concerned: once is enough. */
 const ONCE = new Set([
-  'echo', 'guests-off', 'polling', 'proxy', 'rate-limits', 'rate-limits-rest', 'raw', 'readme', 'recovery-settings', 'rest-accounts', 'rest-authorisation', 'rest-conversations', 'rest-edge',
+  'echo', 'guests-off', 'log', 'polling', 'proxy', 'rate-limits', 'rate-limits-rest', 'raw', 'readme', 'recovery-settings', 'rest-accounts', 'rest-authorisation', 'rest-conversations', 'rest-edge',
   'rest-messages', 'rest-openapi', 'rest-rooms', 'rest-tokens',
   'source-000-rest', 'source-001-rest', 'source-002-history', 'source-003-rest', 'stomp-settings', 'upgrade',
 ]);
 /** What clients of one source do, and what passes between them: over every transport, but through one door. The others go through all. */
 const ONE_DOOR = /^(source-.*|cross-dialect|revocation|stomp-(cross|frames|logins))$/;
 /** What they are told beside conversations is the same however they are connected: over the transports that clients begin with, through one door. */
-const ONE_WAY = /^(badges|badges-faults|metrics|presence|typing)$/;
+const ONE_WAY = /^(badges|badges-faults|metrics|presence|traces|typing)$/;
 /** Clients of another protocol, with transports of its own, all of which each file has inside: only once through a door. */
 const OWN_WAYS = /^stomp-/;
 /** They break the cluster under everybody: each alone, for every kind of transport, but through one door. */
-const ALONE = new Set(['badges-faults', 'draining', 'metrics', 'recovery-faults', 'rooms-faults', 'stomp-faults']);
+const ALONE = new Set(['badges-faults', 'draining', 'metrics', 'recovery-faults', 'rooms-faults', 'stomp-faults', 'traces']);
 /** Alone, and with clients of every kind in it. */
 const CROWD = new Set(['crowd', 'presence-faults']);
 

@@ -262,9 +262,12 @@ async fn directory(
         return Ok((Arc::new(peers), None));
     };
     let config = RedisConfig::at(url.clone());
+    // Nothing here has a partition; any number will do as long as all nodes have the same.
+    let keyspace = config.keyspace(16)?;
     let redis = redis::connect(&config, Retries::Idempotent).await?;
-    let lease = NodeLease::announce(redis.clone(), node, internal.to_string().into()).await?;
-    Ok((Arc::new(LeasedDirectory::new(redis)), Some(lease)))
+    let lease =
+        NodeLease::announce(redis.clone(), keyspace, node, internal.to_string().into()).await?;
+    Ok((Arc::new(LeasedDirectory::new(redis, keyspace)), Some(lease)))
 }
 
 fn not_found() -> http::Response<Body> {

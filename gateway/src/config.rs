@@ -13,7 +13,7 @@ use std::time::Duration;
 use confab_shared::config::{ConfigError, Environment, Loaded, load, parse_duration};
 use confab_shared::postgres::DatabaseConfig;
 use confab_shared::redis::RedisConfig;
-use confab_shared::telemetry::LogConfig;
+use confab_shared::telemetry::{LogConfig, TracesConfig};
 use ipnet::IpNet;
 use serde::Deserialize;
 
@@ -72,6 +72,8 @@ pub struct GatewayConfig {
     pub database: DatabaseConfig,
     /// Logs.
     pub log: LogConfig,
+    /// Traces.
+    pub traces: TracesConfig,
 }
 
 /// Listeners.
@@ -262,12 +264,18 @@ pub struct RecoveryConfig {
     pub enabled: bool,
     pub window_seconds: u64,
     pub max_events: usize,
+    pub cluster_slack_ms: u64,
 }
 
 impl RecoveryConfig {
     /// For how long after its connection was lost a socket can be recovered.
     pub fn window(&self) -> Duration {
         Duration::from_secs(self.window_seconds)
+    }
+
+    /// How far apart what is announced at once on several servers may be, by their clocks and on its way here.
+    pub fn cluster_slack(&self) -> Duration {
+        Duration::from_millis(self.cluster_slack_ms)
     }
 }
 
@@ -364,6 +372,7 @@ impl GatewayConfig {
         self.http.trusted_proxies()?;
         self.rate_limits.figures()?;
         self.stomp.check()?;
+        self.traces.check()?;
         let origins = AllowedOrigins::parse(&self.http.cors_origin);
         if self.environment != Environment::Development && matches!(origins, AllowedOrigins::Any) {
             return Err(ConfigError::invalid(

@@ -12,14 +12,17 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::{Instrument, Span};
 
 use crate::chat::Chat;
 use crate::node::Node;
 use crate::registry::{LeasedDirectory, RedisClaims};
 use crate::transport::admission::{Admission, TrustedProxies};
+use crate::transport::connection::ConnectionId;
 use crate::transport::endpoint::{ConnectionGuard, Endpoint, EndpointParts};
 use crate::transport::origin::AllowedOrigins;
 use crate::transport::peers::{Peers, PeersConfig};
+use crate::transport::request_id;
 use crate::transport::sessions::Sessions;
 use crate::transport::sid::SidAuthority;
 use crate::transport::socketio::SocketIo;
@@ -68,7 +71,7 @@ impl Doors {
             .as_ref()
             .filter(|_| config.sockjs.enabled)
             .map(|stomp| {
-                let claims = RedisClaims::new(node.redis.clone(), node.id);
+                let claims = RedisClaims::new(node.redis.clone(), node.keyspace, node.id);
                 stomp.sockjs(config.sockjs.clone(), Arc::new(claims))
             });
         if let Some(sockjs) = &sockjs {
@@ -85,39 +88,46 @@ impl Doors {
     /// Answers a client's request. Given back if it is none of theirs.
     pub async fn respond(
         &self,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
         remote: SocketAddr,
         guard: ConnectionGuard,
     ) -> Result<Response<Body>, Request<Incoming>> {
         let Some(door) = self.door(&request) else {
             return Err(request);
         };
+        let log = named(&mut request);
         Ok(match door {
-            Door::SocketIo(endpoint) => endpoint
-                .respond(request, remote, guard)
-                .await
-                .map(Body::new),
-            Door::Stomp(endpoint) => endpoint.respond(request, remote, guard).map(Body::new),
-            Door::SockJs(endpoint) => endpoint
-                .respond(request, remote, guard)
-                .await
-                .map(Body::new),
+            Door::SocketIo(endpoint) => {
+                let answer = endpoint.respond(request, remote, guard);
+                answer.instrument(log).await.map(Body::new)
+            }
+            Door::Stomp(endpoint) => {
+                let answer = log.in_scope(|| endpoint.respond(request, remote, guard));
+                answer.map(Body::new)
+            }
+            Door::SockJs(endpoint) => {
+                let answer = endpoint.respond(request, remote, guard);
+                answer.instrument(log).await.map(Body::new)
+            }
         })
     }
 
     /// Answers what another node passes on. Given back if it is none of theirs.
     pub async fn respond_to_peer(
         &self,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
         guard: ConnectionGuard,
     ) -> Result<Response<Body>, Request<Incoming>> {
         match self.door(&request) {
-            Some(Door::SocketIo(endpoint)) => Ok(endpoint
-                .respond_to_peer(request, guard)
-                .await
-                .map(Body::new)),
+            Some(Door::SocketIo(endpoint)) => {
+                let log = named(&mut request);
+                let answer = endpoint.respond_to_peer(request, guard);
+                Ok(answer.instrument(log).await.map(Body::new))
+            }
             Some(Door::SockJs(endpoint)) => {
-                Ok(endpoint.respond_to_peer(request).await.map(Body::new))
+                let log = named(&mut request);
+                let answer = endpoint.respond_to_peer(request);
+                Ok(answer.instrument(log).await.map(Body::new))
             }
             // Its sessions are their connections', and never elsewhere.
             Some(Door::Stomp(_)) | None => Err(request),
@@ -137,6 +147,23 @@ impl Doors {
     }
 }
 
+/// What names a session's request in the log: most sessions' requests are too many to be named unless somebody looks closely.
+fn named(request: &mut Request<Incoming>) -> Span {
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return Span::none();
+    }
+    let id = request_id::of(request.headers()).into_owned();
+    // So that it is called the same where it is passed on to.
+    request_id::put(request.headers_mut(), &id);
+    let connection = request.extensions().get::<ConnectionId>();
+    tracing::debug_span!(
+        "request",
+        %id,
+        connection = connection.map(|connection| connection.0),
+        method = %request.method(),
+    )
+}
+
 /// What all endpoints are made of, around the first of them.
 fn parts(
     node: &Arc<Node>,
@@ -147,7 +174,7 @@ fn parts(
     let config = &node.config;
     let spread = Duration::from_secs(config.drain.spread_seconds);
     let peers = Peers::new(
-        Arc::new(LeasedDirectory::new(node.redis.clone())),
+        Arc::new(LeasedDirectory::new(node.redis.clone(), node.keyspace)),
         &PeersConfig::new(
             &config.engine,
             config.cluster.protocol,

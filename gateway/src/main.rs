@@ -69,7 +69,7 @@ fn start(arguments: Arguments) -> anyhow::Result<()> {
 fn run(loaded: Loaded<GatewayConfig>) -> anyhow::Result<()> {
     // Before anything may have begun another thread: it takes the variables away that name them.
     let inherited = InheritedSockets::from_environment(&listen::NAMES)?;
-    telemetry::init(&loaded.config.log);
+    let levels = telemetry::init(&loaded.config.log)?;
     for key in &loaded.unknown {
         tracing::debug!(key, "not a setting of the gateway");
     }
@@ -80,6 +80,6 @@ fn run(loaded: Loaded<GatewayConfig>) -> anyhow::Result<()> {
         .context("runtime")?
         .block_on(async {
             let shutdown = Shutdown::on_signals().context("signals")?;
-            serve::run(loaded.config, inherited, shutdown).await
+            serve::run(loaded.config, inherited, shutdown, levels).await
         })
 }

@@ -10,6 +10,7 @@ use confab_shared::lifecycle::Vitals;
 use confab_shared::postgres;
 use confab_shared::redis::keyspace::Keyspace;
 use confab_shared::redis::{self, Retries};
+use confab_shared::telemetry::{Service, Traces, TracesConfig, TracesError};
 use fred::clients::Client;
 use fred::interfaces::ClientLike;
 use sqlx::PgPool;
@@ -35,6 +36,8 @@ pub struct Node {
     pub database: PgPool,
     /// A connection for commands.
     pub redis: Client,
+    /// The names of keys and channels.
+    pub keyspace: Keyspace,
     /// Issues and checks tokens.
     pub tokens: TokenAuthority,
     /// The way to the workers.
@@ -51,10 +54,16 @@ pub struct Node {
     pub presence: Presence,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// What is traced.
+    pub traces: Traces,
 }
 
 impl Node {
     /// Connects to PostgreSQL and Redis and starts the node's tasks. Notices for its users come out of the receiver.
+    #[allow(
+        clippy::too_many_lines,
+        reason = "the parts are made and joined once, in order"
+    )]
     pub async fn start(
         config: GatewayConfig,
         vitals: &Vitals,
@@ -68,6 +77,7 @@ impl Node {
         .context("auth.jwt_secret")?;
         let id = NodeId::generate();
         let metrics = Arc::new(Metrics::new()?);
+        let traces = traces(&config.traces, id)?;
         let database =
             postgres::pool(&config.database, "confab-gateway").context("database.url")?;
         metrics.pool.watch(&metrics.pulls, &database);
@@ -79,7 +89,10 @@ impl Node {
             .sessions_limit
             .set(limit(config.engine.max_sessions));
         postgres::partitions::check(&database, config.partitions.count).await?;
-        let keyspace = Keyspace::new(config.partitions.count);
+        redis::examine(&config.redis).await?;
+        let keyspace = (config.redis)
+            .keyspace(config.partitions.count)
+            .context("redis.url")?;
         let redis = redis::connect(&config.redis, Retries::Idempotent)
             .await
             .context("Redis")?;
@@ -96,17 +109,9 @@ impl Node {
             vitals,
             stop,
         );
-        let figures = config.rate_limits.figures()?;
-        let limits = if figures.are_off() {
-            Limits::off(&metrics)
-        } else {
-            let asking = redis::connect(&config.redis, Retries::None)
-                .await
-                .context("Redis")?;
-            Limits::start(&figures, asking, &metrics, stop)
-        };
-        let (hub, requests) =
-            Hub::start(&config.hub, config.recovery.enabled, &metrics, vitals, stop);
+        let limits = limits(&config, keyspace, &metrics, stop).await?;
+        let offsets = config.recovery.enabled;
+        let (hub, requests) = Hub::start(&config.hub, offsets, &metrics, &traces, vitals, stop);
         let parts = backplane::Parts {
             node: id,
             keyspace,
@@ -155,6 +160,7 @@ impl Node {
             config,
             database,
             redis,
+            keyspace,
             tokens,
             ingress,
             limits,
@@ -163,6 +169,7 @@ impl Node {
             recovery,
             presence,
             metrics,
+            traces,
         };
         Ok((node, inbox.notices))
     }
@@ -176,4 +183,32 @@ impl Node {
     pub async fn redis_alive(&self) -> bool {
         self.redis.ping::<String>(None).await.is_ok()
     }
+}
+
+/// The node's traces, under its name.
+fn traces(config: &TracesConfig, id: NodeId) -> Result<Traces, TracesError> {
+    let service = Service {
+        program: "confab-gateway",
+        version: env!("CARGO_PKG_VERSION"),
+        instance: id.to_string(),
+    };
+    Traces::start(config, service)
+}
+
+/// How often users may do what, over a connection of its own.
+async fn limits(
+    config: &GatewayConfig,
+    keyspace: Keyspace,
+    metrics: &Arc<Metrics>,
+    stop: &CancellationToken,
+) -> anyhow::Result<Limits> {
+    let figures = config.rate_limits.figures()?;
+    Ok(if figures.are_off() {
+        Limits::off(metrics)
+    } else {
+        let asking = redis::connect(&config.redis, Retries::None)
+            .await
+            .context("Redis")?;
+        Limits::start(&figures, asking, keyspace, metrics, stop)
+    })
 }

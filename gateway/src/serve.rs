@@ -11,6 +11,7 @@ use axum::body::Body;
 use confab_shared::lifecycle::{
     Drainage, InheritedSockets, Readiness, ServiceManager, Shutdown, Vitals, spawn_vital,
 };
+use confab_shared::telemetry::Levels;
 use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -21,6 +22,7 @@ use crate::config::GatewayConfig;
 use crate::doors::Doors;
 use crate::http::accept::{self, AcceptConfig, Protocols};
 use crate::http::listen::Listeners;
+use crate::http::log;
 use crate::http::ops;
 use crate::http::tls::{Certificates, Tls};
 use crate::node::Node;
@@ -28,11 +30,19 @@ use crate::registry::NodeLease;
 use crate::rest;
 use crate::transport::sessions::Sessions;
 
+/// How long the last spans may take to be sent.
+const FLUSH: Duration = Duration::from_secs(2);
+
 /// Runs a gateway until it has drained, on the sockets that it inherited, if any.
+#[allow(
+    clippy::too_many_lines,
+    reason = "the parts are made and joined once, in order"
+)]
 pub async fn run(
     config: GatewayConfig,
     inherited: InheritedSockets,
     shutdown: Shutdown,
+    levels: Levels,
 ) -> anyhow::Result<()> {
     let certificates = Certificates::load(&config.http.tls)?;
     let Listeners { public, internal } = Listeners::open(&config.http, inherited).await?;
@@ -47,14 +57,20 @@ pub async fn run(
 
     let accept = accept_config(&node, certificates, &stop);
     let address = node.config.cluster.address(internal.local_addr()?)?;
-    let lease = NodeLease::announce(node.redis.clone(), node.id, address.clone().into())
-        .await
-        .context("node lease")?;
+    let lease = NodeLease::announce(
+        node.redis.clone(),
+        node.keyspace,
+        node.id,
+        address.clone().into(),
+    )
+    .await
+    .context("node lease")?;
     let sessions = Sessions::default();
     let doors = Doors::open(&node, &sessions, &connections, &shutdown.drain, &stop)?;
 
     let readiness = Readiness::default();
-    let operations = ops::router(readiness.clone(), node.metrics.clone());
+    let operations =
+        ops::router(readiness.clone(), node.metrics.clone()).merge(log::router(levels));
     let for_peers = doors.clone();
     let respond = move |request: Request<Incoming>, _, guard| {
         let (doors, operations) = (for_peers.clone(), operations.clone());
@@ -129,16 +145,10 @@ pub async fn run(
         drained = tokio::time::timeout(limit, drain(&node, lease, &sessions, server, &connections)) => drained.is_ok(),
         () = shutdown.abort.cancelled() => false,
     };
+    // Not part of the drain's limit: it is short, and what is left of a drain that was cut short is what one wants to see.
+    node.traces.flush(FLUSH).await;
     stop.cancel();
-    if drained {
-        tracing::info!("drained");
-    } else {
-        tracing::warn!(
-            sessions = sessions.len(),
-            pending = node.ingress.pending(),
-            "drain cut short"
-        );
-    }
+    tell_end(drained, &sessions, &node);
     Ok(())
 }
 
@@ -201,5 +211,18 @@ async fn answer(router: Router, request: Request<Body>) -> ::http::Response<Body
     match router.oneshot(request).await {
         Ok(response) => response,
         Err(never) => match never {},
+    }
+}
+
+/// Says how the drain went.
+fn tell_end(drained: bool, sessions: &Sessions, node: &Node) {
+    if drained {
+        tracing::info!("drained");
+    } else {
+        tracing::warn!(
+            sessions = sessions.len(),
+            pending = node.ingress.pending(),
+            "drain cut short"
+        );
     }
 }

@@ -13,8 +13,8 @@ pub struct Cluster {
     pub gateways: Vec<Gateway>,
     /// The workers.
     pub workers: Vec<Worker>,
-    /// The one Redis.
-    pub redis: Service,
+    /// Redis, of one server or of several.
+    pub redis: Redis,
     /// The one PostgreSQL; the process is its postmaster.
     pub postgres: Service,
     /// The directory that the gateways and workers were started from.
@@ -45,7 +45,22 @@ pub struct Worker {
     pub restart: Vec<String>,
 }
 
-/// Redis or PostgreSQL.
+/// Redis, as the programs see it, and its servers.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Redis {
+    /// Where it is reached.
+    pub url: String,
+    /// The first server's process.
+    pub pid: u32,
+    /// The command that starts that again.
+    pub restart: Vec<String>,
+    /// All servers, primaries and replicas.
+    pub servers: Vec<Service>,
+    /// Those who watch over them.
+    pub sentinels: Vec<Service>,
+}
+
+/// PostgreSQL, or one of Redis' servers.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Service {
     /// Where it is reached.
@@ -133,8 +148,9 @@ mod tests {
             format!(r#"{{"pid":1,"internal":"http://127.0.0.1:4000","restart":["x"]{more}}}"#)
         };
         let service = r#"{"url":"redis://127.0.0.1:1","pid":2,"restart":["y","redis"]}"#;
+        let redis = service.replace('}', &format!(r#","servers":[{service}],"sentinels":[]}}"#));
         let text = format!(
-            r#"{{"gateways":[{}],"workers":[{}],"redis":{service},"postgres":{service},"jwtSecret":"s"}}"#,
+            r#"{{"gateways":[{}],"workers":[{}],"redis":{redis},"postgres":{service},"jwtSecret":"s"}}"#,
             program(r#","url":"http://127.0.0.1:3000""#),
             program(""),
         );

@@ -123,6 +123,10 @@ fn source_names(get: impl Fn(&str) -> Option<String>) -> Vec<(&'static str, Valu
         ("JWT_SECRET", "auth.jwt_secret"),
         ("JWT_EXPIRES_IN", "auth.jwt_expires_in"),
         ("CORS_ORIGIN", "http.cors_origin"),
+        // OpenTelemetry's own names; what is said of traces alone goes before what is said of everything.
+        ("OTEL_SERVICE_NAME", "traces.service_name"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "traces.endpoint"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "traces.endpoint"),
     ] {
         if let Some(value) = get(name) {
             put(key, value);

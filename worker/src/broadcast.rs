@@ -3,7 +3,7 @@
 //! Owns the formats of what is published. Comes strictly after the commit. Everything here may be said twice: readers ignore
 //! what they have.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use confab_shared::id::{NodeId, Partition, UserId, WorkerId};
@@ -16,6 +16,7 @@ use fred::clients::Client;
 use fred::interfaces::PubsubInterface;
 use fred::types::Value;
 use fred::types::scripts::Script;
+use futures_util::future::join_all;
 
 use crate::metrics::Metrics;
 use crate::pause::Pause;
@@ -74,8 +75,8 @@ impl Broadcast {
         }
         let mut keys = vec![
             Keyspace::lease(partition),
-            Keyspace::position().to_owned(),
-            Keyspace::history_window().to_owned(),
+            self.keyspace.position(partition),
+            self.keyspace.history_window(partition),
         ];
         let mut arguments = vec![
             Value::from(self.worker.to_string()),
@@ -118,7 +119,7 @@ impl Broadcast {
         }
         let messages: Vec<(String, Value)> = by_node
             .iter()
-            .filter_map(|(node, replies)| Some((Keyspace::node(*node), encode(replies)?)))
+            .filter_map(|(node, replies)| Some((self.keyspace.node(*node), encode(replies)?)))
             .collect();
         if messages.is_empty() {
             return;
@@ -131,24 +132,40 @@ impl Broadcast {
         }
     }
 
-    /// Puts notices into their users' histories and on their channels.
+    /// Puts notices into their users' histories and on their channels: by one call, or on a cluster by one for each slot.
     async fn notices(&self, notices: &[(UserId, UserNotice)]) {
-        for notices in notices.chunks(MAX_NOTICES) {
-            let mut keys = vec![
-                Keyspace::position().to_owned(),
-                Keyspace::history_window().to_owned(),
-            ];
-            let mut arguments = vec![Value::from(self.window.as_millis().to_string())];
-            for (user, notice) in notices {
-                let Some(json) = encode(notice) else { continue };
-                keys.push(Keyspace::user_history(*user));
-                arguments.extend([Value::from(Keyspace::user(*user)), json]);
+        let mut homes: BTreeMap<Partition, Vec<&(UserId, UserNotice)>> = BTreeMap::new();
+        for notice in notices {
+            let home = if self.keyspace.is_clustered() {
+                self.keyspace.home_of_user(notice.0)
+            } else {
+                Partition(0)
+            };
+            homes.entry(home).or_default().push(notice);
+        }
+        let calls = homes.into_iter().map(async |(home, notices)| {
+            for notices in notices.chunks(MAX_NOTICES) {
+                self.notices_at(home, notices).await;
             }
-            let mut pause = Pause::default();
-            while let Err(error) = self.notify(keys.clone(), arguments.clone()).await {
-                self.failed(&error, "notices cannot be sent", &mut pause)
-                    .await;
-            }
+        });
+        join_all(calls).await;
+    }
+
+    async fn notices_at(&self, home: Partition, notices: &[&(UserId, UserNotice)]) {
+        let mut keys = vec![
+            self.keyspace.position(home),
+            self.keyspace.history_window(home),
+        ];
+        let mut arguments = vec![Value::from(self.window.as_millis().to_string())];
+        for (user, notice) in notices {
+            let Some(json) = encode(notice) else { continue };
+            keys.extend([self.keyspace.user(*user), self.keyspace.user_history(*user)]);
+            arguments.push(json);
+        }
+        let mut pause = Pause::default();
+        while let Err(error) = self.notify(keys.clone(), arguments.clone()).await {
+            self.failed(&error, "notices cannot be sent", &mut pause)
+                .await;
         }
     }
 
@@ -167,7 +184,7 @@ impl Broadcast {
     async fn publish(&self, messages: &[(String, Value)]) -> Result<(), fred::error::Error> {
         let pipeline = self.client.pipeline();
         for (channel, message) in messages {
-            let () = pipeline.publish(channel.as_str(), message.clone()).await?;
+            let () = pipeline.spublish(channel.as_str(), message.clone()).await?;
         }
         let _receivers: Vec<Value> = pipeline.all().await?;
         Ok(())

@@ -5,7 +5,7 @@ use std::time::Duration;
 use confab_shared::config::{ConfigError, Environment, Loaded, load};
 use confab_shared::postgres::DatabaseConfig;
 use confab_shared::redis::RedisConfig;
-use confab_shared::telemetry::LogConfig;
+use confab_shared::telemetry::{LogConfig, TracesConfig};
 use serde::Deserialize;
 
 /// The commented defaults, compiled in.
@@ -31,6 +31,8 @@ pub struct Config {
     pub database: DatabaseConfig,
     /// Logs.
     pub log: LogConfig,
+    /// Traces.
+    pub traces: TracesConfig,
 }
 
 /// The internal listener.
@@ -121,7 +123,8 @@ impl Config {
             ));
         }
         self.redis.check()?;
-        self.database.check()
+        self.database.check()?;
+        self.traces.check()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -12,20 +13,23 @@ use confab_shared::lifecycle::{Drainage, EX_CONFIG, Readiness, ServiceManager, S
 use confab_shared::model::error::is_outage;
 use confab_shared::postgres::partitions::PartitionError;
 use confab_shared::postgres::{partitions, pool_by_key, schema, within};
-use confab_shared::redis::keyspace::Keyspace;
-use confab_shared::telemetry;
+use confab_shared::redis;
+use confab_shared::telemetry::{self, Levels, Service, Traces};
 use confab_worker::commands::{
     config, create_admin, healthcheck, migrate, patient_pool, reset, seed,
 };
 use confab_worker::config::Config;
 use confab_worker::consumer::Context;
 use confab_worker::metrics::Metrics;
-use confab_worker::ops::serve;
+use confab_worker::ops::{Operations, serve};
 use confab_worker::ownership::Ownership;
 use confab_worker::pause::Pause;
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
+
+/// How long the last spans may take to be sent.
+const FLUSH: Duration = Duration::from_secs(2);
 
 /// Confab's worker.
 #[derive(Debug, Parser)]
@@ -101,7 +105,7 @@ async fn start(arguments: Arguments) -> anyhow::Result<()> {
         Some(Action::Work(work)) => work,
         Some(Action::Ask(ask)) => return ask.answer(&loaded),
     };
-    telemetry::init(&loaded.config.log);
+    let levels = telemetry::init(&loaded.config.log)?;
     for key in &loaded.unknown {
         // Both programs are usually given one environment: this is a misspelt key or a setting of the gateway.
         tracing::debug!(key, "not a worker setting");
@@ -113,7 +117,7 @@ async fn start(arguments: Arguments) -> anyhow::Result<()> {
     match work {
         Work::Run => {
             let pool = pool_by_key(&config.database, "confab-worker")?;
-            run(config, pool).await
+            run(config, pool, levels).await
         }
         Work::Migrate => migrate::run(&pool, count, &mut out).await,
         Work::Seed(amount) => seed::run(&pool, config.environment, amount, &mut out).await,
@@ -144,7 +148,7 @@ fn permit(
     reset::permit(environment, assurance, database, terminal)
 }
 
-async fn run(config: Config, pool: PgPool) -> anyhow::Result<()> {
+async fn run(config: Config, pool: PgPool, levels: Levels) -> anyhow::Result<()> {
     #[cfg(feature = "failpoints")]
     let _scenario = fail::FailScenario::setup();
     let shutdown = Shutdown::on_signals()?;
@@ -158,12 +162,18 @@ async fn run(config: Config, pool: PgPool) -> anyhow::Result<()> {
         .with_context(|| format!("http.internal_listen: {address}"))?;
     tasks.spawn(serve(
         listener,
-        metrics.clone(),
-        readiness.clone(),
+        Operations {
+            metrics: metrics.clone(),
+            readiness: readiness.clone(),
+            levels,
+        },
         shutdown.clone(),
         tasks.clone(),
     ));
 
+    let keyspace = (config.redis)
+        .keyspace(config.partitions.count)
+        .context("redis.url")?;
     let (drain_limit, count) = (config.worker.drain(), config.partitions.count);
     let vitals = Vitals::default();
     let drainage = Drainage {
@@ -179,12 +189,20 @@ async fn run(config: Config, pool: PgPool) -> anyhow::Result<()> {
         drainage,
         doing,
     ));
+    let id = WorkerId::generate();
+    let service = Service {
+        program: "confab-worker",
+        version: env!("CARGO_PKG_VERSION"),
+        instance: id.to_string(),
+    };
+    let traces = Traces::start(&config.traces, service)?;
     let context = Context {
-        id: WorkerId::generate(),
-        keyspace: Keyspace::new(config.partitions.count),
+        id,
+        keyspace,
         config: Arc::new(config),
         pool,
         metrics,
+        traces: traces.clone(),
         vitals,
     };
     tracing::info!(worker = %context.id, "starting");
@@ -204,6 +222,7 @@ async fn run(config: Config, pool: PgPool) -> anyhow::Result<()> {
             Ok(())
         }
     };
+    traces.flush(FLUSH).await;
     shutdown.abort.cancel();
     tasks.close();
     tasks.wait().await;
@@ -214,6 +233,7 @@ async fn run(config: Config, pool: PgPool) -> anyhow::Result<()> {
 /// Waits for what the worker depends on, then works until told to drain.
 async fn work(context: Context, readiness: Readiness, shutdown: Shutdown) -> anyhow::Result<()> {
     let start = async {
+        redis::examine(&context.config.redis).await?;
         await_database(&context).await?;
         anyhow::Ok(Ownership::start(context, readiness).await?)
     };
@@ -221,7 +241,8 @@ async fn work(context: Context, readiness: Readiness, shutdown: Shutdown) -> any
         ownership = start => ownership?,
         () = shutdown.drain.cancelled() => return Ok(()),
     };
-    ownership.run(shutdown).await;
+    // Boxed: all that the worker does is in it.
+    Box::pin(ownership.run(shutdown)).await;
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! The internal listener: is it alive, is it ready, what did it count. For operators only; it speaks plain HTTP.
+//! The internal listener: is it alive, is it ready, what did it count, what does it log. For operators only; it speaks plain HTTP.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use confab_shared::lifecycle::{Readiness, Shutdown};
 use confab_shared::metrics::CONTENT_TYPE as CONTENT_TYPE_OF_METRICS;
-use http_body_util::Full;
+use confab_shared::telemetry::{LevelError, Levels, MAX_FILTER_BYTES};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
@@ -21,12 +22,23 @@ use crate::metrics::Metrics;
 /// More at a time than any set of probes and scrapers opens.
 const MAX_CONNECTIONS: usize = 64;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+const BODY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What operators are shown, and may change.
+#[derive(Clone)]
+pub struct Operations {
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Whether the worker does its work.
+    pub readiness: Readiness,
+    /// What is logged.
+    pub levels: Levels,
+}
 
 /// Serves until the process leaves: probes want their answer while it drains, too.
 pub async fn serve(
     listener: TcpListener,
-    metrics: Metrics,
-    readiness: Readiness,
+    operations: Operations,
     shutdown: Shutdown,
     tasks: TaskTracker,
 ) {
@@ -48,13 +60,12 @@ pub async fn serve(
                 continue;
             }
         };
-        let (metrics, readiness, abort) =
-            (metrics.clone(), readiness.clone(), shutdown.abort.clone());
+        let (operations, abort) = (operations.clone(), shutdown.abort.clone());
         tasks.spawn(async move {
             let _permit = permit;
             let service = service_fn(move |request| {
-                let response = answer(&request, &metrics, &readiness);
-                async move { Ok::<_, Infallible>(response) }
+                let operations = operations.clone();
+                async move { Ok::<_, Infallible>(answer(request, &operations).await) }
             });
             let connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -71,11 +82,15 @@ pub async fn serve(
     }
 }
 
-fn answer(
-    request: &Request<Incoming>,
-    metrics: &Metrics,
-    readiness: &Readiness,
-) -> Response<Full<Bytes>> {
+async fn answer(request: Request<Incoming>, operations: &Operations) -> Response<Full<Bytes>> {
+    let Operations {
+        metrics,
+        readiness,
+        levels,
+    } = operations;
+    if request.uri().path() == "/log" {
+        return log(request, levels).await;
+    }
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n");
     }
@@ -104,8 +119,40 @@ fn scrape(metrics: &Metrics, readiness: &Readiness) -> prometheus::Result<Vec<u8
     metrics.render()
 }
 
-fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(body));
+/// What is logged, or what is to be from now on.
+async fn log(request: Request<Incoming>, levels: &Levels) -> Response<Full<Bytes>> {
+    let (head, body) = request.into_parts();
+    let answered = match head.method {
+        Method::GET | Method::HEAD => Ok(levels.status()),
+        Method::PUT => {
+            let body = Limited::new(body, MAX_FILTER_BYTES).collect();
+            match tokio::time::timeout(BODY_TIMEOUT, body).await {
+                Ok(Ok(filter)) => levels.change(&filter.to_bytes(), head.uri.query()),
+                Ok(Err(_)) | Err(_) => Err(LevelError::NotText),
+            }
+        }
+        Method::DELETE => levels.restore(),
+        _ => return text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n"),
+    };
+    match answered {
+        Ok(status) => {
+            let mut response = text(StatusCode::OK, status.to_string());
+            let json = HeaderValue::from_static("application/json");
+            response.headers_mut().insert(CONTENT_TYPE, json);
+            response
+        }
+        Err(error) if error.is_asked_wrongly() => {
+            text(StatusCode::BAD_REQUEST, format!("{error}\n"))
+        }
+        Err(error) => {
+            tracing::error!(%error, "what is logged was not changed");
+            text(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n")
+        }
+    }
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     response.headers_mut().insert(
         CONTENT_TYPE,

@@ -6,6 +6,7 @@
 mod counting;
 mod messages;
 mod passing;
+mod pulse;
 mod reader;
 mod repair;
 mod subscriptions;
@@ -117,6 +118,7 @@ pub struct Backplane {
     watches: bool,
     sayings: mpsc::Sender<(ConversationId, Event)>,
     redis: Client,
+    keyspace: Keyspace,
     lost_memory: Arc<Notify>,
     memory: watched::Receiver<Option<Arc<str>>>,
 }
@@ -170,6 +172,10 @@ pub struct Parts {
 
 impl Backplane {
     /// Connects, subscribes to this node's own channel, and starts the tasks.
+    #[allow(
+        clippy::too_many_lines,
+        reason = "the parts are made and joined once, in order"
+    )]
     pub async fn start(
         parts: Parts,
         redis_config: &RedisConfig,
@@ -180,16 +186,18 @@ impl Backplane {
         // Before the connection is made, so that nothing goes unheard.
         let messages = subscriber.message_rx();
         redis::begin(&subscriber).await?;
-        subscriber.subscribe(Keyspace::node(parts.node)).await?;
+        pulse::listen(&subscriber, parts.keyspace, parts.node).await?;
 
         // From here on, so that the first connection is not taken for a return.
         let reconnections = subscriber.reconnect_rx();
 
         let (rooms, wanted_rooms) = mpsc::unbounded_channel();
         let (users, wanted_users) = mpsc::unbounded_channel();
+        let (deaf, deafness) = mpsc::channel(1);
         let wishes = Wishes {
             rooms: wanted_rooms,
             users: wanted_users,
+            deaf: deafness,
         };
         let (notices, to_show) = mpsc::channel(NOTICES);
         let (messages_out, heard) = mpsc::unbounded_channel();
@@ -233,6 +241,10 @@ impl Backplane {
             reader::run(shared.clone(), messages),
         );
         spawn_vital("backplane subscriptions", stop, opened);
+        if parts.keyspace.is_clustered() {
+            let pulse = pulse::run(parts.redis.clone(), parts.keyspace, parts.node, deaf);
+            spawn_vital("pulse", stop, pulse);
+        }
         spawn_vital(
             "hub requests",
             stop,
@@ -262,6 +274,7 @@ impl Backplane {
             watches: config.max_watched > 0,
             sayings,
             redis: parts.redis,
+            keyspace: parts.keyspace,
             lost_memory,
             memory: memory.clone(),
         };
@@ -320,7 +333,7 @@ impl Backplane {
         let json = serde_json::to_string(message).map_err(|error| {
             fred::error::Error::new(fred::error::ErrorKind::InvalidArgument, error.to_string())
         })?;
-        let heard: i64 = self.redis.publish(Keyspace::node(node), json).await?;
+        let heard: i64 = self.redis.spublish(self.keyspace.node(node), json).await?;
         Ok(heard > 0)
     }
 
@@ -334,7 +347,7 @@ impl Backplane {
             let json = serde_json::to_string(statuses).map_err(|error| {
                 fred::error::Error::new(fred::error::ErrorKind::InvalidArgument, error.to_string())
             })?;
-            let () = pipeline.publish(Keyspace::node(*node), json).await?;
+            let () = pipeline.spublish(self.keyspace.node(*node), json).await?;
         }
         let _heard: Vec<i64> = pipeline.all().await?;
         Ok(())
@@ -349,7 +362,7 @@ impl Backplane {
         let json = serde_json::to_string(signal).map_err(|error| {
             fred::error::Error::new(fred::error::ErrorKind::InvalidArgument, error.to_string())
         })?;
-        self.redis.publish(Keyspace::user(user), json).await
+        self.redis.spublish(self.keyspace.user(user), json).await
     }
 
     /// What Redis's memory is called, as [`memory_name`] says; another name is another memory.

@@ -48,6 +48,7 @@ async fn say(
     let batch = RoomBatch {
         conversation,
         events: vec![event],
+        traces: Vec::new(),
     };
     let json = serde_json::to_string(&batch).map_err(|error| {
         fred::error::Error::new(fred::error::ErrorKind::InvalidArgument, error.to_string())

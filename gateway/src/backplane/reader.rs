@@ -80,8 +80,8 @@ async fn route(shared: &Shared, message: Message) {
         } else if let Some((position, notice)) = parse_notice(&payload) {
             shared.hub.noticed(user, position, notice).await;
         }
-    } else {
-        // The only other channel is the node's own.
+    } else if !payload.is_empty() {
+        // The only other channels are the node's own; what is empty there is its pulse.
         match parse::<NodeMessage>(&payload) {
             Some(NodeMessage::Replies(replies)) => {
                 for reply in &replies {

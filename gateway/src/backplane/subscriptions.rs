@@ -1,19 +1,18 @@
 //! Which channels this node listens to. One task decides and executes, so that subscribing and leaving keep their order.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use confab_shared::id::{ConversationId, NodeId, Seq, UserId};
+use confab_shared::id::{ConversationId, NodeId, Partition, Seq, UserId};
 use confab_shared::model::conversation::Subject;
 use confab_shared::postgres::conversations;
-use confab_shared::redis::keyspace::Keyspace;
-use fred::interfaces::PubsubInterface;
+use fred::interfaces::{ClusterInterface, PubsubInterface};
 use fred::types::config::Server;
 use futures_util::future::join_all;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-use super::Shared;
+use super::{Shared, pulse};
 
 /// The most channels in one command.
 const BATCH: usize = 512;
@@ -42,6 +41,8 @@ pub(super) enum UserRequest {
 pub(super) struct Wishes {
     pub(super) rooms: mpsc::UnboundedReceiver<RoomRequest>,
     pub(super) users: mpsc::UnboundedReceiver<UserRequest>,
+    /// Partitions on whose slots nothing is heard.
+    pub(super) deaf: mpsc::Receiver<Vec<Partition>>,
 }
 
 struct Subscriptions {
@@ -77,6 +78,7 @@ pub(super) async fn run(
             tokio::select! {
                 count = wishes.users.recv_many(&mut users, BATCH) => Turn::Users(count),
                 count = wishes.rooms.recv_many(&mut rooms, BATCH) => Turn::Rooms(count),
+                Some(partitions) = wishes.deaf.recv() => Turn::Deaf(partitions),
                 _ = tick.tick() => Turn::Nothing,
             }
         };
@@ -95,6 +97,7 @@ pub(super) async fn run(
             Turn::Users(0) | Turn::Rooms(0) => return,
             Turn::Users(_) => state.serve_users(users.drain(..)).await,
             Turn::Rooms(_) => state.serve_rooms(rooms.drain(..)).await,
+            Turn::Deaf(partitions) => state.listen_again(&partitions).await,
             Turn::Nothing => state.leave_idle_users().await,
         }
     }
@@ -104,6 +107,7 @@ pub(super) async fn run(
 enum Turn {
     Users(usize),
     Rooms(usize),
+    Deaf(Vec<Partition>),
     Nothing,
 }
 
@@ -156,31 +160,32 @@ impl Subscriptions {
         tokio::spawn(async move { announce(&shared, &rooms).await });
     }
 
-    /// SSUBSCRIBE, a command for each slot, all at once, until they succeed.
     async fn subscribe_rooms(&self, rooms: &[ConversationId]) {
         let keyspace = self.shared.keyspace;
-        let mut by_partition: Vec<Vec<String>> =
-            keyspace.partitions().map(|_| Vec::new()).collect();
-        for room in rooms {
-            by_partition[usize::from(keyspace.partition(*room).0)].push(keyspace.room(*room));
-        }
-        let subscribed = by_partition.iter().map(|channels| async move {
+        let channels = rooms
+            .iter()
+            .map(|room| (keyspace.partition(*room), keyspace.room(*room)));
+        self.subscribe("rooms not subscribed", channels).await;
+    }
+
+    async fn listen_to_users(&self, users: &[UserId]) {
+        let keyspace = self.shared.keyspace;
+        let channels = users
+            .iter()
+            .map(|user| (keyspace.home_of_user(*user), keyspace.user(*user)));
+        self.subscribe("users not subscribed", channels).await;
+    }
+
+    /// SSUBSCRIBE, a command for each slot, all at once, until they succeed.
+    async fn subscribe(&self, failed: &str, channels: impl Iterator<Item = (Partition, String)>) {
+        let subscribed = by_slot(channels).into_values().map(async |channels| {
             for channels in channels.chunks(BATCH) {
                 while let Err(error) = self.shared.subscriber.ssubscribe(channels.to_vec()).await {
-                    self.failed("rooms not subscribed", &error).await;
+                    self.failed(failed, &error).await;
                 }
             }
         });
         join_all(subscribed).await;
-    }
-
-    async fn listen_to_users(&self, users: &[UserId]) {
-        for users in users.chunks(BATCH) {
-            let channels: Vec<String> = users.iter().map(|user| Keyspace::user(*user)).collect();
-            while let Err(error) = self.shared.subscriber.subscribe(channels.clone()).await {
-                self.failed("users not subscribed", &error).await;
-            }
-        }
     }
 
     async fn leave_room(&mut self, conversation: ConversationId) {
@@ -193,20 +198,20 @@ impl Subscriptions {
     }
 
     async fn leave_idle_users(&mut self) {
-        let mut channels = Vec::new();
+        let (keyspace, mut channels) = (self.shared.keyspace, Vec::new());
         while let Some((since, user)) = self.idle_users.front().copied() {
             if since.elapsed() < self.linger {
                 break;
             }
             self.idle_users.pop_front();
             if !self.shared.hub.users().is_connected(user) && self.users.remove(&user) {
-                channels.push(Keyspace::user(user));
+                channels.push((keyspace.home_of_user(user), keyspace.user(user)));
             }
         }
-        if !channels.is_empty()
-            && let Err(error) = self.shared.subscriber.unsubscribe(channels).await
-        {
-            tracing::debug!(%error, "users not unsubscribed");
+        for channels in by_slot(channels.into_iter()).into_values() {
+            if let Err(error) = self.shared.subscriber.sunsubscribe(channels).await {
+                tracing::debug!(%error, "users not unsubscribed");
+            }
         }
     }
 
@@ -217,21 +222,36 @@ impl Subscriptions {
             users = self.users.len(),
             "redis is back; subscribing anew"
         );
+        self.listen_to(|_| true).await;
+    }
+
+    /// Slots have moved: what is said there is listened to where they are now.
+    async fn listen_again(&mut self, partitions: &[Partition]) {
+        // Or the commands would go to where they were.
+        if let Err(error) = self.shared.subscriber.sync_cluster().await {
+            self.failed("it is not known where slots are", &error).await;
+        }
+        self.listen_to(|partition| partitions.contains(&partition))
+            .await;
+    }
+
+    /// Subscribes anew to everything on some partitions' slots, and has all that may have been missed made up for.
+    async fn listen_to(&self, is_wanted: impl Fn(Partition) -> bool) {
+        let keyspace = self.shared.keyspace;
         // Before anything is heard again: what comes then does not say what was missed.
         self.shared.hub.suspect().await;
-        while let Err(error) = self
-            .shared
-            .subscriber
-            .subscribe(Keyspace::node(self.node))
-            .await
-        {
+        while let Err(error) = pulse::listen(&self.shared.subscriber, keyspace, self.node).await {
             self.failed("node not subscribed", &error).await;
         }
         // Replies may have been lost: workers answer again when they see the commands again.
         self.shared.ingress.readd_all();
-        let users: Vec<UserId> = self.users.iter().copied().collect();
+        let users: Vec<UserId> = (self.users.iter().copied())
+            .filter(|user| is_wanted(keyspace.home_of_user(*user)))
+            .collect();
         self.listen_to_users(&users).await;
-        let rooms: Vec<ConversationId> = self.rooms.iter().copied().collect();
+        let rooms: Vec<ConversationId> = (self.rooms.iter().copied())
+            .filter(|room| is_wanted(keyspace.partition(*room)))
+            .collect();
         self.subscribe_rooms(&rooms).await;
         self.shared.resync().await;
     }
@@ -241,6 +261,17 @@ impl Subscriptions {
         tracing::warn!(%error, "{what}; trying again");
         tokio::time::sleep(RETRY).await;
     }
+}
+
+/// Channels by the partitions on whose slots they are: one command is for one slot.
+fn by_slot(
+    channels: impl Iterator<Item = (Partition, String)>,
+) -> BTreeMap<Partition, Vec<String>> {
+    let mut slots: BTreeMap<Partition, Vec<String>> = BTreeMap::new();
+    for (partition, channel) in channels {
+        slots.entry(partition).or_default().push(channel);
+    }
+    slots
 }
 
 /// Tells the hub how far newly subscribed rooms have come. Retries until PostgreSQL answers.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use confab_shared::redis::keyspace::Keyspace;
 use confab_shared::redis::scripts;
 use fred::clients::Client;
+use futures_util::future::try_join_all;
 use uuid::Uuid;
 
 use super::Shared;
@@ -13,7 +14,7 @@ use super::Shared;
 pub(super) async fn run(shared: Shared, redis: Client, every: Duration) {
     let mut known: Option<String> = None;
     loop {
-        let asked = memory_name(&redis);
+        let asked = memory_name(&redis, shared.keyspace);
         match shared.metrics.redis.time("epoch", asked).await {
             Ok(found) => {
                 if known.as_ref().is_some_and(|known| *known != found) {
@@ -33,14 +34,24 @@ pub(super) async fn run(shared: Shared, redis: Client, every: Duration) {
     }
 }
 
-/// What Redis's memory is called, `<microseconds when it was named>:…`; it is given a name if it has none.
-pub async fn memory_name(redis: &Client) -> Result<String, fred::error::Error> {
-    let name = Uuid::new_v4().simple().to_string();
-    scripts::epoch()
-        .evalsha_with_reload(
-            redis,
-            vec![Keyspace::epoch(), Keyspace::position()],
-            vec![name],
-        )
-        .await
+/// What Redis's memory is called, `<microseconds when it was named>:…`; it is given a name if it has none. On a cluster the servers' memories
+/// have one name together: it changes when one of them loses its own, and begins with when the youngest was named.
+pub async fn memory_name(redis: &Client, keyspace: Keyspace) -> Result<String, fred::error::Error> {
+    let script = scripts::epoch();
+    let names = keyspace.memories().map(async |partition| {
+        let fresh = Uuid::new_v4().simple().to_string();
+        let keys = vec![keyspace.memory(partition), keyspace.position(partition)];
+        script
+            .evalsha_with_reload::<String, _, _>(redis, keys, vec![fresh])
+            .await
+    });
+    let mut names = try_join_all(names).await?;
+    if names.len() == 1
+        && let Some(name) = names.pop()
+    {
+        return Ok(name);
+    }
+    let begun = |name: &String| name.split(':').next()?.parse::<u64>().ok();
+    let youngest = names.iter().filter_map(begun).max().unwrap_or(0);
+    Ok(format!("{youngest}:{}", names.join("/")))
 }

@@ -1,6 +1,8 @@
 //! What is needed to answer what a client asked for, at once or later.
 
-use confab_shared::model::error::{Rejection, RequestError};
+use confab_shared::id::ConversationId;
+use confab_shared::model::error::{ErrorCode, Rejection, RequestError};
+use confab_shared::telemetry::{Kind, Parent, Span, Traces};
 
 use crate::dialect::Confirmation;
 use crate::hub::socket::SocketRef;
@@ -12,6 +14,8 @@ pub(super) struct Answer {
     asked: Asked,
     /// Whether it counts among the socket's requests that wait.
     counted: bool,
+    /// From when it was asked to when it is answered, if that is traced.
+    span: Span,
 }
 
 /// How it was asked for.
@@ -24,22 +28,56 @@ enum Asked {
 
 impl Answer {
     /// The answer to an event of this name.
-    pub(super) fn new(socket: SocketRef, ack_id: Option<u64>, event: &str) -> Self {
+    pub(super) fn new(
+        traces: &Traces,
+        socket: SocketRef,
+        ack_id: Option<u64>,
+        event: &str,
+    ) -> Self {
+        let mut span = traces.root("unknown event", Kind::Server);
+        if span.is_recorded() {
+            let dialect = socket.dialect();
+            // Clients choose an event's name: only ours become names of spans.
+            if dialect.knows(event) {
+                span.rename(event.to_owned());
+            }
+            span.set("confab.dialect", dialect.id());
+            span.set("user.id", socket.user().to_string());
+        }
         let name = event.into();
         Self {
             socket,
             asked: Asked::Event { ack_id, name },
             counted: false,
+            span,
         }
     }
 
     /// The answer to a SEND.
-    pub(super) fn to_frame(socket: SocketRef, reply: Reply) -> Self {
+    pub(super) fn to_frame(traces: &Traces, socket: SocketRef, reply: Reply) -> Self {
+        let mut span = traces.root("STOMP SEND", Kind::Server);
+        span.describe(|| [("user.id", socket.user().to_string().into())]);
         Self {
             socket,
             asked: Asked::Frame(Some(reply)),
             counted: false,
+            span,
         }
+    }
+
+    /// The span below which it is done, if it is traced.
+    pub(super) fn parent(&self) -> Option<Parent> {
+        self.span.parent()
+    }
+
+    /// It turned out to be a change of this kind, to this conversation.
+    pub(super) fn asks_for(&mut self, command: &'static str, conversation: ConversationId) {
+        self.span.describe(|| {
+            [
+                ("confab.command", command.into()),
+                ("confab.conversation", conversation.to_string().into()),
+            ]
+        });
     }
 
     /// Who is answered.
@@ -73,6 +111,11 @@ impl Answer {
 
     /// It is refused.
     pub(super) fn reject(mut self, rejection: &Rejection) {
+        let code = rejection.code.as_str();
+        self.span.set("error.type", code);
+        if is_fault(rejection.code) {
+            self.span.fail(code);
+        }
         match &mut self.asked {
             Asked::Event { ack_id, name } => {
                 let (dialect, namespace) = (self.socket.dialect(), self.socket.namespace());
@@ -99,6 +142,14 @@ impl Drop for Answer {
             self.socket.end_request();
         }
     }
+}
+
+/// Whether a refusal is a fault of ours rather than the client's.
+fn is_fault(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::Internal | ErrorCode::Overloaded | ErrorCode::Timeout
+    )
 }
 
 /// What is said of something that failed. A fault that is ours is logged.

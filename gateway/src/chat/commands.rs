@@ -110,6 +110,8 @@ impl UserSocket {
             Command::SendMessage { .. } => self.typing.speaks(conversation),
             _ => None,
         };
+        answer.asks_for(command.name(), conversation);
+        let parent = answer.parent();
         let user = self.user();
         let (id, temp_id) = match &command {
             Command::SendMessage {
@@ -129,7 +131,8 @@ impl UserSocket {
         let submit = move |verdict: Verdict| match verdict {
             Ok(_) => {
                 let ingress = node.ingress.clone();
-                ingress.submit(id, conversation, user, command, move |outcome| {
+                let parent = parent.as_ref();
+                ingress.submit(id, conversation, user, command, parent, move |outcome| {
                     if let (Ok(Outcome::Stored { .. }), Some(spoken)) = (&outcome, &spoken) {
                         spoken.is_heard();
                     }

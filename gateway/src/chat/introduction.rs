@@ -72,7 +72,8 @@ impl Chat {
                     self.admitted(anonymous, &event, in_time(patience, guest).await, |_, _| {})?;
                 let name = Some(&*socket.profile.username);
                 socket.subject = guest_subject(anonymous.address(), name);
-                let answer = Answer::new(socket.socket.clone(), event.ack_id, event.name);
+                let (traces, own) = (&self.node.traces, socket.socket.clone());
+                let answer = Answer::new(traces, own, event.ack_id, event.name);
                 let enter = Intent::Enter {
                     room,
                     guest_name: None,
@@ -113,7 +114,8 @@ impl Chat {
         match admitted {
             Ok(socket) => {
                 self.node.metrics.sockets_introduced_total.inc();
-                let answer = Answer::new(socket.socket.clone(), event.ack_id, event.name);
+                let (traces, own) = (&self.node.traces, socket.socket.clone());
+                let answer = Answer::new(traces, own, event.ack_id, event.name);
                 confirm(&socket, answer);
                 Some(socket)
             }

@@ -60,6 +60,10 @@ pub(super) struct CatchUp {
 ///
 /// The order matters: first the rooms are joined, then the histories are read. What is announced in between is in the histories, or
 /// held back for the socket, or both.
+#[allow(
+    clippy::too_many_lines,
+    reason = "one thing after the other, each of which may end it"
+)]
 pub(super) async fn prepare(
     node: &Node,
     arrival: &mut Arrival,
@@ -88,6 +92,11 @@ pub(super) async fn prepare(
     let announcements = std::mem::take(&mut histories.rooms);
     for (standing, history) in standings.iter().zip(announcements) {
         let floor = standing.entered.floor;
+        if !history.is_sure(&since, floor, standing.conversation) {
+            tracing::debug!(%user, room = %standing.conversation, "it is not certain what of a room a client had seen");
+            return Ok(None);
+        }
+        let history = history.events;
         let Some(shown) = shown_until(&since, &history, floor, &standing.place) else {
             return Ok(None);
         };

@@ -11,6 +11,7 @@ use confab_shared::model::content::Slug;
 use confab_shared::model::error::{ErrorCode, Rejection, RequestError};
 use confab_shared::model::position::Position;
 use confab_shared::model::timestamp::Timestamp;
+use confab_shared::telemetry::scope;
 
 use super::answer::Answer;
 use super::arrival::take_out;
@@ -73,6 +74,8 @@ impl UserSocket {
         profile: Arc<Profile>,
         kept: Arc<Kept>,
     ) -> Self {
+        // It is made while something of its session's is done: from here on, the log says whose that is.
+        tracing::Span::current().record("user", tracing::field::display(profile.id));
         let sockets = &node.metrics.sockets;
         let counted = Counted::new(sockets.with_label_values(&[socket.dialect().id()]));
         Self {
@@ -166,7 +169,8 @@ impl UserSocket {
             Some(dialect) => dialect,
             None => Box::pin(self.dialect_of(event.name)).await,
         };
-        let answer = Answer::new(self.socket.clone(), event.ack_id, event.name);
+        let traces = &self.node.traces;
+        let answer = Answer::new(traces, self.socket.clone(), event.ack_id, event.name);
         let intent = dialect.inbound(event.name, event.args);
         count_event(&self.node, intent.as_ref().ok());
         match intent {
@@ -177,7 +181,8 @@ impl UserSocket {
             }) if !self.is_guest() => self.change(conversation, command, answer),
             Ok(intent) => {
                 let patience = self.node.reply_timeout();
-                Box::pin(self.fulfil(intent, answer, patience)).await;
+                let parent = answer.parent();
+                scope(parent, Box::pin(self.fulfil(intent, answer, patience))).await;
             }
             Err(rejection) => answer.reject(&rejection),
         }

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::tls::Tls;
-use crate::transport::connection::tend;
+use crate::transport::connection::{ConnectionId, tend};
 use crate::transport::endpoint::ConnectionGuard;
 use crate::transport::stream::Stream;
 
@@ -111,6 +111,7 @@ pub async fn serve<S, F>(
 {
     let permits = Arc::new(Semaphore::new(config.max_connections));
     let mut backoff = Duration::from_millis(5);
+    let mut accepted_before = 0;
     loop {
         let accepted = async {
             let permit = permits.clone().acquire_owned().await;
@@ -138,9 +139,10 @@ pub async fn serve<S, F>(
                     begins: Notify::new(),
                     _permit: permit,
                 });
+                accepted_before += 1;
                 tasks.spawn(connection(
                     stream,
-                    remote,
+                    (ConnectionId(accepted_before), remote),
                     guard,
                     config.clone(),
                     respond.clone(),
@@ -159,7 +161,7 @@ pub async fn serve<S, F>(
 
 async fn connection<S, F>(
     stream: TcpStream,
-    remote: SocketAddr,
+    (id, remote): (ConnectionId, SocketAddr),
     guard: Arc<Guard>,
     config: AcceptConfig,
     respond: S,
@@ -170,7 +172,7 @@ async fn connection<S, F>(
 {
     // Small frames are the whole point: without TCP_NODELAY they wait for each other's acknowledgements.
     if let Err(error) = tend(&stream, config.peer_timeout) {
-        tracing::debug!(%error, "a client left at once");
+        tracing::debug!(connection = id.0, %error, "a client left at once");
         return;
     }
     let first_head = Instant::now() + config.header_timeout;
@@ -183,7 +185,8 @@ async fn connection<S, F>(
         },
     };
     let served = guard.clone();
-    let service = service_fn(move |request| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(id);
         if !served.begun.swap(true, Ordering::Relaxed) {
             served.begins.notify_one();
         }
@@ -252,7 +255,7 @@ async fn connection<S, F>(
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended");
+        tracing::debug!(connection = id.0, %error, "a connection ended");
     }
 }
 

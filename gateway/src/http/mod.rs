@@ -2,5 +2,6 @@
 
 pub mod accept;
 pub mod listen;
+pub mod log;
 pub mod ops;
 pub mod tls;

@@ -18,6 +18,7 @@ use confab_shared::metrics::count;
 use confab_shared::model::conversation::Subject;
 use confab_shared::model::event::Event;
 use confab_shared::model::position::Position;
+use confab_shared::telemetry::Traces;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Habits;
@@ -50,6 +51,7 @@ pub(super) struct Actor {
     linger: Duration,
     limits: Limits,
     max_watched: usize,
+    traces: Traces,
 }
 
 /// A room and those who wait for it to open.
@@ -87,7 +89,13 @@ impl Actor {
             linger: habits.linger,
             limits: habits.limits,
             max_watched: habits.max_watched,
+            traces: Traces::default(),
         }
+    }
+
+    /// Traces what is shown of that which is traced.
+    pub(super) fn traced(self, traces: Traces) -> Self {
+        Self { traces, ..self }
     }
 
     /// Serves until every sender is gone. Inputs: the mailbox; and before it, so that what is due is not forgotten while there is much to

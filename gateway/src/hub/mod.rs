@@ -24,6 +24,7 @@ use confab_shared::lifecycle::{Vitals, spawn_vital};
 use confab_shared::model::conversation::{ConversationView, Subject};
 use confab_shared::model::event::{Event, UserNotice};
 use confab_shared::model::position::Position;
+use confab_shared::telemetry::Traces;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -70,6 +71,7 @@ impl Hub {
         config: &HubConfig,
         offsets: bool,
         metrics: &Arc<Metrics>,
+        traces: &Traces,
         vitals: &Vitals,
         stop: &CancellationToken,
     ) -> (Self, mpsc::UnboundedReceiver<HubRequest>) {
@@ -86,7 +88,9 @@ impl Hub {
             max_watched: config.max_watched,
         };
         let order = Order::new(offsets);
-        let actor = Actor::new(users.clone(), requests, order, habits, metrics.clone());
+        let metrics = metrics.clone();
+        let actor =
+            Actor::new(users.clone(), requests, order, habits, metrics).traced(traces.clone());
         spawn_vital("hub", stop, actor.run(inputs, vitals.part("hub")));
         let hub = Self {
             mailbox,

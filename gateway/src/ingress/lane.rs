@@ -10,11 +10,10 @@ use confab_shared::id::Partition;
 use confab_shared::lifecycle::Sign;
 use confab_shared::model::error::{ErrorCode, Rejection};
 use confab_shared::redis::keyspace::Keyspace;
-use confab_shared::redis::scripts;
+use confab_shared::redis::{may_fail_over, scripts};
 use fred::clients::Client;
-use fred::interfaces::KeysInterface;
+use fred::types::Value;
 use fred::types::scripts::Script;
-use fred::types::{Expiration, SetOptions, Value};
 use uuid::Uuid;
 
 use super::pending::{Batch, Pending};
@@ -29,7 +28,12 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
 pub(super) struct Lane {
     redis: Client,
     script: Script,
+    naming: Script,
     keys: [String; 2],
+    /// The partition's epoch and the position that it begins with.
+    memory: [String; 2],
+    /// What the script is told of a replica that may be promoted.
+    may_fail_over: Value,
     pending: Arc<Pending>,
     metrics: Arc<Metrics>,
     partition: Partition,
@@ -44,19 +48,26 @@ enum Appended {
     /// This many are in the stream.
     Some(usize),
     /// Nothing was added: Redis is not what we knew.
-    OtherEpoch(String),
+    OtherEpoch,
 }
 
 impl Lane {
     /// A lane that knows nothing of Redis yet.
     pub(super) fn new(
         config: &IngressConfig,
+        keyspace: Keyspace,
         partition: Partition,
         redis: Client,
         pending: Arc<Pending>,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
+            may_fail_over: Value::from(i64::from(may_fail_over(&redis))),
+            memory: [
+                Keyspace::partition_epoch(partition),
+                keyspace.position(partition),
+            ],
+            naming: scripts::epoch(),
             redis,
             script: scripts::ingress_append(),
             keys: [
@@ -118,7 +129,7 @@ impl Lane {
                 self.backoff = SHORTEST_BACKOFF;
                 return;
             }
-            Ok(Appended::OtherEpoch(found)) => match self.learn_epoch(found).await {
+            Ok(Appended::OtherEpoch) => match self.learn_epoch().await {
                 Ok(()) => {
                     // What was appended before is gone, or may be: all of it goes first, in its order.
                     self.pending.readd();
@@ -143,16 +154,17 @@ impl Lane {
         } else {
             self.longest_stream
         };
-        let mut arguments: Vec<Value> = Vec::with_capacity(batch.payloads.len() + 2);
+        let mut arguments: Vec<Value> = Vec::with_capacity(batch.payloads.len() + 3);
         arguments.push(self.epoch.as_str().into());
         arguments.push(longest.to_string().into());
+        arguments.push(self.may_fail_over.clone());
         arguments.extend(batch.payloads.iter().cloned().map(Value::Bytes));
         let (status, detail): (String, String) = self
             .script
             .evalsha_with_reload(&self.redis, self.keys.to_vec(), arguments)
             .await?;
         if status == "epoch" {
-            return Ok(Appended::OtherEpoch(detail));
+            return Ok(Appended::OtherEpoch);
         }
         let count = detail.parse().map_err(|_| {
             fred::error::Error::new(
@@ -163,32 +175,16 @@ impl Lane {
         Ok(Appended::Some(count))
     }
 
-    /// Takes the epoch that Redis has, or gives it one.
-    async fn learn_epoch(&mut self, found: String) -> Result<(), fred::error::Error> {
+    /// Learns the epoch that Redis has, and gives it one if it has none, or another process's.
+    async fn learn_epoch(&mut self) -> Result<(), fred::error::Error> {
         if !self.epoch.is_empty() {
             tracing::warn!(partition = %self.partition, "redis lost its memory; waiting commands are added again");
         }
-        if !found.is_empty() {
-            self.epoch = found;
-            return Ok(());
-        }
         let fresh = Uuid::new_v4().simple().to_string();
-        let key = Keyspace::partition_epoch(self.partition);
-        let _: Option<String> = self
-            .redis
-            .set(
-                key.clone(),
-                fresh,
-                None::<Expiration>,
-                Some(SetOptions::NX),
-                false,
-            )
-            .await?;
         self.epoch = self
-            .redis
-            .get::<Option<String>, _>(key)
-            .await?
-            .unwrap_or_default();
+            .naming
+            .evalsha_with_reload(&self.redis, self.memory.to_vec(), vec![fresh])
+            .await?;
         Ok(())
     }
 }

@@ -17,6 +17,7 @@ use confab_shared::lifecycle::{Vitals, spawn_vital};
 use confab_shared::model::command::{Command, CommandEnvelope, Outcome, Reply};
 use confab_shared::model::error::{ErrorCode, Rejection};
 use confab_shared::redis::keyspace::Keyspace;
+use confab_shared::telemetry::{Kind, Parent, Span, current};
 use fred::clients::Client;
 use fred::interfaces::EventInterface;
 use tokio::sync::broadcast::error::RecvError;
@@ -60,6 +61,7 @@ impl Ingress {
                 let pending = Arc::new(Pending::new(config.max_pending));
                 let lane = Lane::new(
                     config,
+                    keyspace,
                     partition,
                     redis.clone(),
                     pending.clone(),
@@ -93,13 +95,14 @@ impl Ingress {
 
     /// Sends a command. `done` is called exactly once: with the worker's answer, or with OVERLOADED, TIMEOUT or INTERNAL.
     ///
-    /// Never waits. `done` may be called at once, and must not block.
+    /// Never waits. `done` may be called at once, and must not block. What becomes of the command is traced below `parent`.
     pub fn submit(
         &self,
         id: CommandId,
         conversation: ConversationId,
         actor: UserId,
         command: Command,
+        parent: Option<&Parent>,
         done: impl FnOnce(Result<Outcome, Rejection>) + Send + 'static,
     ) {
         let inner = &*self.inner;
@@ -119,12 +122,27 @@ impl Ingress {
             answered(&metrics, name, started, &outcome);
             done(outcome);
         });
+        let partition = inner.keyspace.partition(conversation);
+        let mut span = parent.map_or_else(Span::default, |parent| {
+            parent.child("send ingress", Kind::Producer)
+        });
+        span.messaging("send", "ingress");
+        span.describe(|| {
+            [
+                (
+                    "messaging.destination.partition.id",
+                    partition.to_string().into(),
+                ),
+                ("messaging.message.id", id.to_string().into()),
+            ]
+        });
         let envelope = CommandEnvelope {
             id,
             node: inner.node,
             conversation,
             actor,
             command,
+            trace: span.context(),
         };
         let payload = match serde_json::to_vec(&envelope) {
             Ok(payload) => Bytes::from(payload),
@@ -134,8 +152,9 @@ impl Ingress {
                 return;
             }
         };
-        let lane = &inner.lanes[usize::from(inner.keyspace.partition(conversation).0)];
-        if let Err(Refused(done)) = lane.insert(id, payload, started + inner.reply_timeout, done) {
+        let lane = &inner.lanes[usize::from(partition.0)];
+        let deadline = started + inner.reply_timeout;
+        if let Err(Refused(done)) = lane.insert(id, payload, deadline, span, done) {
             inner.metrics.overloaded_total.inc();
             done(Err(Rejection::new(
                 ErrorCode::Overloaded,
@@ -144,7 +163,7 @@ impl Ingress {
         }
     }
 
-    /// Sends a command and waits for its answer.
+    /// Sends a command and waits for its answer. It is traced if that is on whose behalf it is sent.
     pub async fn request(
         &self,
         id: CommandId,
@@ -153,10 +172,12 @@ impl Ingress {
         command: Command,
     ) -> Result<Outcome, Rejection> {
         let (sender, outcome) = oneshot::channel();
-        self.submit(id, conversation, actor, command, move |outcome| {
+        let parent = current();
+        let done = move |outcome| {
             // Whoever asked may have gone; the command takes effect all the same.
             let _ = sender.send(outcome);
-        });
+        };
+        self.submit(id, conversation, actor, command, parent.as_ref(), done);
         outcome
             .await
             .unwrap_or_else(|_| Err(Rejection::new(ErrorCode::Internal, "internal error")))

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use confab_shared::id::CommandId;
 use confab_shared::model::command::Outcome;
 use confab_shared::model::error::Rejection;
+use confab_shared::telemetry::Span;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -41,6 +42,8 @@ struct Waiting {
     payload: Bytes,
     deadline: Instant,
     completions: Vec<Completion>,
+    /// Its way into the stream, if that is traced.
+    span: Span,
 }
 
 /// Commands to append next, in order.
@@ -53,6 +56,8 @@ pub(super) struct Batch {
     first: u64,
     last: u64,
     places: Vec<u64>,
+    /// Those among them that are traced.
+    traced: Vec<u64>,
     generation: u64,
 }
 
@@ -72,6 +77,7 @@ impl Pending {
         id: CommandId,
         payload: Bytes,
         deadline: Instant,
+        span: Span,
         done: Completion,
     ) -> Result<(), Refused> {
         let mut table = self.table.lock();
@@ -97,6 +103,7 @@ impl Pending {
                 payload,
                 deadline,
                 completions: vec![done],
+                span,
             },
         );
         self.changed.notify_one();
@@ -145,6 +152,9 @@ impl Pending {
             }
             batch.last = *place;
             batch.places.push(*place);
+            if waiting.span.is_recorded() {
+                batch.traced.push(*place);
+            }
             batch.payloads.push(waiting.payload.clone());
         }
         Some(batch)
@@ -152,7 +162,7 @@ impl Pending {
 
     /// The first `count` commands of a batch are in the stream; the others did not fit and are refused.
     pub(super) fn appended(&self, batch: &Batch, count: usize, refusal: &Rejection) {
-        let mut refused = Vec::new();
+        let (mut refused, mut appended) = (Vec::new(), Vec::new());
         {
             let mut table = self.table.lock();
             let table = &mut *table;
@@ -162,12 +172,19 @@ impl Pending {
                     refused.push(waiting);
                 }
             }
+            for place in &batch.traced {
+                if let Some(waiting) = table.by_order.get_mut(place) {
+                    appended.push(std::mem::take(&mut waiting.span));
+                }
+            }
             table.accepted_before = table.accepted_before.max(batch.last + 1);
             // If all was to be added again meanwhile, this append proves nothing.
             if table.generation == batch.generation && table.appended_before <= batch.first {
                 table.appended_before = batch.last + 1;
             }
         }
+        // Spans end, and completions run, where nobody waits for the table.
+        drop(appended);
         for done in refused.into_iter().flat_map(|waiting| waiting.completions) {
             done(Err(refusal.clone()));
         }
@@ -231,7 +248,7 @@ mod tests {
         let answers = answers.clone();
         let done: Completion = Box::new(move |outcome| answers.lock().push((id, outcome)));
         pending
-            .insert(id, id.to_string().into(), deadline, done)
+            .insert(id, id.to_string().into(), deadline, Span::default(), done)
             .is_ok()
     }
 

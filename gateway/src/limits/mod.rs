@@ -25,6 +25,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use confab_shared::lifecycle::spawn_vital;
+use confab_shared::redis::keyspace::Keyspace;
 use fred::clients::Client;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
@@ -108,12 +109,19 @@ impl Limits {
     pub fn start(
         figures: &Figures,
         redis: Client,
+        keyspace: Keyspace,
         metrics: &Arc<Metrics>,
         stop: &CancellationToken,
     ) -> Self {
         let (queue, waiting) = mpsc::channel(WAITING);
         let (blocks, counters) = (Arc::default(), Arc::new(Counters::new(metrics)));
-        let task = Task::new(figures, redis, Arc::clone(&blocks), counters.clone());
+        let task = Task::new(
+            figures,
+            redis,
+            keyspace,
+            Arc::clone(&blocks),
+            counters.clone(),
+        );
         spawn_vital("limits", stop, task.run(waiting));
         Self {
             rates: figures.rates,

@@ -1,8 +1,10 @@
 //! The task that asks Redis, in batches, and goes on in order.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use confab_shared::id::Partition;
 use confab_shared::redis::keyspace::Keyspace;
 use confab_shared::redis::scripts;
 use fred::clients::Client;
@@ -10,6 +12,7 @@ use fred::error::{Error, ErrorKind};
 use fred::types::Value;
 use fred::types::scripts::Script;
 use futures_util::StreamExt;
+use futures_util::future::try_join_all;
 use futures_util::stream::FuturesOrdered;
 use tokio::sync::mpsc;
 
@@ -61,6 +64,7 @@ impl Answered {
 /// Asks Redis.
 struct Asker {
     redis: Client,
+    keyspace: Keyspace,
     script: Script,
     /// What the script is told of blocks,
     blocks: [Value; 3],
@@ -92,6 +96,7 @@ impl Task {
     pub(super) fn new(
         figures: &Figures,
         redis: Client,
+        keyspace: Keyspace,
         blocks: Arc<Blocks>,
         counters: Arc<Counters>,
     ) -> Self {
@@ -106,6 +111,7 @@ impl Task {
         Self {
             asker: Arc::new(Asker {
                 redis,
+                keyspace,
                 script: scripts::limit(),
                 blocks: times.map(|time| text(time.as_micros())),
                 classes,
@@ -236,13 +242,36 @@ async fn fly(asker: Arc<Asker>, items: Vec<Item>, asks: bool) -> Landed {
 }
 
 impl Asker {
-    /// The answers to some questions, each with how many are wanted, in their order.
+    /// The answers to some questions, each with how many are wanted, in their order: one call, or on a cluster one for each slot.
     async fn ask(&self, questions: &[(&Question, u32)]) -> Result<Vec<Option<Answered>>, Error> {
-        let mut keys = Vec::with_capacity(questions.len());
-        let mut arguments = Vec::with_capacity(self.blocks.len() + 3 * questions.len());
-        arguments.extend_from_slice(&self.blocks);
+        if !self.keyspace.is_clustered() {
+            return self.call(questions.iter()).await;
+        }
+        let mut homes: BTreeMap<Partition, Vec<usize>> = BTreeMap::new();
+        for (index, (question, _)) in questions.iter().enumerate() {
+            let home = self.keyspace.home(&question.subject);
+            homes.entry(home).or_default().push(index);
+        }
+        let calls = homes.into_values().map(async |indices| {
+            let some = indices.iter().filter_map(|index| questions.get(*index));
+            let answers = self.call(some).await?;
+            Ok::<_, Error>(indices.into_iter().zip(answers))
+        });
+        let mut all: Vec<Option<Answered>> = questions.iter().map(|_| None).collect();
+        for (index, answer) in try_join_all(calls).await?.into_iter().flatten() {
+            all[index] = answer;
+        }
+        Ok(all)
+    }
+
+    /// The answers to questions whose subjects are all on one slot.
+    async fn call<'q>(
+        &self,
+        questions: impl Iterator<Item = &'q (&'q Question, u32)>,
+    ) -> Result<Vec<Option<Answered>>, Error> {
+        let (mut keys, mut arguments) = (Vec::new(), self.blocks.to_vec());
         for (Question { class, subject }, wanted) in questions {
-            keys.push(Keyspace::limit(class.as_str(), subject));
+            keys.push(self.keyspace.limit(class.as_str(), subject));
             arguments.extend_from_slice(&self.classes[*class as usize]);
             arguments.push(Value::from(wanted.to_string()));
         }

@@ -105,7 +105,7 @@ impl Finder {
 
     /// Whether everybody who was connected was noted at this moment, should Redis have lost its memory.
     pub(super) async fn is_settled(&self, moment: u64) -> Result<bool, fred::error::Error> {
-        let memory = memory_name(&self.redis).await?;
+        let memory = memory_name(&self.redis, self.online.keyspace()).await?;
         Ok(moment >= settled_at(&memory, self.settling))
     }
 }

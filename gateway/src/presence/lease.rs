@@ -63,7 +63,7 @@ pub(super) async fn run(
                         begins = false;
                         lapsed = lease.reap(beat.lapsed, &lapsed);
                     }
-                    Ok(Ok(_)) => match memory_name(&lease.redis).await {
+                    Ok(Ok(_)) => match memory_name(&lease.redis, lease.online.keyspace()).await {
                         Ok(name) => {
                             tracing::warn!("taken for gone; noting anew who is present here");
                             lease.begin_anew(&name).await;

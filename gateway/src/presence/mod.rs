@@ -108,7 +108,7 @@ impl Presence {
     /// Starts the tasks that keep this node's part, and show the others'.
     pub fn start(parts: Parts, stop: &CancellationToken) -> Self {
         let (timing, stay) = (parts.timing, Stay::first(parts.node));
-        let online = Online::new(parts.redis.clone());
+        let online = Online::new(parts.redis.clone(), parts.keyspace);
         let (announcer, viewer) = (Announcer::default(), Viewer::default());
         let (touched, arrivals) = (Arc::<Pending>::default(), Arc::<Arrivals>::default());
 

@@ -43,7 +43,7 @@ impl Noted {
     /// By this connection.
     pub(super) fn new(redis: Client, keyspace: Keyspace) -> Self {
         Self {
-            online: Online::new(redis.clone()),
+            online: Online::new(redis.clone(), keyspace),
             redis,
             keyspace,
             enter: scripts::room_enter(),
@@ -53,14 +53,14 @@ impl Noted {
 
     /// Somebody of a stay is about to be noted in a room: whatever becomes of its node, somebody tidies up there.
     pub(super) async fn begin(&self, stay: Stay, room: ConversationId) -> Result<(), Error> {
-        let key = Keyspace::stay_rooms(stay);
+        let key = self.keyspace.stay_rooms(stay);
         self.redis.sadd::<(), _, _>(key, room.to_string()).await?;
         self.online.register(stay).await.map(|_| ())
     }
 
     /// Nobody of a stay is in a room any more, so nobody has to tidy up there. If that is not noted, others look there in vain.
     pub(super) async fn end(&self, stay: Stay, room: ConversationId) {
-        let key = Keyspace::stay_rooms(stay);
+        let key = self.keyspace.stay_rooms(stay);
         let ended = self.redis.srem::<(), _, _>(key, room.to_string()).await;
         if let Err(error) = ended {
             tracing::debug!(%error, %room, "a room is still noted in which nobody is");
@@ -117,7 +117,7 @@ impl Noted {
 
     /// Takes out everybody of a stay that is over. Several nodes may do this at once: each user is announced by whoever takes it out.
     pub(super) async fn reap(&self, stay: Stay) -> Result<(), Error> {
-        let key = Keyspace::stay_rooms(stay);
+        let key = self.keyspace.stay_rooms(stay);
         loop {
             let rooms: Vec<String> = self.redis.srandmember(&key, Some(REAPED)).await?;
             for room in &rooms {

@@ -1,11 +1,10 @@
 //! Who is in which public room, for those who ask and those who come and go.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use confab_shared::id::{ConversationId, UserId};
 use confab_shared::model::account::Profile;
-use confab_shared::redis::keyspace::Keyspace;
 use fred::interfaces::{HashesInterface, SetsInterface};
 use tokio::sync::{mpsc, oneshot};
 
@@ -116,13 +115,21 @@ impl Presence {
     /// In how many rooms somebody is.
     pub async fn active_rooms(&self) -> Result<u64, fred::error::Error> {
         let stays = self.online.stays().await?;
-        let sets: Vec<String> = stays.into_iter().map(Keyspace::stay_rooms).collect();
-        if sets.is_empty() {
+        if stays.is_empty() {
             return Ok(0);
         }
-        let rooms: Vec<String> = self.redis.sunion(sets).await?;
-        let rooms: Vec<ConversationId> =
-            rooms.iter().filter_map(|room| room.parse().ok()).collect();
+        // One by one, for each may be on a slot of its own.
+        let pipeline = self.redis.pipeline();
+        for stay in stays {
+            let () = pipeline.smembers(self.keyspace.stay_rooms(stay)).await?;
+        }
+        let sets: Vec<Vec<String>> = pipeline.all().await?;
+        let rooms: HashSet<ConversationId> = sets
+            .iter()
+            .flatten()
+            .filter_map(|room| room.parse().ok())
+            .collect();
+        let rooms: Vec<ConversationId> = rooms.into_iter().collect();
         let counts = self.counts(&rooms).await?;
         let active = counts.iter().filter(|count| **count > 0).count();
         Ok(u64::try_from(active).unwrap_or(u64::MAX))

@@ -199,6 +199,7 @@ mod tests {
     use confab_shared::lifecycle::Vitals;
 
     use super::*;
+    use confab_shared::telemetry::Traces;
 
     #[tokio::test]
     async fn what_was_overtaken_is_not_shown() {
@@ -210,6 +211,7 @@ mod tests {
             &config.unwrap().config.hub,
             false,
             &metrics,
+            &Traces::default(),
             &Vitals::default(),
             &stop,
         );

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use confab_shared::model::position::{MalformedPosition, Position};
-use confab_shared::redis::keyspace::Keyspace;
 use fred::interfaces::{HashesInterface, KeysInterface};
 use fred::types::Value;
 
@@ -90,7 +89,7 @@ async fn write(
 ) -> Result<(), fred::error::Error> {
     let pipeline = recovery.shared.redis.pipeline();
     for (kept, seen) in some {
-        let key = Keyspace::session(&kept.pid);
+        let key = recovery.shared.keyspace.session(&kept.pid);
         if let Some(seen) = seen {
             let () = pipeline.hset(&key, ("seen", seen.to_string())).await?;
         }
@@ -110,7 +109,7 @@ async fn rewrite_all(recovery: &Recovery) {
         let rewritten = async {
             let pipeline = recovery.shared.redis.pipeline();
             for kept in some {
-                let key = Keyspace::session(&kept.pid);
+                let key = recovery.shared.keyspace.session(&kept.pid);
                 let () = pipeline.hset(&key, recovery.fields(kept)).await?;
                 let () = pipeline
                     .pexpire(&key, recovery.time_to_live(), None)
@@ -131,11 +130,12 @@ impl Recovery {
     /// Has the node hear where the announcements are, and returns that: without it, a quiet node would not know that it has missed
     /// nothing.
     pub(super) async fn tick(&self) -> Result<Position, fred::error::Error> {
-        let (keys, channel) = (vec![Keyspace::position()], Keyspace::node(self.shared.node));
+        let (node, keyspace) = (self.shared.node, self.shared.keyspace);
+        let keys = vec![keyspace.position(keyspace.home(node)), keyspace.node(node)];
         let position: String = self
             .shared
             .tick
-            .evalsha_with_reload(&self.shared.redis, keys, vec![channel])
+            .evalsha_with_reload(&self.shared.redis, keys, Vec::<String>::new())
             .await?;
         position.parse().map_err(|error: MalformedPosition| {
             fred::error::Error::new(fred::error::ErrorKind::Parse, error.to_string())
@@ -149,6 +149,7 @@ impl Recovery {
             ("namespace", kept.socket.namespace().as_str().to_owned()),
             ("sid", kept.sid.clone()),
             ("node", self.shared.node.to_string()),
+            ("begun", kept.begun.to_string()),
             ("seen", kept.seen().to_string()),
         ]
         .into_iter()

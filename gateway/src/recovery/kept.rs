@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use confab_shared::id::ConversationId;
+use confab_shared::model::position::Position;
 use parking_lot::Mutex;
 
 use super::keeper;
@@ -21,6 +22,8 @@ pub struct Kept {
     /// Its public id.
     pub(super) sid: String,
     pub(super) socket: SocketRef,
+    /// Where announcements were when it was connected here. What was so then it did not have to be told.
+    pub(super) begun: Position,
     /// The rooms that it has entered.
     pub(super) rooms: Mutex<BTreeMap<ConversationId, EnteredRoom>>,
     progress: Mutex<Progress>,
@@ -50,6 +53,7 @@ impl Kept {
             pid,
             sid: sid.to_owned(),
             socket: socket.clone(),
+            begun: seen.position,
             rooms: Mutex::new(rooms),
             progress: Mutex::new(Progress {
                 seen,

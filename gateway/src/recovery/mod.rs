@@ -41,7 +41,8 @@ use crate::hub::{Hub, HubClosed};
 use crate::metrics::Metrics;
 use fence::Claim;
 pub use fence::ClaimLost;
-pub use history::Histories;
+use history::Wanted;
+pub use history::{Histories, History};
 pub use kept::Kept;
 pub use record::{EnteredRoom, Record};
 
@@ -174,7 +175,7 @@ impl Recovery {
         let seen = self.shared.hub.offset().await?;
         let kept = Kept::new(pid.clone(), sid, socket, seen, BTreeMap::new());
         let pipeline = self.shared.redis.pipeline();
-        let key = Keyspace::session(&pid);
+        let key = self.shared.keyspace.session(&pid);
         let () = pipeline.hset(&key, self.fields(&kept)).await?;
         let () = pipeline.pexpire(&key, self.time_to_live(), None).await?;
         let kept_there = self.shared.metrics.redis.time("record", pipeline.all());
@@ -220,7 +221,7 @@ impl Recovery {
             all.insert(pid.to_owned(), kept.clone());
         }
         if !left.is_empty() {
-            let key = Keyspace::session(pid);
+            let key = self.shared.keyspace.session(pid);
             if let Err(error) = self.shared.redis.hdel::<i64, _, _>(key, left).await {
                 // Their membership is looked at again whenever the socket is recovered.
                 tracing::debug!(%error, "rooms that a socket is out of are still in its record");
@@ -252,7 +253,7 @@ impl Recovery {
         if kept.pid.is_empty() {
             return Ok(());
         }
-        let key = Keyspace::session(&kept.pid);
+        let key = self.shared.keyspace.session(&kept.pid);
         let field = Record::room_field(conversation);
         self.shared.redis.hdel(key, field).await
     }
@@ -266,7 +267,7 @@ impl Recovery {
         if kept.pid.is_empty() {
             return Ok(());
         }
-        let key = Keyspace::session(&kept.pid);
+        let key = self.shared.keyspace.session(&kept.pid);
         let pipeline = self.shared.redis.pipeline();
         let () = pipeline.hset(&key, (field, value)).await?;
         // The record may have vanished with Redis's memory; what is left of it then must not stay for ever.
@@ -293,7 +294,7 @@ impl Recovery {
         if kept.superseded.load(Ordering::SeqCst) {
             return;
         }
-        let key = Keyspace::session(&kept.pid);
+        let key = self.shared.keyspace.session(&kept.pid);
         let (redis, window) = (self.shared.redis.clone(), self.shared.config.window());
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
@@ -338,7 +339,11 @@ impl Recovery {
         let (answer, fields): (String, Vec<String>) = self
             .shared
             .adopt
-            .evalsha_with_reload(&self.shared.redis, vec![Keyspace::session(pid)], arguments)
+            .evalsha_with_reload(
+                &self.shared.redis,
+                vec![self.shared.keyspace.session(pid)],
+                arguments,
+            )
             .await?;
         if answer != "ok" {
             return Ok(None);
@@ -366,11 +371,18 @@ impl Recovery {
         user: UserId,
     ) -> Result<Option<Histories>, RecoveryError> {
         let shared = &self.shared;
-        let (since, most) = (&adopted.since, shared.config.max_events);
-        let (redis, keyspace) = (&shared.redis, shared.keyspace);
         // The tick is heard behind everything that was announced before it: see `shown`.
         let cut = self.tick().await?;
-        Ok(history::read(redis, keyspace, rooms, user, since, cut, most).await?)
+        let wanted = Wanted {
+            rooms,
+            user,
+            record: &adopted.record,
+            since: &adopted.since,
+            cut,
+            max_events: shared.config.max_events,
+            slack: shared.config.cluster_slack(),
+        };
+        Ok(history::read(&shared.redis, shared.keyspace, wanted).await?)
     }
 
     /// Waits until the hub has shown whatever was announced up to the cut, and these rooms up to these changes. Until then a socket

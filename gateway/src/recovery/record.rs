@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use confab_shared::id::{ConversationId, NodeId, Seq};
+use confab_shared::model::position::Position;
 
 use crate::dialect::Called;
 use crate::hub::offset::Offset;
@@ -23,6 +24,8 @@ pub struct Record {
     pub node: NodeId,
     /// The dialect it speaks, if that is settled.
     pub dialect: Option<String>,
+    /// Where announcements were when it connected.
+    pub begun: Position,
     /// Everything up to here is known to have reached the client.
     pub seen: Offset,
     /// The rooms it has entered.
@@ -65,6 +68,7 @@ impl Record {
     /// Reads what HGETALL gives: names and values in turn. None if something essential is missing.
     pub fn parse(fields: &[String]) -> Option<Self> {
         let (mut sid, mut node, mut dialect, mut seen) = (None, None, None, None);
+        let mut begun = None;
         let mut rooms = BTreeMap::new();
         for field in fields.chunks_exact(2) {
             let (name, value) = (field[0].as_str(), &field[1]);
@@ -72,6 +76,7 @@ impl Record {
                 "sid" => sid = Some(value.clone()),
                 "node" => node = value.parse().ok(),
                 "dialect" => dialect = Some(value.clone()),
+                "begun" => begun = value.parse().ok(),
                 "seen" => seen = value.parse().ok(),
                 _ => {
                     if let Some(room) = name.strip_prefix(ROOM) {
@@ -84,6 +89,7 @@ impl Record {
             sid: sid?,
             node: node?,
             dialect,
+            begun: begun?,
             seen: seen?,
             rooms,
         })
@@ -107,6 +113,7 @@ mod tests {
                 ("user", "u".to_owned()),
                 ("sid", "s".to_owned()),
                 ("node", node.to_string()),
+                ("begun", "4-0".to_owned()),
                 ("seen", "5-0".to_owned()),
                 (&Record::room_field(room), "7s".to_owned()),
             ]
@@ -123,7 +130,7 @@ mod tests {
         assert_eq!(record.rooms, [(room, entered)].into());
         assert_eq!(entered.to_string(), "7s");
         assert_eq!((record.node, record.dialect), (node, None));
-        for essential in ["sid", "node", "seen"] {
+        for essential in ["sid", "node", "begun", "seen"] {
             assert_eq!(Record::parse(&fields(essential)), None, "{essential}");
         }
     }

@@ -91,6 +91,7 @@ pub trait Claims: Send + Sync + 'static {
 /// Claims in Redis: a look and a command for a session that begins, one when it ends, and a pipeline of renewals now and then.
 pub struct RedisClaims {
     redis: Client,
+    keyspace: Keyspace,
     node: NodeId,
     settled: Mutex<Option<Settled>>,
 }
@@ -104,12 +105,22 @@ struct Settled {
 
 impl RedisClaims {
     /// The claims of `node`.
-    pub fn new(redis: Client, node: NodeId) -> Self {
+    pub fn new(redis: Client, keyspace: Keyspace, node: NodeId) -> Self {
         Self {
             redis,
+            keyspace,
             node,
             settled: Mutex::default(),
         }
+    }
+
+    /// The claim, and what the memory is called that it is in.
+    fn keys(&self, name: SessionName) -> Vec<String> {
+        let home = self.keyspace.home(name);
+        vec![
+            self.keyspace.session_claim(name),
+            self.keyspace.memory(home),
+        ]
     }
 
     /// What the script asks for, apart from the name.
@@ -127,7 +138,7 @@ impl RedisClaims {
         name: SessionName,
         settled: Duration,
     ) -> Result<Option<NodeId>, DirectoryUnavailable> {
-        let keys = vec![Keyspace::session_claim(name), Keyspace::epoch().to_owned()];
+        let keys = self.keys(name);
         let script = scripts::session_claim();
         let asked =
             script.evalsha_with_reload::<String, _, _>(&self.redis, keys, self.arguments(settled));
@@ -142,8 +153,9 @@ impl RedisClaims {
         &self,
         name: SessionName,
     ) -> Result<(Option<NodeId>, Option<String>), DirectoryUnavailable> {
-        let keys = vec![Keyspace::session_claim(name), Keyspace::epoch().to_owned()];
-        let asked = self.redis.mget::<(Option<String>, Option<String>), _>(keys);
+        let asked = self
+            .redis
+            .mget::<(Option<String>, Option<String>), _>(self.keys(name));
         let (holder, memory) = tokio::time::timeout(PATIENCE, asked)
             .await
             .map_err(|_| DirectoryUnavailable::Silent)??;
@@ -152,7 +164,11 @@ impl RedisClaims {
     }
 
     /// Whether what is missing from the memory of this name, which was read just now, was missing for good.
-    async fn is_settled(&self, memory: Option<String>) -> Result<bool, DirectoryUnavailable> {
+    async fn is_settled(
+        &self,
+        name: SessionName,
+        memory: Option<String>,
+    ) -> Result<bool, DirectoryUnavailable> {
         let Some(memory) = memory else {
             return Ok(false);
         };
@@ -163,7 +179,7 @@ impl RedisClaims {
             return Ok(true);
         }
         let found = Instant::now();
-        let is_settled = is_settled(&self.redis).await?;
+        let is_settled = is_settled(&self.redis, self.keyspace, self.keyspace.home(name)).await?;
         if is_settled {
             // It is not younger than its name was when that was read, so that is still its name.
             *self.settled.lock() = Some(Settled { memory, found });
@@ -214,7 +230,10 @@ impl Claims for RedisClaims {
             loop {
                 let (found, memory) = self.read(name).await?;
                 // In this order: what was not in a memory that is settled by now was not there for good.
-                if found.is_some() || self.is_settled(memory).await? || Instant::now() >= until {
+                if found.is_some()
+                    || self.is_settled(name, memory).await?
+                    || Instant::now() >= until
+                {
                     return Ok(found);
                 }
                 tokio::time::sleep(LOOK_AGAIN).await;
@@ -243,7 +262,7 @@ impl Claims for RedisClaims {
 
     fn release(&self, name: SessionName) -> BoxFuture<'_, Result<(), DirectoryUnavailable>> {
         Box::pin(async move {
-            let (script, key) = (scripts::lease_release(), Keyspace::session_claim(name));
+            let (script, key) = (scripts::lease_release(), self.keyspace.session_claim(name));
             let asked =
                 script.evalsha_with_reload::<i64, _, _>(&self.redis, key, self.node.to_string());
             tokio::time::timeout(PATIENCE, asked)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use confab_shared::id::NodeId;
+use confab_shared::id::{NodeId, Partition};
 use confab_shared::lifecycle::spawn_vital;
 use confab_shared::redis::keyspace::{ADDRESS_FIELD, Keyspace};
 use confab_shared::redis::scripts;
@@ -33,6 +33,7 @@ pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// A node that is killed is forgotten within three seconds; its address refuses connections before that.
 pub struct NodeLease {
     redis: Client,
+    keyspace: Keyspace,
     node: NodeId,
     ended: CancellationToken,
 }
@@ -41,21 +42,27 @@ impl NodeLease {
     /// Announces `node` at `address`, now and from now on.
     pub async fn announce(
         redis: Client,
+        keyspace: Keyspace,
         node: NodeId,
         address: Address,
     ) -> Result<Self, fred::error::Error> {
-        renew(&redis, node, &address).await?;
+        renew(&redis, keyspace, node, &address).await?;
         let ended = CancellationToken::new();
-        let renewing = keep(redis.clone(), node, address);
+        let renewing = keep(redis.clone(), keyspace, node, address);
         spawn_vital("node lease", &ended, renewing);
-        Ok(Self { redis, node, ended })
+        Ok(Self {
+            redis,
+            keyspace,
+            node,
+            ended,
+        })
     }
 
     /// Takes the node out of the registry.
     pub async fn release(self) {
         self.ended.cancel();
         // A renewal that is under way was sent on the same connection, so it comes before this.
-        let key = Keyspace::node_lease(self.node);
+        let key = self.keyspace.node_lease(self.node);
         let released = async {
             self.redis.del::<(), _>(key).await?;
             register(&self.redis, self.node, Duration::ZERO).await
@@ -67,13 +74,13 @@ impl NodeLease {
     }
 }
 
-async fn keep(redis: Client, node: NodeId, address: Address) {
+async fn keep(redis: Client, keyspace: Keyspace, node: NodeId, address: Address) {
     let mut ticks = tokio::time::interval(RENEWAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         // One that takes longer than its turn is late already: the next one says the same.
-        match tokio::time::timeout(RENEWAL, renew(&redis, node, &address)).await {
+        match tokio::time::timeout(RENEWAL, renew(&redis, keyspace, node, &address)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "node lease not renewed"),
             Err(_) => tracing::warn!("node lease not renewed in time"),
@@ -82,8 +89,13 @@ async fn keep(redis: Client, node: NodeId, address: Address) {
 }
 
 /// Writes the whole lease, so that one that Redis forgot is there again; at once, so that none is ever without its end.
-async fn renew(redis: &Client, node: NodeId, address: &str) -> Result<(), fred::error::Error> {
-    let key = Keyspace::node_lease(node);
+async fn renew(
+    redis: &Client,
+    keyspace: Keyspace,
+    node: NodeId,
+    address: &str,
+) -> Result<(), fred::error::Error> {
+    let key = keyspace.node_lease(node);
     let term = i64::try_from(TERM.as_millis()).unwrap_or(i64::MAX);
     let both = redis.multi();
     both.hset::<(), _, _>(&key, (ADDRESS_FIELD, address))
@@ -128,19 +140,20 @@ pub async fn census(redis: &Client) -> Result<Census, fred::error::Error> {
 /// The nodes that have a lease.
 pub struct LeasedDirectory {
     redis: Client,
+    keyspace: Keyspace,
 }
 
 impl LeasedDirectory {
     /// The directory of the deployment that this Redis serves.
-    pub fn new(redis: Client) -> Self {
-        Self { redis }
+    pub fn new(redis: Client, keyspace: Keyspace) -> Self {
+        Self { redis, keyspace }
     }
 }
 
 impl LeasedDirectory {
     async fn read(&self, node: NodeId) -> Result<Option<Address>, DirectoryUnavailable> {
         let asked = async {
-            let key = Keyspace::node_lease(node);
+            let key = self.keyspace.node_lease(node);
             self.redis
                 .hget::<Option<String>, _, _>(key, ADDRESS_FIELD)
                 .await
@@ -156,10 +169,14 @@ impl Directory for LeasedDirectory {
     fn find(&self, node: NodeId) -> BoxFuture<'_, Result<Option<Address>, DirectoryUnavailable>> {
         Box::pin(async move {
             let until = Instant::now() + SETTLED;
+            let home = self.keyspace.home(node);
             loop {
                 let found = self.read(node).await?;
                 // In this order: what was not in a memory that is settled by now was not there for good.
-                if found.is_some() || is_settled(&self.redis).await? || Instant::now() >= until {
+                if found.is_some()
+                    || is_settled(&self.redis, self.keyspace, home).await?
+                    || Instant::now() >= until
+                {
                     return Ok(found);
                 }
                 tokio::time::sleep(LOOK_AGAIN).await;
@@ -168,10 +185,14 @@ impl Directory for LeasedDirectory {
     }
 }
 
-/// Whether every node that lives has had the time to write into this memory that it does, and what is its own.
-pub(super) async fn is_settled(redis: &Client) -> Result<bool, DirectoryUnavailable> {
+/// Whether every node that lives has had the time to write into the memory of this slot that it does, and what is its own.
+pub(super) async fn is_settled(
+    redis: &Client,
+    keyspace: Keyspace,
+    home: Partition,
+) -> Result<bool, DirectoryUnavailable> {
     let (script, none) = (scripts::epoch_age(), Vec::<String>::new());
-    let asked = script.evalsha_with_reload::<u64, _, _>(redis, Keyspace::epoch(), none);
+    let asked = script.evalsha_with_reload::<u64, _, _>(redis, keyspace.memory(home), none);
     let age = tokio::time::timeout(PATIENCE, asked)
         .await
         .map_err(|_| DirectoryUnavailable::Silent)??;

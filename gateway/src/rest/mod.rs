@@ -124,7 +124,7 @@ pub fn router(node: Arc<Node>) -> anyhow::Result<Router> {
         .layer(from_fn(throttle::show))
         .layer(from_fn_with_state(rest.clone(), request::limit_time))
         .layer(from_fn_with_state(rest.clone(), cors::share))
-        .layer(from_fn(request::identify))
+        .layer(from_fn_with_state(rest.clone(), request::identify))
         .layer(from_fn_with_state(rest.clone(), request::count))
         .with_state(rest))
 }

@@ -1,5 +1,6 @@
 //! What surrounds every request: its id, its span in the log, its time limit, and the body of its refusal.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,26 +11,40 @@ use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use confab_shared::model::error::ErrorCode;
-use tracing::Instrument;
-use uuid::Uuid;
+use confab_shared::model::trace::TraceParent;
+use confab_shared::telemetry::{Kind, Span, Traces, scope};
+use tracing::{Instrument, info_span};
 
 use super::Rest;
 use super::error::ApiError;
 use crate::metrics::Counted;
+use crate::transport::connection::ConnectionId;
+use crate::transport::request_id;
 
-/// The header that carries a request's id, both ways.
-pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// The longest id that is taken from a client.
-const MAX_ID_BYTES: usize = 128;
+/// What says which trace a request belongs to (W3C Trace Context).
+const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// Gives a request its id, and its answer the id and, if it is a refusal, its body.
-pub(super) async fn identify(request: Request, next: Next) -> Response {
-    let id = request_id(request.headers().get(REQUEST_ID));
-    let route = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map_or("none", MatchedPath::as_str);
-    let span = tracing::info_span!("request", id = %id, method = %request.method(), route);
+/// Gives a request its id, and its answer the id and, if it is a refusal, its body. It is traced if its `traceparent` says so, or if
+/// it has none and chance has it.
+pub(super) async fn identify(
+    State(rest): State<Arc<Rest>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let id = request_id::of(request.headers()).into_owned();
+    let mut span = traced(&rest.node.traces, &request);
+    let trace = span.context();
+    let log = info_span!(
+        "request",
+        %id,
+        connection = request
+            .extensions()
+            .get::<ConnectionId>()
+            .map(|connection| connection.0),
+        method = %request.method(),
+        route = route(&request),
+        trace = trace.map(|trace| display(format!("{:032x}", trace.trace()))),
+    );
     let answered = async {
         let started = Instant::now();
         let response = next.run(request).await;
@@ -41,7 +56,12 @@ pub(super) async fn identify(request: Request, next: Next) -> Response {
         );
         response
     };
-    let mut response = answered.instrument(span).await;
+    let mut response = scope(span.parent(), pin!(answered.instrument(log))).await;
+    let status = response.status();
+    span.set("http.response.status_code", i64::from(status.as_u16()));
+    if status.is_server_error() {
+        span.fail(status);
+    }
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
         *response.body_mut() = Body::from(error.body(&id));
     }
@@ -49,10 +69,33 @@ pub(super) async fn identify(request: Request, next: Next) -> Response {
     // Answers are somebody's own: no cache between us may keep them.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if let Ok(id) = HeaderValue::from_str(&id) {
-        headers.insert(REQUEST_ID, id);
-    }
+    request_id::put(headers, &id);
     response
+}
+
+/// Which of our routes a request is for.
+fn route(request: &Request) -> &str {
+    let matched = request.extensions().get::<MatchedPath>();
+    matched.map_or("none", MatchedPath::as_str)
+}
+
+/// From when a request has come to when it is answered.
+fn traced(traces: &Traces, request: &Request) -> Span {
+    if !traces.are_on() {
+        return Span::default();
+    }
+    let parent = request.headers().get(TRACE_PARENT);
+    let parent = parent
+        .and_then(|parent| parent.to_str().ok())
+        .and_then(TraceParent::parse);
+    let mut span = traces.continued(parent, "request", Kind::Server);
+    if span.is_recorded() {
+        let (method, route) = (method_label(request.method()), route(request).to_owned());
+        span.rename(format!("{method} {route}"));
+        span.set("http.request.method", method);
+        span.set("http.route", route);
+    }
+    span
 }
 
 /// Counts a request and what came of it, by the route's template: what clients write into paths is no label, nor are methods that no
@@ -100,16 +143,6 @@ fn status_class(status: StatusCode) -> &'static str {
     }
 }
 
-/// The client's id if it is fit for logs, else one of ours.
-fn request_id(given: Option<&HeaderValue>) -> String {
-    given
-        .and_then(|id| id.to_str().ok())
-        .filter(|id| {
-            (1..=MAX_ID_BYTES).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
-        })
-        .map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
-}
-
 /// Answers what is asked in a way that is not for this path; the router says which ones are. To ask for them is fine.
 pub(super) async fn wrong_method(method: Method) -> Response {
     if method == Method::OPTIONS {
@@ -130,23 +163,5 @@ pub(super) async fn limit_time(
         Err(_) => {
             ApiError::new(ErrorCode::Timeout, "not confirmed in time; try again").into_response()
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_ids_fit_for_logs_are_taken() {
-        let taken =
-            |id: &[u8]| request_id(Some(&HeaderValue::from_bytes(id).unwrap())).as_bytes() == id;
-        assert!(taken(b"abc-123"));
-        assert!(taken(&[b'x'; 128]));
-        assert!(!taken(&[b'x'; 129]));
-        assert!(!taken(b""));
-        assert!(!taken(b"two words"));
-        assert!(!taken("é".as_bytes()));
-        assert_ne!(request_id(None), request_id(None));
     }
 }

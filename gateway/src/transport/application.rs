@@ -12,7 +12,11 @@ use futures_util::future::BoxFuture;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderValue, Uri};
+use tracing::Span;
+use tracing::field::{Empty, display};
 
+use super::connection::ConnectionId;
+use super::sid::SessionKey;
 use super::stomp::{Reply, StompLink};
 use crate::hub::send_queue::SendQueue;
 use crate::session::DisconnectReason;
@@ -27,6 +31,7 @@ pub struct Handshake {
     query: Box<str>,
     authorization: Option<HeaderValue>,
     remote: SocketAddr,
+    span: Span,
 }
 
 impl Handshake {
@@ -36,7 +41,24 @@ impl Handshake {
             query: head.uri.query().unwrap_or_default().into(),
             authorization: head.headers.get(AUTHORIZATION).and_then(own_copy),
             remote,
+            span: tracing::info_span!(
+                "session",
+                connection = head.extensions.get::<ConnectionId>().map(|id| id.0),
+                session = Empty,
+                user = Empty,
+            ),
         }
+    }
+
+    /// The session that it opened has this key.
+    pub(super) fn opened(&self, key: SessionKey) {
+        self.span.record("session", display(key.public()));
+    }
+
+    /// What names the session in the log: entered while something that its client sent is processed, and when it ends; not while it is
+    /// written to, which is far more often.
+    pub fn span(&self) -> &Span {
+        &self.span
     }
 
     /// The value of a query parameter, percent-decoded; the first one where it is repeated.

@@ -15,6 +15,10 @@ use super::stream::Stream;
 /// How many unanswered keep-alive probes make a dead peer.
 const PROBES: u32 = 3;
 
+/// Names a connection in the log: how many its listener had accepted, itself included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionId(pub u64);
+
 /// Makes the kernel send small frames at once, and notice within about `patience` that a peer is gone or reads nothing.
 ///
 /// TCP_USER_TIMEOUT covers a connection with something to send: it ends when nothing of it was acknowledged for that long, or the

@@ -12,6 +12,7 @@ mod engine;
 pub mod origin;
 pub mod peers;
 mod polling;
+pub mod request_id;
 pub mod sessions;
 pub mod sid;
 pub mod socketio;

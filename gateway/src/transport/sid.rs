@@ -38,6 +38,17 @@ impl SessionKey {
         Self(number)
     }
 
+    /// What names the session in the log: too little of its key to be mistaken for it.
+    pub fn public(self) -> impl std::fmt::Display {
+        struct Public(u64);
+        impl std::fmt::Display for Public {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "{:08x}", self.0)
+            }
+        }
+        Public(self.0 >> 32)
+    }
+
     /// A place in [0, 1) that is this session's own: what is done to many sessions over a time is spread by it.
     pub fn share(self) -> f64 {
         // The top 32 bits are more than enough, and exact.

@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use confab_gateway_protocol::json::Json;
 use confab_gateway_protocol::socketio::{self, Assembler, AssemblerLimits, Packet};
 use confab_gateway_protocol::{engineio, websocket};
+use tracing::Instrument;
 
 use super::application::{
     Application, ConnectError, Connected, EngineHandler, Handshake, Incoming, Link,
@@ -153,14 +154,18 @@ impl<A: Application> EngineHandler for SocketIo<A> {
     }
 
     async fn text(&self, session: &mut Self::Session, text: &str) -> Result<(), DisconnectReason> {
-        match session.assembler.text(text) {
-            Ok(Some(packet)) => self.packet(session, &packet, &[]).await,
-            Ok(None) => Ok(()),
-            Err(error) => {
-                tracing::debug!(%error, "session closed");
-                Err(DisconnectReason::ProtocolViolation)
+        let span = session.handshake.span().clone();
+        let taken = async {
+            match session.assembler.text(text) {
+                Ok(Some(packet)) => self.packet(session, &packet, &[]).await,
+                Ok(None) => Ok(()),
+                Err(error) => {
+                    tracing::debug!(%error, "session closed");
+                    Err(DisconnectReason::ProtocolViolation)
+                }
             }
-        }
+        };
+        taken.instrument(span).await
     }
 
     async fn binary(
@@ -168,17 +173,21 @@ impl<A: Application> EngineHandler for SocketIo<A> {
         session: &mut Self::Session,
         bytes: Bytes,
     ) -> Result<(), DisconnectReason> {
-        match session.assembler.binary(bytes) {
-            Ok(Some(whole)) => {
-                self.packet(session, &whole.packet(), whole.attachments())
-                    .await
+        let span = session.handshake.span().clone();
+        let taken = async {
+            match session.assembler.binary(bytes) {
+                Ok(Some(whole)) => {
+                    self.packet(session, &whole.packet(), whole.attachments())
+                        .await
+                }
+                Ok(None) => Ok(()),
+                Err(error) => {
+                    tracing::debug!(%error, "session closed");
+                    Err(DisconnectReason::ProtocolViolation)
+                }
             }
-            Ok(None) => Ok(()),
-            Err(error) => {
-                tracing::debug!(%error, "session closed");
-                Err(DisconnectReason::ProtocolViolation)
-            }
-        }
+        };
+        taken.instrument(span).await
     }
 
     fn has_begun(&self, session: &Self::Session) -> bool {
@@ -186,8 +195,10 @@ impl<A: Application> EngineHandler for SocketIo<A> {
     }
 
     async fn closed(&self, mut session: Self::Session, reason: DisconnectReason) {
+        let span = session.handshake.span().clone();
         for socket in session.namespaces.drain() {
-            self.application.disconnected(socket, reason).await;
+            let ended = self.application.disconnected(socket, reason);
+            ended.instrument(span.clone()).await;
         }
     }
 }

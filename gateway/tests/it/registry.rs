@@ -4,7 +4,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use confab_gateway::registry::{Address, Directory, LeasedDirectory, NodeLease};
-use confab_shared::id::NodeId;
+use confab_shared::id::{NodeId, Partition};
 use confab_shared::redis::keyspace::Keyspace;
 use confab_shared::redis::scripts;
 use confab_shared::redis::{self, RedisConfig, Retries};
@@ -12,6 +12,11 @@ use fred::clients::Client;
 use fred::interfaces::{ClientLike, KeysInterface};
 
 use crate::nodes::free_port;
+
+/// The names in a Redis of a test's own.
+pub(crate) fn keyspace() -> Keyspace {
+    Keyspace::new(16)
+}
 
 /// A Redis that keeps nothing.
 pub(crate) struct Redis {
@@ -49,12 +54,15 @@ impl Drop for Redis {
 }
 
 async fn left(redis: &Client, node: NodeId) -> i64 {
-    redis.pttl(Keyspace::node_lease(node)).await.unwrap()
+    redis.pttl(keyspace().node_lease(node)).await.unwrap()
 }
 
 /// As every gateway does, soon.
 async fn name_memory(redis: &Client) {
-    let keys = vec![Keyspace::epoch(), Keyspace::position()];
+    let keys = vec![
+        keyspace().memory(Partition(0)),
+        keyspace().position(Partition(0)),
+    ];
     let _name: String = scripts::epoch()
         .evalsha_with_reload(redis, keys, vec!["name"])
         .await
@@ -64,11 +72,11 @@ async fn name_memory(redis: &Client) {
 #[tokio::test]
 async fn a_lease_lasts_as_long_as_its_node_and_survives_a_loss_of_memory() {
     let (_server, redis) = Redis::start().await;
-    let directory = LeasedDirectory::new(redis.clone());
+    let directory = LeasedDirectory::new(redis.clone(), keyspace());
     name_memory(&redis).await;
     let (node, address) = (NodeId::generate(), Address::from("127.0.0.1:9"));
     assert_eq!(directory.find(node).await.unwrap(), None);
-    let lease = NodeLease::announce(redis.clone(), node, address.clone())
+    let lease = NodeLease::announce(redis.clone(), keyspace(), node, address.clone())
         .await
         .unwrap();
     assert_eq!(directory.find(node).await.unwrap(), Some(address.clone()));
@@ -99,7 +107,7 @@ async fn a_lease_lasts_as_long_as_its_node_and_survives_a_loss_of_memory() {
 async fn a_directory_that_cannot_be_read_says_so() {
     let (server, redis) = Redis::start().await;
     drop(server);
-    let directory = LeasedDirectory::new(redis.clone());
+    let directory = LeasedDirectory::new(redis.clone(), keyspace());
     assert!(directory.find(NodeId::generate()).await.is_err());
     redis.quit().await.unwrap();
 }

@@ -40,8 +40,11 @@ impl Harness {
     /// What is dead is started, what is stopped goes on.
     async fn heal(&self) {
         let cluster = self.cluster();
-        let services =
-            [&cluster.postgres, &cluster.redis].map(|service| (service.pid, &service.restart));
+        let services = [&cluster.postgres]
+            .into_iter()
+            .chain(&cluster.redis.servers)
+            .chain(&cluster.redis.sentinels)
+            .map(|service| (service.pid, &service.restart));
         let workers = cluster
             .workers
             .iter()
@@ -50,7 +53,7 @@ impl Harness {
             .gateways
             .iter()
             .map(|gateway| (gateway.pid, &gateway.restart));
-        for (pid, restart) in services.into_iter().chain(workers).chain(gateways) {
+        for (pid, restart) in services.chain(workers).chain(gateways) {
             if is_running(pid) {
                 signal(pid, "CONT").await;
             } else {

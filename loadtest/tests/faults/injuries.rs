@@ -4,13 +4,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use confab_loadtest::clock;
-use confab_loadtest::cluster::Cluster;
+use confab_loadtest::cluster::{Cluster, Service};
 use fred::clients::Client;
+use fred::error::Error;
 use fred::interfaces::ClientLike;
 use fred::types::config::Config;
 use fred::types::{CustomCommand, Value};
 use tokio::sync::{Notify, watch};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::dice::Dice;
 use crate::harness::{Harness, dies, kill, signal};
@@ -23,6 +24,9 @@ const BATCHES: u32 = 150;
 const DEAD: Duration = Duration::from_millis(1_500);
 /// A fast shutdown of PostgreSQL, or a worker's death, takes no longer.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long Redis may take to put a replica in a primary's place.
+const PROMOTION_LIMIT: Duration = Duration::from_secs(20);
 
 /// A gateway that drains has sent all clients away by then.
 const DRAIN_LIMIT: Duration = Duration::from_secs(60);
@@ -80,6 +84,12 @@ pub(crate) enum Injury {
     SleepWorker(usize, Duration),
     /// `FLUSHALL`: no connection breaks, and everything is gone.
     FlushRedis,
+    /// `kill -9` of this one of Redis' primaries. It is started again, and follows, when a replica has taken its place.
+    KillPrimary(usize),
+    /// `FLUSHALL` on this one of Redis' primaries alone.
+    FlushPrimary(usize),
+    /// So many slots of the first primary of a Redis Cluster, from its first on, are moved to the second, with what is in them.
+    MoveSlots(u16),
     /// Redis closes the connections of all subscribers, and remembers everything.
     DropSubscribers,
     /// `kill -9`, started again, empty, after so long.
@@ -128,7 +138,12 @@ impl Injury {
             | Self::KillAllWorkers
             | Self::Failpoint(_)
             | Self::SleepWorker(..) => "worker",
-            Self::FlushRedis | Self::DropSubscribers | Self::RestartRedis(_) => "redis",
+            Self::FlushRedis
+            | Self::KillPrimary(_)
+            | Self::FlushPrimary(_)
+            | Self::MoveSlots(_)
+            | Self::DropSubscribers
+            | Self::RestartRedis(_) => "redis",
             Self::RestartPostgres(_) => "postgres",
         }
     }
@@ -201,9 +216,16 @@ impl Injury {
                 sleep(long).await;
                 signal(pid, "CONT").await;
             }
-            Self::FlushRedis => command(&cluster, "FLUSHALL", &[], strike).await,
+            Self::FlushRedis => command(&cluster.redis.url, "FLUSHALL", &[], strike).await,
+            Self::KillPrimary(index) => fail_over(harness, &cluster, index, strike).await,
+            Self::FlushPrimary(index) => {
+                let primaries = primaries(&cluster.redis.servers).await;
+                command(&primaries[index].url, "FLUSHALL", &[], strike).await;
+            }
+            Self::MoveSlots(count) => move_slots(&cluster, count, strike).await,
             Self::DropSubscribers => {
-                command(&cluster, "CLIENT", &["KILL", "TYPE", "pubsub"], strike).await;
+                let kill = ["KILL", "TYPE", "pubsub"];
+                command(&cluster.redis.url, "CLIENT", &kill, strike).await;
             }
             Self::RestartRedis(outage) => {
                 kill(cluster.redis.pid).await;
@@ -226,25 +248,93 @@ impl Injury {
     }
 }
 
-/// Has Redis do something, and gives it time to show.
-async fn command(cluster: &Cluster, name: &'static str, arguments: &[&str], strike: &Strike) {
-    let redis = Client::new(
-        Config::from_url(&cluster.redis.url).unwrap(),
-        None,
-        None,
-        None,
+/// Kills a primary, and starts it again when another server has taken its place. The injury counts from that moment: until then nobody can
+/// do anything about it.
+async fn fail_over(harness: &Harness, cluster: &Cluster, index: usize, strike: &Strike) {
+    let servers = &cluster.redis.servers;
+    let primaries = primaries(servers).await;
+    let count = primaries.len();
+    let victim = primaries[index].clone();
+    kill(victim.pid).await;
+    strike.hits();
+    let begun = Instant::now();
+    let others: Vec<Service> = servers
+        .iter()
+        .filter(|server| server.pid != victim.pid)
+        .cloned()
+        .collect();
+    while self::primaries(&others).await.len() < count {
+        assert!(
+            begun.elapsed() < PROMOTION_LIMIT,
+            "no replica has taken the place of {}",
+            victim.url
+        );
+        sleep(Duration::from_millis(20)).await;
+    }
+    println!("  a replica was promoted after {:.1?}", begun.elapsed());
+    strike.hits();
+    sleep(DEAD).await;
+    harness.restart(&victim.restart, &[]).await;
+}
+
+/// Does nothing to a Redis that has no slots.
+async fn move_slots(cluster: &Cluster, count: u16, strike: &Strike) {
+    let primaries = primaries(&cluster.redis.servers).await;
+    let [from, to, ..] = primaries.as_slice() else {
+        return;
+    };
+    let id = async |server: &Service| {
+        let id = ask(&server.url, "CLUSTER", &["MYID"]).await.unwrap();
+        id.into_string().unwrap()
+    };
+    let address = from.url.strip_prefix("redis://").unwrap();
+    let moved = tokio::process::Command::new("redis-cli")
+        .args(["--cluster", "reshard", address, "--cluster-yes"])
+        .args(["--cluster-slots", &count.to_string()])
+        .args(["--cluster-from", &id(from).await])
+        .args(["--cluster-to", &id(to).await])
+        .output()
+        .await
+        .unwrap();
+    assert!(
+        moved.status.success(),
+        "{}",
+        String::from_utf8_lossy(&moved.stdout)
     );
-    redis.init().await.unwrap();
+    strike.hits();
+    sleep(DEAD).await;
+}
+
+/// Those servers that are primaries now.
+async fn primaries(servers: &[Service]) -> Vec<Service> {
+    let mut primaries = Vec::new();
+    for server in servers {
+        let role = ask(&server.url, "ROLE", &[]).await;
+        if let Ok(Value::Array(role)) = role
+            && role.first().and_then(Value::as_str).as_deref() == Some("master")
+        {
+            primaries.push(server.clone());
+        }
+    }
+    primaries
+}
+
+/// Has Redis do something, and gives it time to show.
+async fn command(url: &str, name: &'static str, arguments: &[&str], strike: &Strike) {
+    ask(url, name, arguments).await.unwrap();
+    strike.hits();
+    sleep(Duration::from_millis(700)).await;
+}
+
+async fn ask(url: &str, name: &'static str, arguments: &[&str]) -> Result<Value, Error> {
+    let redis = Client::new(Config::from_url(url)?, None, None, None);
+    redis.init().await?;
     let command = CustomCommand::new_static(name, None, false);
     let arguments: Vec<String> = arguments
         .iter()
         .map(|&argument| argument.to_owned())
         .collect();
-    redis
-        .custom::<Value, String>(command, arguments)
-        .await
-        .unwrap();
-    strike.hits();
-    redis.quit().await.unwrap();
-    sleep(Duration::from_millis(700)).await;
+    let answer = redis.custom::<Value, String>(command, arguments).await?;
+    redis.quit().await?;
+    Ok(answer)
 }

@@ -33,6 +33,8 @@ const BEFORE: Duration = Duration::from_secs(2);
 const AFTER: Duration = Duration::from_secs(3);
 /// Load from one gateway's turn to the next: longer than clients stay away from home, so that the next one has some, too.
 const BETWEEN: Duration = Duration::from_secs(4);
+/// How long a room may stand still after another of Redis' servers has taken over.
+const PROMPTLY: Duration = Duration::from_secs(5);
 /// How many clients of each kind are in a crowd; `CONFAB_FAULT_CLIENTS` goes over it. `CONFAB_FAULT_KINDS` names the kinds.
 const CROWD: u32 = 200;
 /// How long the mix goes on.
@@ -140,6 +142,28 @@ faults! { last_words_arrive:
     last_words_before_redis_dies: Injury::RestartRedis(Duration::ZERO);
     last_words_before_a_worker_dies: Injury::KillWorker(0);
     last_words_stored_and_not_announced: Injury::Failpoint("worker::after_commit");
+}
+
+/// On a Redis of several servers, one of which fails: the others go on, and everybody hears again soon after.
+fn replicated_redis_survives(name: &'static str, injuries: &[Injury]) {
+    run(async {
+        let harness = Harness::from_environment().await;
+        let mut scenario = Scenario::begin(name, Crowd::few(), &harness).await;
+        scenario.resumes_within(PROMPTLY);
+        scenario.flow(BEFORE).await;
+        for injury in injuries {
+            scenario.break_by(&[*injury]).await;
+        }
+        scenario.flow(AFTER).await;
+        scenario.finish(Promise::AllOrNothing).await;
+    });
+}
+
+faults! { replicated_redis_survives:
+    replicated_primary_killed: Injury::KillPrimary(0);
+    replicated_primary_flushed: Injury::FlushPrimary(0);
+    // Among the first are those of the partitions 3 and 7.
+    replicated_slots_moved: Injury::MoveSlots(1_800);
 }
 
 macro_rules! crowd_faults {

@@ -93,6 +93,8 @@ pub(crate) struct Scenario {
     progress: Vec<(u32, Progress)>,
     /// What was inflicted, and when.
     broken: Vec<(u64, String)>,
+    /// How long a room may stand still.
+    resume: Duration,
     strike: Arc<Strike>,
 }
 
@@ -166,6 +168,7 @@ impl Scenario {
             clients,
             progress,
             broken: Vec::new(),
+            resume: RESUME_LIMIT + crowd.pace * TURNS,
             strike: Arc::new(Strike::new(cuts)),
         };
         assert!(
@@ -174,6 +177,11 @@ impl Scenario {
         );
         this.phase.send_replace(Phase::Flow);
         this
+    }
+
+    /// Rooms may stand still for no longer than this after an injury.
+    pub(crate) fn resumes_within(&mut self, limit: Duration) {
+        self.resume = limit;
     }
 
     /// Lets the load go on for a while.
@@ -268,7 +276,7 @@ impl Scenario {
             self.name
         );
         assert!(
-            resumed < RESUME_LIMIT + self.stage.pace * TURNS,
+            resumed < self.resume,
             "{}: a room stood still for {resumed:?}",
             self.name
         );

@@ -83,8 +83,7 @@ impl ServiceManager {
             tell(socket, &[NotifyState::Ready]);
             loop {
                 ticks.tick().await;
-                tell(socket, &[NotifyState::Status(&doing())]);
-                self.give_sign_of(&vitals, socket);
+                self.tell_how(&vitals, socket, &doing(), None);
             }
         };
         tokio::select! {
@@ -99,12 +98,9 @@ impl ServiceManager {
                 ticks.tick().await;
                 let left = limit.saturating_sub(begun.elapsed());
                 let status = format!("draining, {} s at the most: {}", left.as_secs(), doing());
-                tell(socket, &[NotifyState::Status(&status)]);
-                if !left.is_zero() {
-                    let longer = u32::try_from(DRAIN_EXTENSION.as_micros()).unwrap_or(u32::MAX);
-                    tell(socket, &[NotifyState::ExtendTimeoutUsec(longer)]);
-                }
-                self.give_sign_of(&vitals, socket);
+                let longer = u32::try_from(DRAIN_EXTENSION.as_micros()).unwrap_or(u32::MAX);
+                let extension = (!left.is_zero()).then_some(NotifyState::ExtendTimeoutUsec(longer));
+                self.tell_how(&vitals, socket, &status, extension);
             }
         };
         tokio::select! {
@@ -113,23 +109,30 @@ impl ServiceManager {
         }
     }
 
+    /// In one message: how many wait for a manager that is busy is bounded, and what is lost might be the sign of life.
+    ///
     /// The manager's patience is for a process that does not even come to speak; half of it is for a part that does not.
-    fn give_sign_of(&self, vitals: &Vitals, socket: &UnixDatagram) {
-        let Some(watchdog) = self.watchdog else {
-            return;
-        };
-        match vitals.silent(watchdog / 2) {
-            None => tell(socket, &[NotifyState::Watchdog]),
+    fn tell_how(
+        &self,
+        vitals: &Vitals,
+        socket: &UnixDatagram,
+        status: &str,
+        extension: Option<NotifyState<'_>>,
+    ) {
+        let silent = self
+            .watchdog
+            .and_then(|watchdog| vitals.silent(watchdog / 2));
+        let missing = silent.map(|part| format!("no sign of life from: {part}"));
+        let mut said = vec![NotifyState::Status(missing.as_deref().unwrap_or(status))];
+        said.extend(extension);
+        match silent {
             Some(part) => {
                 tracing::error!(part, "no sign of life; the service manager is given none");
-                tell(
-                    socket,
-                    &[NotifyState::Status(&format!(
-                        "no sign of life from: {part}"
-                    ))],
-                );
             }
+            None if self.watchdog.is_some() => said.push(NotifyState::Watchdog),
+            None => {}
         }
+        tell(socket, &said);
     }
 }
 
@@ -221,10 +224,7 @@ mod tests {
         assert!(heard(&hears).is_empty(), "not ready yet");
         readiness.set(true);
         tokio::time::sleep(Duration::from_millis(30)).await;
-        assert_eq!(
-            heard(&hears),
-            ["READY=1\n", "STATUS=nothing\n", "WATCHDOG=1\n"]
-        );
+        assert_eq!(heard(&hears), ["READY=1\n", "STATUS=nothing\nWATCHDOG=1\n"]);
         drainage.begins.cancel();
         tokio::time::sleep(Duration::from_millis(30)).await;
         let said = heard(&hears).concat();
@@ -255,7 +255,11 @@ mod tests {
         let telling = tokio::spawn(telling);
         tokio::time::sleep(Duration::from_millis(400)).await;
         let said = heard(&hears);
-        let signs = |said: &[String]| said.iter().filter(|said| *said == "WATCHDOG=1\n").count();
+        let signs = |said: &[String]| {
+            said.iter()
+                .filter(|said| said.ends_with("WATCHDOG=1\n"))
+                .count()
+        };
         assert!((1..=3).contains(&signs(&said)), "{said:?}");
         assert!(said.last().unwrap().contains("no sign of life from: lane"));
         lane.give();

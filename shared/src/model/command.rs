@@ -6,6 +6,7 @@ use super::content::{Content, Slug, TempId};
 use super::conversation::ConversationKind;
 use super::error::Rejection;
 use super::timestamp::Timestamp;
+use super::trace::{self, TraceContext};
 use crate::id::{CommandId, ConversationId, MessageId, NodeId, Seq, UserId};
 
 /// One entry of an ingress stream.
@@ -24,6 +25,13 @@ pub struct CommandEnvelope {
     pub actor: UserId,
     /// What is asked.
     pub command: Command,
+    /// The trace that it belongs to, if it is traced.
+    #[serde(
+        default,
+        deserialize_with = "trace::one",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub trace: Option<TraceContext>,
 }
 
 /// A request to change a conversation.
@@ -192,9 +200,8 @@ pub enum Outcome {
 mod tests {
     use super::*;
 
-    #[test]
-    fn an_envelope_survives_its_journey() {
-        let envelope = CommandEnvelope {
+    fn envelope(trace: Option<TraceContext>) -> CommandEnvelope {
+        CommandEnvelope {
             id: CommandId::generate(),
             node: NodeId::generate(),
             conversation: ConversationId::generate(),
@@ -205,12 +212,32 @@ mod tests {
                 reply_to: Some(MessageId(7)),
                 temp_id: Some(TempId::parse("t").unwrap()),
             },
-        };
-        let text = serde_json::to_string(&envelope).unwrap();
-        assert_eq!(
-            serde_json::from_str::<CommandEnvelope>(&text).unwrap(),
-            envelope
-        );
+            trace,
+        }
+    }
+
+    #[test]
+    fn an_envelope_survives_its_journey() {
+        for trace in [None, TraceContext::new(3, 4)] {
+            let envelope = envelope(trace);
+            let text = serde_json::to_string(&envelope).unwrap();
+            assert_eq!(text.contains("trace"), trace.is_some());
+            assert_eq!(
+                serde_json::from_str::<CommandEnvelope>(&text).unwrap(),
+                envelope
+            );
+        }
+    }
+
+    #[test]
+    fn a_trace_that_cannot_be_read_costs_no_command() {
+        let plain = envelope(None);
+        for odd in ["7", "null", "\"00-nonsense-01\"", "{\"a\":[]}"] {
+            let text = serde_json::to_string(&plain).unwrap();
+            let text = format!("{},\"trace\":{odd}}}", text.strip_suffix('}').unwrap());
+            let read: CommandEnvelope = serde_json::from_str(&text).unwrap();
+            assert_eq!(read, plain);
+        }
     }
 
     #[test]

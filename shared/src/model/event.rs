@@ -9,6 +9,7 @@ use super::account::Profile;
 use super::conversation::Participant;
 use super::message::Message;
 use super::timestamp::Timestamp;
+use super::trace::{self, TraceContext};
 use crate::id::{ConversationId, MessageId, Seq, UserId};
 
 /// A fact about a conversation.
@@ -157,6 +158,13 @@ pub struct RoomBatch {
     pub conversation: ConversationId,
     /// Its new events, in order of `seq`.
     pub events: Vec<Event>,
+    /// The announcements of those commands among what brought this about that are traced.
+    #[serde(
+        default,
+        deserialize_with = "trace::several",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub traces: Vec<TraceContext>,
 }
 
 /// What a user's own channel carries: what concerns a user who need not have joined the room.
@@ -206,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_batch_survives_its_journey() {
-        let batch = RoomBatch {
+        let mut batch = RoomBatch {
             conversation: ConversationId::generate(),
             events: vec![
                 Event {
@@ -224,7 +232,12 @@ mod tests {
                     },
                 },
             ],
+            traces: Vec::new(),
         };
+        let text = serde_json::to_string(&batch).unwrap();
+        assert!(!text.contains("trace"));
+        assert_eq!(serde_json::from_str::<RoomBatch>(&text).unwrap(), batch);
+        batch.traces.extend(TraceContext::new(5, 6));
         let text = serde_json::to_string(&batch).unwrap();
         assert_eq!(serde_json::from_str::<RoomBatch>(&text).unwrap(), batch);
     }

@@ -12,3 +12,4 @@ pub mod event;
 pub mod message;
 pub mod position;
 pub mod timestamp;
+pub mod trace;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use time::OffsetDateTime;
 
@@ -36,6 +37,16 @@ impl Position {
 }
 
 impl Position {
+    /// The place so long before this one.
+    #[must_use]
+    pub fn earlier(self, by: Duration) -> Self {
+        let by = u64::try_from(by.as_micros()).unwrap_or(u64::MAX);
+        Self {
+            micros: self.micros.saturating_sub(by),
+            index: 0,
+        }
+    }
+
     /// The moment that Redis's clock showed.
     pub fn moment(self) -> Timestamp {
         OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.micros) * 1_000)

@@ -1,13 +1,14 @@
 //! Redis: the typed keyspace, the scripts, and how connections are made.
 //!
 //! Nothing in Redis is needed to rebuild the truth. Whatever is kept here may vanish at any moment, without a connection being
-//! lost (FLUSHALL); [`keyspace::Keyspace::epoch`] is how that is noticed.
+//! lost (FLUSHALL); [`keyspace::Keyspace::memory`] is how that is noticed.
 
 mod access;
 pub mod keyspace;
 pub mod presence;
 mod refusal;
 pub mod scripts;
+mod topology;
 
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use fred::types::config::{ReconnectPolicy, TcpConfig};
 
 pub use self::access::RedisConfig;
 pub use self::refusal::begin;
+pub use self::topology::{Topology, Unsuitable, examine, may_fail_over};
 
 /// How a connection treats commands that are under way when it breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +45,9 @@ pub fn builder(config: &RedisConfig, retries: Retries) -> Result<Builder, fred::
                 Retries::Idempotent => 3,
                 Retries::None => 1,
             };
+            // On a cluster: a command whose slot has moved fails, and is sent by its caller to where the slot is now. fred would follow by
+            // itself, but where a slot is just being moved it takes the next answer for that of its ASKING, whosever it is.
+            connection.max_redirections = 0;
             connection.tcp = TcpConfig {
                 nodelay: Some(true),
                 // A subscriber only listens: without these it would never notice that nobody speaks any more.

@@ -42,6 +42,7 @@ pub struct Beat {
 #[derive(Debug, Clone)]
 pub struct Online {
     redis: Client,
+    keyspace: Keyspace,
     scripts: Arc<Scripts>,
 }
 
@@ -60,7 +61,7 @@ struct Scripts {
 
 impl Online {
     /// As this Redis knows it.
-    pub fn new(redis: Client) -> Self {
+    pub fn new(redis: Client, keyspace: Keyspace) -> Self {
         let scripts = Arc::new(Scripts {
             beat: scripts::presence_beat(),
             put: scripts::presence_put(),
@@ -72,7 +73,16 @@ impl Online {
             appear: scripts::presence_appear(),
             look: scripts::presence_look(),
         });
-        Self { redis, scripts }
+        Self {
+            redis,
+            keyspace,
+            scripts,
+        }
+    }
+
+    /// The names of what stands there.
+    pub fn keyspace(&self) -> Keyspace {
+        self.keyspace
     }
 
     /// Renews the lease of a stay, or begins it.
@@ -146,7 +156,7 @@ impl Online {
         fixed: &[String],
     ) -> Result<Vec<UserId>, Error> {
         let calls = batches(users).map(|(slot, users)| async move {
-            let keys = of_stay(slot, stay);
+            let keys = self.of_stay(slot, stay);
             let arguments: Vec<String> = fixed.iter().cloned().chain(texts(&users)).collect();
             script
                 .evalsha_with_reload::<Vec<String>, _, _>(&self.redis, keys, arguments)
@@ -168,7 +178,7 @@ impl Online {
             script
                 .evalsha_with_reload::<Vec<String>, _, _>(
                     &self.redis,
-                    of_stay(slot, stay),
+                    self.of_stay(slot, stay),
                     arguments,
                 )
                 .await
@@ -186,7 +196,7 @@ impl Online {
     pub async fn owed(&self, users: &[UserId]) -> Result<Vec<Owed>, Error> {
         let script = &self.scripts.read;
         let calls = batches(users).map(|(slot, users)| async move {
-            let keys = vec![Keyspace::online(slot), Keyspace::unsaid(slot)];
+            let keys = vec![self.keyspace.online(slot), self.keyspace.unsaid(slot)];
             let arguments: Vec<String> = texts(&users).collect();
             let answer: Vec<String> = script
                 .evalsha_with_reload(&self.redis, keys, arguments)
@@ -219,7 +229,11 @@ impl Online {
                 .flatten()
                 .collect();
             script
-                .evalsha_with_reload::<i64, _, _>(&self.redis, Keyspace::unsaid(slot), arguments)
+                .evalsha_with_reload::<i64, _, _>(
+                    &self.redis,
+                    self.keyspace.unsaid(slot),
+                    arguments,
+                )
                 .await
         });
         try_join_all(calls).await.map(|_| ())
@@ -233,7 +247,7 @@ impl Online {
             script
                 .evalsha_with_reload::<Vec<String>, _, _>(
                     &self.redis,
-                    Keyspace::unsaid(slot),
+                    self.keyspace.unsaid(slot),
                     arguments,
                 )
                 .await
@@ -250,7 +264,7 @@ impl Online {
     /// it is not.
     pub async fn appear(&self, user: UserId) -> Result<bool, Error> {
         let slot = UserSlot::of(user);
-        let keys = vec![Keyspace::online(slot), Keyspace::unsaid(slot)];
+        let keys = vec![self.keyspace.online(slot), self.keyspace.unsaid(slot)];
         let owed: i64 = self
             .scripts
             .appear
@@ -265,7 +279,7 @@ impl Online {
         let calls = batches(users).map(|(slot, users)| async move {
             let arguments: Vec<String> = texts(&users).collect();
             let answer: Vec<Option<String>> = script
-                .evalsha_with_reload(&self.redis, Keyspace::online(slot), arguments)
+                .evalsha_with_reload(&self.redis, self.keyspace.online(slot), arguments)
                 .await?;
             Ok::<_, Error>((users, answer))
         });
@@ -283,11 +297,20 @@ impl Online {
         Ok(look)
     }
 
+    /// What the scripts touch that note who is connected by a stay.
+    fn of_stay(&self, slot: UserSlot, stay: Stay) -> Vec<String> {
+        vec![
+            self.keyspace.online(slot),
+            self.keyspace.unsaid(slot),
+            self.keyspace.stay_users(slot, stay),
+        ]
+    }
+
     /// How many users are connected.
     pub async fn count(&self) -> Result<u64, Error> {
         let pipeline = self.redis.pipeline();
         for slot in UserSlot::all() {
-            let () = pipeline.hlen(Keyspace::online(slot)).await?;
+            let () = pipeline.hlen(self.keyspace.online(slot)).await?;
         }
         let counts: Vec<u64> = pipeline.all().await?;
         Ok(counts.iter().sum())
@@ -314,14 +337,6 @@ fn batches(users: &[UserId]) -> impl Iterator<Item = (UserSlot, Vec<UserId>)> + 
 
 fn texts(users: &[UserId]) -> impl Iterator<Item = String> {
     users.iter().map(UserId::to_string)
-}
-
-fn of_stay(slot: UserSlot, stay: Stay) -> Vec<String> {
-    vec![
-        Keyspace::online(slot),
-        Keyspace::unsaid(slot),
-        Keyspace::stay_users(slot, stay),
-    ]
 }
 
 fn nodes(stays: &str) -> Vec<NodeId> {

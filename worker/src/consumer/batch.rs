@@ -13,6 +13,7 @@ use confab_shared::model::timestamp::Timestamp;
 use confab_shared::postgres::batch::{Stored, load, load_details, store};
 use confab_shared::redis::presence::Online;
 use confab_shared::seen;
+use confab_shared::telemetry::Span;
 use fred::clients::Client;
 use futures_util::future::join_all;
 use sqlx::Postgres;
@@ -22,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::fault::{Failure, Fault};
 use super::read::IngressReader;
-use super::{Context, failpoint};
+use super::{Context, failpoint, traced};
 use crate::broadcast::{Broadcast, FanOut};
 use crate::handler::{Announcements, Bounds, Request, decide, details, wanted};
 use crate::pause::Pause;
@@ -43,6 +44,8 @@ pub(super) struct Entry {
     pub(super) envelope: CommandEnvelope,
     /// Whether it was handed out before, so that it may have taken effect without having been announced.
     pub(super) redelivered: bool,
+    /// What becomes of it, if that is traced.
+    pub(super) span: Span,
 }
 
 /// The right to process a partition.
@@ -91,6 +94,7 @@ impl Processor {
         let mut waiting = vec![entries];
         let mut pause = Pause::default();
         let (mut stale, mut overruns) = (0, 0);
+        let span = traced::batch(&self.context.traces, &mut waiting);
         while let Some(mut entries) = waiting.pop() {
             self.sign.give();
             entries.retain(|entry| !aftermath.lost.contains(&entry.partition));
@@ -98,7 +102,7 @@ impl Processor {
                 continue;
             }
             let patience = self.context.config.database.patience();
-            let attempt = match timeout(patience, self.attempt(&entries, tenures)).await {
+            let attempt = match timeout(patience, self.attempt(&entries, tenures, &span)).await {
                 Ok(attempt) => attempt,
                 // The server ends a slow statement itself; a connection whose other end is gone ends never.
                 Err(_) => {
@@ -179,6 +183,7 @@ impl Processor {
         &mut self,
         entries: &[Entry],
         tenures: &HashMap<Partition, Tenure>,
+        span: &Span,
     ) -> Result<Announcements, Failure> {
         let requests: Vec<Request<'_>> = entries
             .iter()
@@ -201,11 +206,14 @@ impl Processor {
         let bounds = Bounds {
             max_members: i64::from(self.context.config.worker.max_members),
         };
+        let statement = |name| traced::statement(span, name, entries.len());
         let asked = wanted(&requests);
-        let found = postgres.time("load", load(&mut connection, &asked)).await?;
+        let loading = statement("load batch").around(load(&mut connection, &asked));
+        let found = postgres.time("load", loading).await?;
         let asked = details(bounds, &requests, &found);
-        let more = load_details(&mut connection, &asked);
-        let more = postgres.time("load", more).await?;
+        let loading = load_details(&mut connection, &asked);
+        let loading = statement("load details").around(loading);
+        let more = postgres.time("load", loading).await?;
         let decided = decide(Timestamp::now(), bounds, &requests, found, more);
 
         // Even if nothing changes: a refusal decided by a former owner must not reach anybody.
@@ -223,6 +231,7 @@ impl Processor {
         }
         failpoint::reach("worker::before_commit");
         let storing = store(&mut connection, &fence, &decided.changes);
+        let storing = statement("store batch").around(storing);
         let stored = postgres.time("store", storing).await?;
         self.connection = Some(connection);
         match stored {
@@ -245,6 +254,7 @@ impl Processor {
         let mut rooms: HashMap<Partition, Vec<RoomBatch>> = HashMap::new();
         let mut announced = announcements.rooms;
         self.note_online(&mut announced).await;
+        let announcing = traced::announcements(entries, &announcements.outcomes, &mut announced);
         for room in announced {
             rooms
                 .entry(self.context.keyspace.partition(room.conversation))
@@ -261,6 +271,7 @@ impl Processor {
                 aftermath.lost.insert(partition);
             }
         }
+        drop(announcing);
         failpoint::reach("worker::after_fan_out");
 
         let kept = |partition| !aftermath.lost.contains(&partition);
@@ -279,9 +290,11 @@ impl Processor {
                 done.entry(entry.partition).or_default().push(&entry.id);
             }
         }
+        let replying = traced::replies(entries);
         self.broadcast
             .notices_and_replies(&announcements.notices, replies)
             .await;
+        drop(replying);
         failpoint::reach("worker::after_reply");
         self.acknowledge(done, aftermath).await;
     }
@@ -313,7 +326,8 @@ impl Processor {
             let rest = entries.split_off(entries.len() / 2);
             waiting.push(rest);
             waiting.push(entries);
-        } else if let Some(entry) = entries.pop() {
+        } else if let Some(mut entry) = entries.pop() {
+            entry.span.fail("set aside");
             let outcome = Err(Rejection::new(ErrorCode::Internal, "internal error"));
             let reply = Reply {
                 id: entry.envelope.id,

@@ -3,7 +3,7 @@
 //! A batch holds what all of them have to offer that is new, or what one of them has that was handed out before. Waiting takes
 //! nothing from the streams, so a wake-up that is lost costs time only.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use confab_shared::id::{NodeId, Partition};
@@ -20,15 +20,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::Context;
 use super::batch::{Aftermath, Entry, Processor, Tenure};
-use super::read::{IngressReader, RawEntry, Reading, wait};
+use super::read::{IngressReader, RawEntry, Reading};
+use super::traced;
+use super::wait::{Awaited, Waiter};
 use crate::broadcast::Broadcast;
 use crate::pause::Pause;
 
 /// How often a lane without partitions shows that it lives.
 const IDLE: Duration = Duration::from_secs(1);
-/// How long one wait for new entries takes at the most. Bounds how long a partition that arrives meanwhile waits for its first
-/// wake-up, and how long entries are overlooked whose ids went back (a clock was set, Redis lost its memory).
-const WAIT: Duration = Duration::from_millis(250);
 /// The id before every entry's.
 const BEGINNING: &str = "0-0";
 
@@ -82,7 +81,7 @@ pub async fn run(
     reports: UnboundedSender<LaneReport>,
 ) -> Result<(), fred::error::Error> {
     let client = connect(&context.config.redis, Retries::None).await?;
-    let waiter = connect(&context.config.redis, Retries::None).await?;
+    let mut waiter = Waiter::connect(&context).await?;
     let mut lane = Lane::new(context, client, reports);
     loop {
         lane.sign.give();
@@ -91,7 +90,8 @@ pub async fn run(
             lane.obey(command);
         }
         if lane.has_work() {
-            lane.turn().await;
+            // Boxed: it is large, and a lane that waits has no use for it.
+            Box::pin(lane.turn()).await;
             continue;
         }
         tokio::select! {
@@ -99,8 +99,8 @@ pub async fn run(
                 Some(command) => lane.obey(command),
                 None => return Ok(()),
             },
-            woken = lane.wait(&waiter) => match woken {
-                Ok(streams) => lane.wake(&streams),
+            woken = lane.wait(&mut waiter) => match woken {
+                Ok(partitions) => lane.wake(&partitions),
                 Err(error) => {
                     lane.stumble(&error, "cannot wait for commands").await;
                     // The connection that reads may be well though the one that waits is not.
@@ -131,7 +131,7 @@ impl Lane {
             sign: sign.clone(),
             client: client.clone(),
             reader: IngressReader::new(client.clone(), context.id, worker.max_deliveries),
-            online: Online::new(client.clone()),
+            online: Online::new(client.clone(), context.keyspace),
             broadcast: Broadcast::new(
                 client,
                 context.keyspace,
@@ -313,12 +313,15 @@ impl Lane {
                     )
                 }
                 Ok(envelope) => {
+                    let span =
+                        traced::command(&self.processor.context.traces, &envelope, partition);
                     batch.push(Entry {
                         partition,
                         id,
                         payload,
                         envelope,
                         redelivered,
+                        span,
                     });
                     continue;
                 }
@@ -352,25 +355,23 @@ impl Lane {
     }
 
     /// Waits for an entry of any partition. Without partitions, for a while.
-    async fn wait(&self, waiter: &Client) -> Result<Vec<String>, fred::error::Error> {
+    async fn wait(&self, waiter: &mut Waiter) -> Result<Vec<Partition>, fred::error::Error> {
         if self.served.is_empty() {
             tokio::time::sleep(IDLE).await;
             return Ok(Vec::new());
         }
-        let streams = self
-            .served
-            .values()
-            .map(|served| (served.stream.clone(), served.last.clone()))
-            .collect();
-        let block = u64::try_from(WAIT.as_millis()).unwrap_or(u64::MAX);
-        wait(waiter, streams, block).await
+        let awaited = self.served.iter().map(|(partition, served)| Awaited {
+            partition: *partition,
+            stream: served.stream.clone(),
+            last: served.last.clone(),
+        });
+        waiter.wait(awaited.collect()).await
     }
 
-    /// Notes which streams have something; after a wait in vain, looks into all of them.
-    fn wake(&mut self, streams: &[String]) {
-        let named: HashSet<&str> = streams.iter().map(String::as_str).collect();
-        for served in self.served.values_mut() {
-            served.ready = named.is_empty() || named.contains(served.stream.as_str());
+    /// Notes which partitions may have something; after a wait in vain, looks into all of them.
+    fn wake(&mut self, partitions: &[Partition]) {
+        for (partition, served) in &mut self.served {
+            served.ready = partitions.is_empty() || partitions.contains(partition);
         }
     }
 

@@ -10,12 +10,15 @@ mod fault;
 mod lane;
 mod read;
 mod settle;
+mod traced;
+mod wait;
 
 use std::sync::Arc;
 
 use confab_shared::id::WorkerId;
 use confab_shared::lifecycle::Vitals;
 use confab_shared::redis::keyspace::Keyspace;
+use confab_shared::telemetry::Traces;
 use sqlx::PgPool;
 
 use crate::config::Config;
@@ -38,4 +41,6 @@ pub struct Context {
     pub metrics: Metrics,
     /// The parts that must not get stuck.
     pub vitals: Vitals,
+    /// What is traced.
+    pub traces: Traces,
 }

@@ -7,7 +7,6 @@ use confab_shared::redis::keyspace::{COMMAND_FIELD, Keyspace, WORKERS};
 use confab_shared::redis::scripts;
 use fred::clients::Client;
 use fred::error::Error;
-use fred::interfaces::StreamsInterface;
 use fred::types::Value;
 use fred::types::scripts::Script;
 
@@ -91,26 +90,6 @@ impl IngressReader {
             .await?;
         Ok(())
     }
-}
-
-/// Waits until one of these streams has an entry after the id given for it, or until `block_ms` have passed. Takes nothing: what there
-/// is stays to be read. Answers which streams have something, by their keys.
-pub(super) async fn wait(
-    client: &Client,
-    streams: Vec<(String, String)>,
-    block_ms: u64,
-) -> Result<Vec<String>, Error> {
-    let (keys, ids): (Vec<String>, Vec<String>) = streams.into_iter().unzip();
-    let answer: Value = client.xread(Some(1), Some(block_ms), keys, ids).await?;
-    Ok(elements(answer)
-        .into_iter()
-        .filter_map(|stream| {
-            elements(stream)
-                .into_iter()
-                .next()
-                .and_then(Value::into_string)
-        })
-        .collect())
 }
 
 fn keys(partition: Partition) -> Vec<String> {

@@ -60,6 +60,7 @@ impl RoomDraft {
         RoomBatch {
             conversation: self.conversation,
             events: self.events.into_iter().map(finish).collect(),
+            traces: Vec::new(),
         }
     }
 }

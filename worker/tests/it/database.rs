@@ -127,6 +127,7 @@ pub(crate) fn envelope(
         conversation,
         actor,
         command,
+        trace: None,
     }
 }
 

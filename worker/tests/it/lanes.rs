@@ -10,6 +10,7 @@ use confab_shared::model::command::CommandEnvelope;
 use confab_shared::postgres::partitions;
 use confab_shared::redis::keyspace::{COMMAND_FIELD, Keyspace, WORKERS};
 use confab_shared::redis::{Retries, connect};
+use confab_shared::telemetry::Traces;
 use confab_shared::testing::redis_url;
 use confab_worker::config::{Config, DEFAULTS};
 use confab_worker::consumer::{Assignment, Context, LaneCommand, run_lane};
@@ -53,6 +54,7 @@ impl Bench {
             keyspace: Keyspace::new(PARTITIONS),
             pool,
             metrics: Metrics::new().unwrap(),
+            traces: Traces::default(),
             vitals: Vitals::default(),
         };
         Self {

@@ -58,7 +58,7 @@ export async function privateGateway(t, settings) {
   return (await mortalGateway(t, settings)).url;
 }
 
-/** The same, to be killed by the test, or asked what it counts: `{url, internal, kill()}`. */
+/** The same, to be killed by the test, or asked what it counts: `{url, internal, child, kill()}`. */
 export async function mortalGateway(t, settings = {}) {
   for (let attempt = 1; ; attempt += 1) {
     try {
@@ -101,5 +101,5 @@ async function startGateway(t, settings) {
   }
   const isReady = async () => (await fetch(`http://127.0.0.1:${internal}/readyz`, { signal: AbortSignal.timeout(2_000) })).ok;
   const child = await runProgram(t, path.join(state.programs, 'confab-gateway'), [], { env, isReady });
-  return { url: `http://127.0.0.1:${port}`, internal: `http://127.0.0.1:${internal}`, kill: () => child.kill('SIGKILL') };
+  return { url: `http://127.0.0.1:${port}`, internal: `http://127.0.0.1:${internal}`, child, kill: () => child.kill('SIGKILL') };
 }

@@ -86,7 +86,7 @@ impl Chat {
             let Some(user) = client.user() else {
                 return Err(not_inside().into());
             };
-            let mut answer = Answer::to_frame(user.socket.clone(), reply);
+            let mut answer = Answer::to_frame(&self.node.traces, user.socket.clone(), reply);
             if !answer.count(most) {
                 let message = "too many unconfirmed requests on this socket";
                 return Err(Rejection::new(ErrorCode::Overloaded, message).into());

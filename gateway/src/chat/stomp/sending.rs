@@ -1,8 +1,10 @@
 //! What a client's messages do.
 
+use std::pin::pin;
 use std::time::Instant;
 
 use confab_shared::model::error::{ErrorCode, Rejection, RequestError};
+use confab_shared::telemetry::scope;
 
 use super::super::Chat;
 use super::super::anonymous::guest_subject;
@@ -21,7 +23,7 @@ impl Chat {
         let Some(user) = client.user() else {
             return self.introduce_by_stomp(client, intent, reply).await;
         };
-        let answer = Answer::to_frame(user.socket.clone(), reply);
+        let answer = Answer::to_frame(&self.node.traces, user.socket.clone(), reply);
         let is_guest = user.is_guest();
         let patience = self.node.reply_timeout();
         let intent = match intent {
@@ -46,7 +48,8 @@ impl Chat {
             other => other,
         };
         if let Some(user) = client.user_mut() {
-            user.fulfil(intent, answer, patience).await;
+            let parent = answer.parent();
+            scope(parent, pin!(user.fulfil(intent, answer, patience))).await;
         }
     }
 
@@ -97,7 +100,7 @@ impl Chat {
         };
         self.node.metrics.sockets_introduced_total.inc();
         user.subject = guest_subject(address, Some(&user.profile.username));
-        let answer = Answer::to_frame(user.socket.clone(), reply);
+        let answer = Answer::to_frame(&self.node.traces, user.socket.clone(), reply);
         let enter = Intent::Enter {
             room,
             guest_name: None,

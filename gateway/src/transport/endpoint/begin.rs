@@ -59,6 +59,7 @@ impl<H: EngineHandler> Endpoint<H> {
 
     fn begin_polling(&self, handshake: Arc<Handshake>, admitted: (Place, Admitted)) -> Answer {
         let (key, sid) = self.inner.sids.mint();
+        handshake.opened(key);
         let open = open_frame(&sid, &["websocket"], &self.inner.config).payload();
         let queue = Arc::new(SendQueue::new(self.inner.config.send_queue_bytes));
         let mailbox = Arc::new(Mailbox::new(queue.clone()));
@@ -72,8 +73,9 @@ impl<H: EngineHandler> Endpoint<H> {
             let EndpointParts {
                 handler, config, ..
             } = &*endpoint.inner;
+            let span = handshake.span().clone();
             let reason = polling::serve(handshake, handler, config, &mailbox, &registration).await;
-            endpoint.inner.ended(reason, registration);
+            span.in_scope(|| endpoint.inner.ended(reason, registration));
             drop(admitted);
         });
         answer::packets(open, 0, false)
@@ -89,6 +91,8 @@ impl<H: EngineHandler> Endpoint<H> {
             return;
         };
         let (key, sid) = self.inner.sids.mint();
+        handshake.opened(key);
+        let span = handshake.span().clone();
         let queue = Arc::new(SendQueue::new(self.inner.config.send_queue_bytes));
         let registration = self.inner.sessions.register(key, &queue, None).counted(
             &self.inner.metrics,
@@ -105,7 +109,7 @@ impl<H: EngineHandler> Endpoint<H> {
             &sid,
         )
         .await;
-        self.inner.ended(reason, registration);
+        span.in_scope(|| self.inner.ended(reason, registration));
         drop(guard);
     }
 }

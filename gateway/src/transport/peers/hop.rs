@@ -12,6 +12,7 @@ use http::header::{
 use http::{HeaderMap, HeaderValue};
 
 use crate::transport::answer::accepts_gzip;
+use crate::transport::request_id;
 
 /// Why a request came over the internal listener.
 const HOP: HeaderName = HeaderName::from_static("confab-hop");
@@ -56,7 +57,7 @@ impl Hop {
     /// The headers of a polling request that is passed on. Of the client's, only what it can read matters to the owner: which pages
     /// may talk to us is decided where they do.
     pub(super) fn of_request(client: IpAddr, from: &HeaderMap) -> HeaderMap {
-        let mut headers = passed(client);
+        let mut headers = passed(client, from);
         if accepts_gzip(from) {
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
         }
@@ -65,7 +66,7 @@ impl Hop {
 
     /// The headers of an upgrade that is passed on. A proxy before us may have sent its own `Connection`.
     pub(super) fn of_upgrade(client: IpAddr, from: &HeaderMap) -> HeaderMap {
-        let mut headers = passed(client);
+        let mut headers = passed(client, from);
         headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         for name in OF_UPGRADES {
@@ -87,11 +88,15 @@ impl Hop {
     }
 }
 
-fn passed(client: IpAddr) -> HeaderMap {
+/// What all requests that are passed on say. A client's own id for its request names it in both nodes' logs.
+fn passed(client: IpAddr, from: &HeaderMap) -> HeaderMap {
     let mut headers = HeaderMap::from_iter([(HOP, PASSED)]);
     // An address's digits, dots and colons are always a header's value.
     if let Ok(client) = HeaderValue::try_from(client.to_string()) {
         headers.insert(CLIENT, client);
+    }
+    if let Some(id) = request_id::brought(from) {
+        request_id::put(&mut headers, id);
     }
     headers
 }
@@ -118,6 +123,25 @@ mod tests {
         let headers = Hop::of_request(client, &forged);
         assert_eq!(Hop::read(&headers), Some(Hop::Passed { client }));
         assert!(headers.get(http::header::COOKIE).is_none());
+    }
+
+    #[test]
+    fn a_request_keeps_its_id_if_that_is_fit_for_logs() {
+        let client = "192.0.2.7".parse().unwrap();
+        let mut from = HeaderMap::new();
+        request_id::put(&mut from, "abc-123");
+        for headers in [
+            Hop::of_request(client, &from),
+            Hop::of_upgrade(client, &from),
+        ] {
+            assert_eq!(request_id::brought(&headers), Some("abc-123"));
+        }
+        from.insert(
+            request_id::REQUEST_ID,
+            HeaderValue::from_static("two words"),
+        );
+        let headers = Hop::of_request(client, &from);
+        assert!(headers.get(request_id::REQUEST_ID).is_none());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use confab_shared::id::NodeId;
 use http::StatusCode;
 use http::request::Parts;
+use tracing::Instrument;
 
 use super::answer::{self, Answer};
 use super::door::{Door, Turned};
@@ -138,6 +139,8 @@ impl<M: MessageHandler> SockJs<M> {
             Err(door) => return door,
         };
         let (key, _) = parts.sids.mint();
+        handshake.opened(key);
+        let span = handshake.span().clone();
         let registration = parts.sessions.register(key, &queue, None).counted(
             &parts.metrics,
             "sockjs",
@@ -150,6 +153,7 @@ impl<M: MessageHandler> SockJs<M> {
             let reason = served.await;
             session
                 .ended(name, reason, entry, registration, admitted)
+                .instrument(span)
                 .await;
         });
         door

@@ -56,6 +56,8 @@ impl<M: MessageHandler> SockJs<M> {
         };
         let parts = &self.inner.parts;
         let (key, _) = parts.sids.mint();
+        handshake.opened(key);
+        let span = handshake.span().clone();
         let queue = Arc::new(SendQueue::new(parts.config.send_queue_bytes));
         let registration = parts.sessions.register(key, &queue, None).counted(
             &parts.metrics,
@@ -68,7 +70,8 @@ impl<M: MessageHandler> SockJs<M> {
         };
         let config = &parts.config;
         let served = websocket::serve_messages(stream, prefix, handshake, &dressed, config, queue);
-        parts.ended(served.await, registration);
+        let reason = served.await;
+        span.in_scope(|| parts.ended(reason, registration));
     }
 }
 

@@ -160,6 +160,8 @@ impl<A: StompApplication> StompEndpoint<A> {
             return;
         };
         let (key, _) = self.inner.sids.mint();
+        handshake.opened(key);
+        let span = handshake.span().clone();
         let queue = Arc::new(SendQueue::new(self.inner.config.send_queue_bytes));
         let registration = self.inner.sessions.register(key, &queue, None).counted(
             &self.inner.metrics,
@@ -171,7 +173,7 @@ impl<A: StompApplication> StompEndpoint<A> {
         } = &*self.inner;
         let reason =
             websocket::serve_messages(stream, prefix, handshake, handler, config, queue).await;
-        self.inner.ended(reason, registration);
+        span.in_scope(|| self.inner.ended(reason, registration));
         drop(guard);
     }
 }

@@ -23,6 +23,7 @@ use confab_gateway_protocol::stomp::{Decoder, Intervals, Version};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
+use tracing::{Instrument, Span};
 
 pub use link::{StompLink, error_frame};
 pub use reply::Reply;
@@ -50,6 +51,8 @@ pub struct StompSession<C> {
     phase: Phase<C>,
     /// It was said what is wrong.
     has_failed: bool,
+    /// What names it in the log.
+    span: Span,
 }
 
 /// How far a session is.
@@ -133,6 +136,7 @@ impl<A: StompApplication> MessageHandler for Stomp<A> {
             framing,
             decoder: Decoder::new(self.rules.frames),
             heard,
+            span: handshake.span().clone(),
             phase: Phase::Connecting { handshake, agreed },
             has_failed: false,
         };
@@ -145,7 +149,8 @@ impl<A: StompApplication> MessageHandler for Stomp<A> {
         bytes: Bytes,
     ) -> Result<(), DisconnectReason> {
         session.heard.begin();
-        let taken = self.take(session, &bytes).await;
+        let span = session.span.clone();
+        let taken = self.take(session, &bytes).instrument(span).await;
         session.heard.end();
         taken
     }
@@ -155,7 +160,8 @@ impl<A: StompApplication> MessageHandler for Stomp<A> {
         let mut has_failed = session.has_failed;
         if let Phase::Connected(client) = session.phase {
             has_failed |= client.link.has_failed();
-            self.application.disconnected(client.own, reason).await;
+            let ended = self.application.disconnected(client.own, reason);
+            ended.instrument(session.span).await;
         }
         let last = last_words(reason).filter(|_| !has_failed)?;
         Some(error_frame(framing, version, last, ""))

@@ -15,7 +15,7 @@ use fred::interfaces::{ClientLike, LuaInterface, ServerInterface};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::registry::Redis;
+use crate::registry::{Redis, keyspace};
 
 fn settings(change: impl FnOnce(&mut RateLimitsConfig)) -> RateLimitsConfig {
     let mut config = load::<GatewayConfig>(DEFAULTS).unwrap().config.rate_limits;
@@ -37,7 +37,7 @@ impl Node {
         let (metrics, stop) = (Arc::new(Metrics::new().unwrap()), CancellationToken::new());
         let figures = config.figures().unwrap();
         Self {
-            limits: Limits::start(&figures, redis, &metrics, &stop),
+            limits: Limits::start(&figures, redis, keyspace(), &metrics, &stop),
             metrics,
             stop,
         }

@@ -57,7 +57,7 @@ fn who_enters_after_a_try_that_failed_is_noted() {
 fn a_room_is_a_nodes_while_somebody_of_it_is_there() {
     with_world(|world| async move {
         let (one, room) = (world.gateway().await, ConversationId::generate());
-        let key = Keyspace::stay_rooms(Stay::first(one.id));
+        let key = Keyspace::new(PARTITIONS).stay_rooms(Stay::first(one.id));
         let people = [somebody(), somebody()];
         for (index, user) in people.iter().enumerate() {
             assert_eq!(

@@ -21,6 +21,7 @@ use confab_shared::model::timestamp::Timestamp;
 use confab_shared::redis::keyspace::{Keyspace, UserSlot};
 use confab_shared::redis::presence::{Online, Stay};
 use confab_shared::redis::{self, Retries};
+use confab_shared::telemetry::Traces;
 use fred::clients::Client;
 use fred::interfaces::{
     ClientLike, EventInterface, HashesInterface, PubsubInterface, SortedSetsInterface,
@@ -75,7 +76,7 @@ impl World {
         let (server, redis) = Redis::start().await;
         Self {
             server,
-            online: Online::new(redis.clone()),
+            online: Online::new(redis.clone(), Keyspace::new(PARTITIONS)),
             redis,
             pool,
             timing,
@@ -97,6 +98,7 @@ impl World {
         let redis = redis::connect(&settings, Retries::Idempotent)
             .await
             .unwrap();
+        let traces = Traces::default();
         let ingress = Ingress::start(
             &config.ingress,
             id,
@@ -106,7 +108,7 @@ impl World {
             &vitals,
             &stop,
         );
-        let (hub, requests) = Hub::start(&config.hub, false, &metrics, &vitals, &stop);
+        let (hub, requests) = Hub::start(&config.hub, false, &metrics, &traces, &vitals, &stop);
         let patience = Duration::from_secs(5);
         let parts = backplane::Parts {
             node: id,
@@ -203,7 +205,7 @@ impl World {
         for slot in UserSlot::all() {
             count += self
                 .redis
-                .hlen::<usize, _>(Keyspace::unsaid(slot))
+                .hlen::<usize, _>(Keyspace::new(PARTITIONS).unsaid(slot))
                 .await
                 .unwrap();
         }

@@ -4,21 +4,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use confab_gateway::registry::{Claims, RedisClaims, SessionName};
-use confab_shared::id::NodeId;
-use confab_shared::redis::keyspace::Keyspace;
+use confab_shared::id::{NodeId, Partition};
 use confab_shared::redis::scripts;
 use fred::clients::Client;
 use fred::interfaces::{ClientLike, KeysInterface, SetsInterface};
 use fred::types::scripts::Script;
 
-use crate::registry::Redis;
+use crate::registry::{Redis, keyspace};
 
 /// An age at which nobody waits for a memory to be complete.
 pub(super) const OLD: Duration = Duration::from_secs(60);
 
 /// Names Redis's memory, as if it had begun so long ago.
 pub(super) async fn name_memory(redis: &Client, age: Duration) -> Arc<str> {
-    let keys = vec![Keyspace::epoch(), Keyspace::position()];
+    let keys = vec![
+        keyspace().memory(Partition(0)),
+        keyspace().position(Partition(0)),
+    ];
     let name: String = scripts::epoch()
         .evalsha_with_reload(redis, keys, vec!["name"])
         .await
@@ -26,7 +28,7 @@ pub(super) async fn name_memory(redis: &Client, age: Duration) -> Arc<str> {
     let (began, rest) = name.split_once(':').unwrap();
     let began = began.parse::<u128>().unwrap() - age.as_micros();
     let name = format!("{began}:{rest}");
-    let key = Keyspace::epoch();
+    let key = keyspace().memory(Partition(0));
     redis
         .set::<(), _, _>(key, &name, None, None, false)
         .await
@@ -47,7 +49,8 @@ pub(super) async fn calls(redis: &Client, command: &str) -> u64 {
 }
 
 fn both(redis: &Client) -> [(NodeId, RedisClaims); 2] {
-    [NodeId::generate(), NodeId::generate()].map(|id| (id, RedisClaims::new(redis.clone(), id)))
+    [NodeId::generate(), NodeId::generate()]
+        .map(|id| (id, RedisClaims::new(redis.clone(), keyspace(), id)))
 }
 
 #[tokio::test]
@@ -61,7 +64,7 @@ async fn a_session_is_whose_claim_came_first() {
     assert_eq!(first.claim(name).await.unwrap(), one);
     assert_eq!(second.claim(name).await.unwrap(), one);
     assert_eq!(second.find(name).await.unwrap(), Some(one));
-    let left: i64 = redis.pttl(Keyspace::session_claim(name)).await.unwrap();
+    let left: i64 = redis.pttl(keyspace().session_claim(name)).await.unwrap();
     assert!((50_000..=60_000).contains(&left), "{left}");
     // It is not the other's to give up.
     second.release(name).await.unwrap();
@@ -83,10 +86,10 @@ async fn claims_are_renewed_and_those_that_were_lost_are_named() {
     assert_eq!(renewed.lost, [names[7]]);
     assert!(renewed.error.is_none());
     assert_eq!(first.find(names[7]).await.unwrap(), Some(other));
-    let key = Keyspace::session_claim(names[8]);
+    let key = keyspace().session_claim(names[8]);
     redis.pexpire::<(), _>(&key, 1_000, None).await.unwrap();
     // One that cannot be renewed leaves nothing unsaid of the others.
-    let broken = Keyspace::session_claim(names[9]);
+    let broken = keyspace().session_claim(names[9]);
     redis.del::<(), _>(&broken).await.unwrap();
     redis.sadd::<(), _, _>(&broken, "x").await.unwrap();
     let renewed = first.renew(&names).await;

@@ -8,7 +8,6 @@ use confab_gateway::config::PeerProtocol;
 use confab_gateway::registry::{RedisClaims, SessionName, StaticDirectory};
 use confab_gateway::session::DisconnectReason;
 use confab_shared::id::NodeId;
-use confab_shared::redis::keyspace::Keyspace;
 use fred::clients::Client;
 use fred::interfaces::{ClientLike, KeysInterface};
 use tokio::runtime::Runtime;
@@ -17,7 +16,7 @@ use tokio::sync::watch;
 use super::bench::{Node, Setup, at, until};
 use super::books::{OLD, calls, name_memory};
 use super::client::{Client as Session, request};
-use crate::registry::Redis;
+use crate::registry::{Redis, keyspace};
 
 const INTERRUPTED: &str = "c[1002,\"Connection interrupted\"]\n";
 
@@ -51,7 +50,7 @@ impl Pair {
             .map(|(id, listener)| at(*id, listener.local_addr().unwrap()))
             .collect();
         let mut nodes = ids.into_iter().zip(listeners).map(|(id, internal)| {
-            let claims = Arc::new(RedisClaims::new(client.clone(), id));
+            let claims = Arc::new(RedisClaims::new(client.clone(), keyspace(), id));
             let mut setup = Setup {
                 id,
                 directory: directory.clone(),
@@ -86,7 +85,7 @@ impl Pair {
 
     fn key(session: &Session) -> String {
         let name = session.path.rsplit('/').next().unwrap();
-        Keyspace::session_claim(SessionName::of(name))
+        keyspace().session_claim(SessionName::of(name))
     }
 
     pub(super) fn is_claimed(&self, session: &Session) -> bool {

@@ -1,7 +1,7 @@
 -- Whether some may do something now, one after the other; those who may are counted. GCRA, with blocks for those who want more than they may.
 --
 -- Kept is when all will be free again; and if there were blocks lately, behind it, when the last one ends and how many there were in a
--- row. Times are microseconds of this clock. On a Redis Cluster there would have to be one call for each slot.
+-- row. Times are microseconds of this clock. On a Redis Cluster there is one call for each slot.
 --
 -- KEYS[n]  limit:<class>:<subject>
 -- ARGV[1]  how long the first block lasts, in microseconds; 0: nobody is blocked

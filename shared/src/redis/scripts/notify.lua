@@ -4,9 +4,9 @@
 --
 -- KEYS[1]  position         the last microsecond given out
 -- KEYS[2]  history_window   for how long histories keep events
--- KEYS[3…] for each notice: its user's history
+-- KEYS[3…] for each notice: its user's channel, its user's history
 -- ARGV[1]  how long notices stay in a history, in milliseconds
--- ARGV[2…] for each notice: its user's channel, the notice as JSON
+-- ARGV[2…] the notices as JSON
 --
 -- Returns the position of the first notice.
 local time = redis.call('TIME')
@@ -18,8 +18,8 @@ local oldest = string.format('%.0f', now - window * 1000)
 redis.call('SET', KEYS[1], micros)
 redis.call('SET', KEYS[2], ARGV[1])
 
-for index = 0, #KEYS - 3 do
-  local history, channel, notice = KEYS[index + 3], ARGV[index * 2 + 2], ARGV[index * 2 + 3]
+for index = 0, #ARGV - 2 do
+  local channel, history, notice = KEYS[index * 2 + 3], KEYS[index * 2 + 4], ARGV[index + 2]
   local id = micros .. '-' .. index
   local added = redis.pcall('XADD', history, 'MINID', '~', oldest, id, 'n', notice)
   if added.err then
@@ -27,6 +27,6 @@ for index = 0, #KEYS - 3 do
     redis.call('XADD', history, id, 'n', notice, 'x', '1')
   end
   redis.call('PEXPIRE', history, window + 60000)
-  redis.call('PUBLISH', channel, id .. '\n' .. notice)
+  redis.call('SPUBLISH', channel, id .. '\n' .. notice)
 end
 return micros .. '-0'

@@ -57,6 +57,7 @@ pub(super) fn envelope(
         conversation,
         actor,
         command,
+        trace: None,
     }
 }
 
