@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use crate::chat::show_notices;
-use crate::config::{GatewayConfig, HttpConfig};
+use crate::config::GatewayConfig;
 use crate::doors::Doors;
 use crate::http::accept::{self, AcceptConfig, Protocols};
 use crate::http::listen::Listeners;
@@ -55,12 +55,7 @@ pub async fn run(
     let node = Arc::new(node);
     spawn_vital("notices", &stop, show_notices(node.clone(), notices));
 
-    let errors = node.metrics.tls_handshake_errors_total.clone();
-    let tls = certificates.map(|certificates| Arc::new(Tls::new(certificates, errors)));
-    if let Some(tls) = &tls {
-        spawn_vital("certificates", &stop, tls.clone().keep_fresh());
-    }
-    let accept = accept_config(&node.config.http, tls);
+    let accept = accept_config(&node, certificates, &stop);
     let address = node.config.cluster.address(internal.local_addr()?)?;
     let lease = NodeLease::announce(
         node.redis.clone(),
@@ -187,15 +182,28 @@ async fn drain(
     connections.wait().await;
 }
 
+/// TLS with these certificates, and with those that replace them, until `stop`.
+fn tls(certificates: Certificates, node: &Node, stop: &CancellationToken) -> Arc<Tls> {
+    let errors = node.metrics.tls_handshake_errors_total.clone();
+    let tls = Arc::new(Tls::new(certificates, errors));
+    spawn_vital("certificates", stop, tls.clone().keep_fresh());
+    tls
+}
+
 /// What the public listener's connections may do.
-fn accept_config(http: &HttpConfig, tls: Option<Arc<Tls>>) -> AcceptConfig {
+fn accept_config(
+    node: &Node,
+    certificates: Option<Certificates>,
+    stop: &CancellationToken,
+) -> AcceptConfig {
+    let http = &node.config.http;
     AcceptConfig {
         protocols: Protocols::Http1,
         max_connections: http.max_connections,
         header_timeout: Duration::from_secs(http.header_timeout_seconds),
         idle_timeout: Duration::from_secs(http.idle_timeout_seconds),
         peer_timeout: http.peer_timeout(),
-        tls,
+        tls: certificates.map(|certificates| tls(certificates, node, stop)),
     }
 }
 

@@ -11,6 +11,16 @@ use serde::Deserialize;
 use crate::config::ConfigError;
 use crate::tls::{ClientFiles, Setting};
 
+/// How URLs may begin.
+const SCHEMES: [&str; 6] = [
+    "redis",
+    "rediss",
+    "redis-cluster",
+    "rediss-cluster",
+    "redis-sentinel",
+    "rediss-sentinel",
+];
+
 /// How Redis is reached.
 #[derive(Clone, Deserialize)]
 pub struct RedisConfig {
@@ -78,6 +88,12 @@ impl RedisConfig {
 
     fn checked_client(&self) -> Result<Config, ConfigError> {
         let files = self.files();
+        let scheme = self.url.split_once("://").map(|(scheme, _)| scheme);
+        if !scheme.is_some_and(|scheme| SCHEMES.contains(&scheme)) {
+            // The library takes any other for a server in the clear.
+            let reason = format!("expected one of {}, and ://", SCHEMES.join(", "));
+            return Err(ConfigError::invalid("redis.url", reason));
+        }
         let secured = self.url.strip_prefix("rediss");
         // The library would look for the system's authorities, and insist on finding them.
         let plain = secured
