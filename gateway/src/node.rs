@@ -60,10 +60,6 @@ pub struct Node {
 
 impl Node {
     /// Connects to PostgreSQL and Redis and starts the node's tasks. Notices for its users come out of the receiver.
-    #[allow(
-        clippy::too_many_lines,
-        reason = "the parts are made and joined once, in order"
-    )]
     pub async fn start(
         config: GatewayConfig,
         vitals: &Vitals,
@@ -76,18 +72,10 @@ impl Node {
         )
         .context("auth.jwt_secret")?;
         let id = NodeId::generate();
-        let metrics = Arc::new(Metrics::new()?);
         let traces = traces(&config.traces, id)?;
         let database =
             postgres::pool(&config.database, "confab-gateway").context("database.url")?;
-        metrics.pool.watch(&metrics.pulls, &database);
-        let limit = |most: usize| i64::try_from(most).unwrap_or(i64::MAX);
-        metrics
-            .connections_limit
-            .set(limit(config.http.max_connections));
-        metrics
-            .sessions_limit
-            .set(limit(config.engine.max_sessions));
+        let metrics = metrics(&config, &database)?;
         postgres::partitions::check(&database, config.partitions.count).await?;
         redis::examine(&config.redis).await?;
         let keyspace = (config.redis)
@@ -196,6 +184,20 @@ fn traces(config: &TracesConfig, id: NodeId) -> Result<Traces, TracesError> {
 }
 
 /// How often users may do what, over a connection of its own.
+/// What is counted, with what is known from the start.
+fn metrics(config: &GatewayConfig, database: &PgPool) -> anyhow::Result<Arc<Metrics>> {
+    let metrics = Metrics::new()?;
+    metrics.pool.watch(&metrics.pulls, database);
+    let limit = |most: usize| i64::try_from(most).unwrap_or(i64::MAX);
+    metrics
+        .connections_limit
+        .set(limit(config.http.max_connections));
+    metrics
+        .sessions_limit
+        .set(limit(config.engine.max_sessions));
+    Ok(Arc::new(metrics))
+}
+
 async fn limits(
     config: &GatewayConfig,
     keyspace: Keyspace,

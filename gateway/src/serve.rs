@@ -28,16 +28,13 @@ use crate::http::tls::{Certificates, Tls};
 use crate::node::Node;
 use crate::registry::NodeLease;
 use crate::rest;
+use crate::transport::endpoint::ConnectionGuard;
 use crate::transport::sessions::Sessions;
 
 /// How long the last spans may take to be sent.
 const FLUSH: Duration = Duration::from_secs(2);
 
 /// Runs a gateway until it has drained, on the sockets that it inherited, if any.
-#[allow(
-    clippy::too_many_lines,
-    reason = "the parts are made and joined once, in order"
-)]
 pub async fn run(
     config: GatewayConfig,
     inherited: InheritedSockets,
@@ -72,15 +69,8 @@ pub async fn run(
     let operations =
         ops::router(readiness.clone(), node.metrics.clone()).merge(log::router(levels));
     let for_peers = doors.clone();
-    let respond = move |request: Request<Incoming>, _, guard| {
-        let (doors, operations) = (for_peers.clone(), operations.clone());
-        async move {
-            match doors.respond_to_peer(request, guard).await {
-                Ok(response) => response,
-                Err(request) => answer(operations, request.map(Body::new)).await,
-            }
-        }
-    };
+    let respond =
+        move |request, _, guard| answer_peer(for_peers.clone(), operations.clone(), request, guard);
     // It outlives the drain: peers reach this node's sessions until the last one has left.
     tasks.spawn(accept::serve(
         internal,
@@ -98,20 +88,8 @@ pub async fn run(
     ));
 
     let router = rest::router(node.clone())?;
-    let respond = move |request: Request<Incoming>, remote, guard| {
-        let (doors, router) = (doors.clone(), router.clone());
-        async move {
-            match doors.respond(request, remote, guard).await {
-                Ok(response) => response,
-                Err(request) => {
-                    let mut request = request.map(Body::new);
-                    request
-                        .extensions_mut()
-                        .insert(axum::extract::ConnectInfo::<SocketAddr>(remote));
-                    answer(router, request).await
-                }
-            }
-        }
+    let respond = move |request, remote, guard| {
+        answer_client(doors.clone(), router.clone(), request, remote, guard)
     };
     let gauge = Some(node.metrics.connections.clone());
     let port = public.local_addr()?.port();
@@ -204,6 +182,39 @@ fn accept_config(
         idle_timeout: Duration::from_secs(http.idle_timeout_seconds),
         peer_timeout: http.peer_timeout(),
         tls: certificates.map(|certificates| tls(certificates, node, stop)),
+    }
+}
+
+/// The answer to another gateway, or to whoever runs this one.
+async fn answer_peer(
+    doors: Doors,
+    operations: Router,
+    request: Request<Incoming>,
+    guard: ConnectionGuard,
+) -> ::http::Response<Body> {
+    match doors.respond_to_peer(request, guard).await {
+        Ok(response) => response,
+        Err(request) => answer(operations, request.map(Body::new)).await,
+    }
+}
+
+/// The answer to a client.
+async fn answer_client(
+    doors: Doors,
+    router: Router,
+    request: Request<Incoming>,
+    remote: SocketAddr,
+    guard: ConnectionGuard,
+) -> ::http::Response<Body> {
+    match doors.respond(request, remote, guard).await {
+        Ok(response) => response,
+        Err(request) => {
+            let mut request = request.map(Body::new);
+            request
+                .extensions_mut()
+                .insert(axum::extract::ConnectInfo::<SocketAddr>(remote));
+            answer(router, request).await
+        }
     }
 }
 
