@@ -48,7 +48,7 @@ impl<T> Rule<T> {
 
 /// An e-mail address.
 pub(super) const EMAIL: Rule<String> = Rule {
-    read: |field, value| parse_email(text(field, value)?),
+    read: |field, value| parse_email(short(field, value, MAX_EMAIL_BYTES)?),
     describe: || {
         string("user@example.com")
             .format(Some(SchemaFormat::KnownFormat(KnownFormat::Email)))
@@ -88,7 +88,7 @@ pub(super) const PASSWORD: Rule<String> = Rule {
 
 /// The name to display, of somebody or something.
 pub(super) const NAME: Rule<String> = Rule {
-    read: |field, value| parse_name(field, text(field, value)?),
+    read: |field, value| parse_name(field, short(field, value, MAX_NAME_CHARS)?),
     describe: || {
         string("John Doe")
             .max_length(Some(MAX_NAME_CHARS))
@@ -126,7 +126,7 @@ pub(super) const MESSAGE_TYPE: Rule<String> = Rule {
 
 /// What a room is for.
 pub(super) const DESCRIPTION: Rule<Option<String>> = Rule {
-    read: |field, value| parse_description(text(field, value)?),
+    read: |field, value| parse_description(short(field, value, MAX_DESCRIPTION_CHARS)?),
     describe: || {
         string("Where we talk")
             .max_length(Some(MAX_DESCRIPTION_CHARS))
@@ -233,8 +233,8 @@ pub(super) const SEARCH_CURSOR: Rule<SearchCursor> = Rule {
 /// What a name or an address that is searched for begins with.
 pub(super) const PREFIX: Rule<String> = Rule {
     read: |field, value| {
-        let prefix = text(field, value)?.trim();
-        if prefix.is_empty() || prefix.chars().count() > MAX_EMAIL_BYTES || prefix.contains('\0') {
+        let prefix = short(field, value, MAX_EMAIL_BYTES)?.trim();
+        if prefix.is_empty() || prefix.contains('\0') {
             return Err(Rejection::invalid(format!(
                 "{field} must have 1 to {MAX_EMAIL_BYTES} characters"
             )));
@@ -292,6 +292,17 @@ pub(super) const IDEMPOTENCY_KEY: Rule<TempId> = Rule {
         )))
     },
 };
+
+/// A text of so many characters at the most, as it was sent: what JSON Schema can say. It is trimmed afterwards.
+fn short<'a>(field: &str, value: &'a Value, most: usize) -> Result<&'a str, Rejection> {
+    let text = text(field, value)?;
+    if text.len() > most && text.chars().count() > most {
+        return Err(Rejection::invalid(format!(
+            "{field} must have at most {most} characters"
+        )));
+    }
+    Ok(text)
+}
 
 fn text<'a>(field: &str, value: &'a Value) -> Result<&'a str, Rejection> {
     value
