@@ -26,6 +26,18 @@ fn passwords_are_counted_in_characters() {
 }
 
 #[test]
+fn a_text_is_as_long_as_it_was_sent() {
+    let name = |text: String| accepts(&NAME, &json!(text));
+    assert!(name("é".repeat(MAX_NAME_CHARS)));
+    assert!(name(format!(" {}", "x".repeat(MAX_NAME_CHARS - 1))));
+    assert!(!name(format!(" {}", "x".repeat(MAX_NAME_CHARS))));
+    assert!(!accepts(
+        &DESCRIPTION,
+        &json!(" ".repeat(MAX_DESCRIPTION_CHARS + 1))
+    ));
+}
+
+#[test]
 fn an_idempotency_key_is_visible() {
     let key = |text: &str| accepts(&IDEMPOTENCY_KEY, &json!(text));
     assert!(key("k-1") && key("a b") && key(&"x".repeat(128)));
