@@ -26,11 +26,14 @@ async function pair(t, { options = returns, speaker = 0 } = {}) {
   return { a, b, id: b.id, conversationId };
 }
 
+/** So many messages are said at most while somebody is away: half of what a gateway makes up for (`recovery.max_events`). */
+const MOST_MISSED = 1_000;
+
 /** Talks until told to stop: messages, all confirmed, sent again under their tempId if the speaker's connection broke. */
 function talking(socket, conversationId) {
   let wanted = true;
   const done = (async () => {
-    while (wanted) {
+    for (let said = 0; wanted && said < MOST_MISSED; said += 1) {
       const tempId = unique('temp');
       for (let attempt = 1; ; attempt += 1) {
         const answer = await socket.timeout(3_000).emitWithAck('sendMessage', { conversationId, content: tempId, tempId }).catch(() => undefined);
@@ -38,6 +41,8 @@ function talking(socket, conversationId) {
         assert.ok(attempt < 20, `confirmed at last: ${JSON.stringify(answer)}`);
         await quiet(50);
       }
+      // So that it goes on for as long as a slow machine needs to replace its gateways.
+      await quiet(10);
     }
   })();
   return () => {
