@@ -183,7 +183,6 @@ fn traces(config: &TracesConfig, id: NodeId) -> Result<Traces, TracesError> {
     Traces::start(config, service)
 }
 
-/// How often users may do what, over a connection of its own.
 /// What is counted, with what is known from the start.
 fn metrics(config: &GatewayConfig, database: &PgPool) -> anyhow::Result<Arc<Metrics>> {
     let metrics = Metrics::new()?;
@@ -198,6 +197,7 @@ fn metrics(config: &GatewayConfig, database: &PgPool) -> anyhow::Result<Arc<Metr
     Ok(Arc::new(metrics))
 }
 
+/// How often users may do what, over a connection of its own.
 async fn limits(
     config: &GatewayConfig,
     keyspace: Keyspace,
