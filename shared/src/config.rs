@@ -34,6 +34,14 @@ pub enum ConfigError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A file that cannot be used as it is now. Files are replaced under way: a key may be there before its certificate is.
+    #[error("configuration: {key}: {reason}")]
+    File {
+        /// Which setting names it, as `section.key`.
+        key: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
 }
 
 impl ConfigError {
@@ -42,6 +50,14 @@ impl ConfigError {
         Self::Invalid {
             key,
             reason: reason.into(),
+        }
+    }
+
+    /// Whether it will be the same the next time, unless somebody changes the settings.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::Figment(_) | Self::Invalid { .. } => true,
+            Self::File { .. } => false,
         }
     }
 }

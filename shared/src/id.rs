@@ -133,9 +133,14 @@ impl ConversationId {
     /// The low 64 bits of a UUID of version 5 or 7 are uniformly distributed (but for the two variant bits at their top),
     /// so they serve as the hash. The mapping must never change for a deployment's life.
     pub fn partition(self, count: u16) -> Partition {
-        let low = self.0.as_u64_pair().1;
-        let partition = low % u64::from(count.max(1));
-        Partition(u16::try_from(partition).unwrap_or(0))
+        Partition::of(self.0, count)
+    }
+}
+
+impl UserId {
+    /// The partition that is the home of what is kept of this user, of `count` partitions.
+    pub fn home(self, count: u16) -> Partition {
+        Partition::of(self.0, count)
     }
 }
 
@@ -230,6 +235,13 @@ impl fmt::Display for Seq {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Partition(pub u16);
+
+impl Partition {
+    fn of(id: Uuid, count: u16) -> Self {
+        let low = id.as_u64_pair().1;
+        Self(u16::try_from(low % u64::from(count.max(1))).unwrap_or(0))
+    }
+}
 
 impl fmt::Display for Partition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

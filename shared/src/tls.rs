@@ -2,6 +2,8 @@
 //!
 //! Owns how they are read and what a TLS client is made of. Knows nothing of who is at the other end.
 
+mod validity;
+
 use std::fs;
 use std::sync::Arc;
 
@@ -10,6 +12,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::config::ConfigError;
+pub use validity::good_until;
 
 /// The settings that name a client's files. An empty path is none.
 #[derive(Debug, Clone, Copy)]
@@ -42,14 +45,25 @@ impl<'s> Setting<'s> {
         self.path.is_empty()
     }
 
-    /// What is wrong with it.
+    /// What is wrong with the setting.
     pub fn invalid(&self, reason: impl std::fmt::Display) -> ConfigError {
-        let reason = if self.is_none() {
+        ConfigError::invalid(self.key, self.of_path(reason))
+    }
+
+    /// What is wrong with the file.
+    pub fn unfit(&self, reason: impl std::fmt::Display) -> ConfigError {
+        ConfigError::File {
+            key: self.key,
+            reason: self.of_path(reason),
+        }
+    }
+
+    fn of_path(&self, reason: impl std::fmt::Display) -> String {
+        if self.is_none() {
             reason.to_string()
         } else {
             format!("{}: {reason}", self.path)
-        };
-        ConfigError::invalid(self.key, reason)
+        }
     }
 
     /// The file's content.
@@ -57,7 +71,7 @@ impl<'s> Setting<'s> {
         if self.is_none() {
             return Err(self.invalid("required here"));
         }
-        fs::read(self.path).map_err(|error| self.invalid(error))
+        fs::read(self.path).map_err(|error| self.unfit(error))
     }
 
     /// The certificates in the file, of which there must be one.
@@ -67,9 +81,9 @@ impl<'s> Setting<'s> {
     ) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
         let certificates: Vec<_> = CertificateDer::pem_slice_iter(content)
             .collect::<Result<_, _>>()
-            .map_err(|error| self.invalid(error))?;
+            .map_err(|error| self.unfit(error))?;
         if certificates.is_empty() {
-            return Err(self.invalid("there is no certificate in it (PEM)"));
+            return Err(self.unfit("there is no certificate in it (PEM)"));
         }
         Ok(certificates)
     }
@@ -78,9 +92,7 @@ impl<'s> Setting<'s> {
     pub fn roots(&self, content: &[u8]) -> Result<RootCertStore, ConfigError> {
         let mut roots = RootCertStore::empty();
         for certificate in self.certificates(content)? {
-            roots
-                .add(certificate)
-                .map_err(|error| self.invalid(error))?;
+            roots.add(certificate).map_err(|error| self.unfit(error))?;
         }
         Ok(roots)
     }
@@ -89,10 +101,10 @@ impl<'s> Setting<'s> {
     pub fn private_key(&self, content: &[u8]) -> Result<PrivateKeyDer<'static>, ConfigError> {
         PrivateKeyDer::from_pem_slice(content).map_err(|error| match error {
             PemError::NoItemsFound => {
-                self.invalid("there is no private key in it (PEM, not encrypted)")
+                self.unfit("there is no private key in it (PEM, not encrypted)")
             }
             // Its other errors may quote a line.
-            _ => self.invalid("it is not in order (PEM)"),
+            _ => self.unfit("it is not in order (PEM)"),
         })
     }
 }
@@ -145,6 +157,6 @@ impl ClientFiles<'_> {
         let key = self.key.private_key(&self.key.read()?)?;
         builder
             .with_client_auth_cert(chain, key)
-            .map_err(|error| self.certificate.invalid(error))
+            .map_err(|error| self.certificate.unfit(error))
     }
 }

@@ -1,6 +1,6 @@
 //! The service manager that started this process, and what it is told: ready, alive, draining (systemd's sd_notify protocol).
 //!
-//! Nothing of this has any effect when nobody asked for it by `NOTIFY_SOCKET`.
+//! Nobody is told anything unless they asked for it by `NOTIFY_SOCKET`. A part that gives no sign of life is in the log in any case.
 
 use std::env;
 use std::ffi::OsStr;
@@ -19,6 +19,9 @@ use super::{Readiness, Vitals};
 
 /// From one status to the next, and how long a drain may take longer after each.
 const STATUS_EVERY: Duration = Duration::from_secs(10);
+/// From one word about a start that waits for something to the next, and how much longer it may take after each.
+const START_STEP: Duration = Duration::from_secs(1);
+const START_EXTENSION: Duration = Duration::from_secs(30);
 const DRAIN_STEP: Duration = Duration::from_secs(1);
 const DRAIN_EXTENSION: Duration = Duration::from_secs(10);
 /// How long the manager may take to receive a message: it may be starting itself anew.
@@ -58,8 +61,9 @@ impl ServiceManager {
         }
     }
 
-    /// Tells it all that it should know until the drain has ended: ready, as soon as the process is; signs of life while every part gives
-    /// them; what the process is doing; stopping, and that it still is, within the drain's bound.
+    /// Tells it all that it should know until the drain has ended: what a start waits for, and that it takes as long as that; ready, as soon as
+    /// the process is; signs of life while every part gives them; what the process is doing; stopping, and that it still is, within the
+    /// drain's bound.
     pub async fn keep_informed(
         self,
         readiness: Readiness,
@@ -67,40 +71,43 @@ impl ServiceManager {
         drainage: Drainage,
         doing: impl Fn() -> String,
     ) {
-        let Some(socket) = &self.socket else { return };
         let Drainage {
             begins,
             ended,
             limit,
         } = drainage;
         let running = async {
-            readiness.reached().await;
+            tokio::select! {
+                () = readiness.reached() => {}
+                () = self.tell_start(&readiness) => {}
+            }
             let every = self
                 .watchdog
                 .map_or(STATUS_EVERY, |watchdog| STATUS_EVERY.min(watchdog / 2));
             let mut ticks = interval(every);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            tell(socket, &[NotifyState::Ready]);
+            self.tell(&[NotifyState::Ready]);
             loop {
                 ticks.tick().await;
-                self.tell_how(&vitals, socket, &doing(), None);
+                self.tell_how(&vitals, &doing(), None);
             }
         };
         tokio::select! {
             () = running => {}
             () = begins.cancelled() => {}
+            // What cannot start ends without a drain.
+            () = ended.cancelled() => return,
         }
         let draining = async {
             let begun = Instant::now();
-            tell(socket, &[NotifyState::Stopping]);
+            self.tell(&[NotifyState::Stopping]);
             let mut ticks = interval(DRAIN_STEP);
             loop {
                 ticks.tick().await;
                 let left = limit.saturating_sub(begun.elapsed());
                 let status = format!("draining, {} s at the most: {}", left.as_secs(), doing());
-                let longer = u32::try_from(DRAIN_EXTENSION.as_micros()).unwrap_or(u32::MAX);
-                let extension = (!left.is_zero()).then_some(NotifyState::ExtendTimeoutUsec(longer));
-                self.tell_how(&vitals, socket, &status, extension);
+                let extension = (!left.is_zero()).then(|| longer(DRAIN_EXTENSION));
+                self.tell_how(&vitals, &status, extension);
             }
         };
         tokio::select! {
@@ -109,31 +116,50 @@ impl ServiceManager {
         }
     }
 
+    /// For as long as something is waited for the start takes longer. Nothing is said of one that hangs elsewhere: it ends as the manager's
+    /// bound says.
+    async fn tell_start(&self, readiness: &Readiness) {
+        let mut ticks = interval(START_STEP);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if let Some(what) = readiness.awaited() {
+                let status = format!("starting: waiting for {what}");
+                self.tell(&[NotifyState::Status(&status), longer(START_EXTENSION)]);
+            }
+        }
+    }
+
     /// In one message: how many wait for a manager that is busy is bounded, and what is lost might be the sign of life.
     ///
     /// The manager's patience is for a process that does not even come to speak; half of it is for a part that does not.
-    fn tell_how(
-        &self,
-        vitals: &Vitals,
-        socket: &UnixDatagram,
-        status: &str,
-        extension: Option<NotifyState<'_>>,
-    ) {
-        let silent = self
-            .watchdog
-            .and_then(|watchdog| vitals.silent(watchdog / 2));
+    fn tell_how(&self, vitals: &Vitals, status: &str, extension: Option<NotifyState<'_>>) {
+        let silent = match self.watchdog {
+            Some(watchdog) => vitals.silent(watchdog / 2),
+            None => vitals.stuck(),
+        };
         let missing = silent.map(|part| format!("no sign of life from: {part}"));
         let mut said = vec![NotifyState::Status(missing.as_deref().unwrap_or(status))];
         said.extend(extension);
         match silent {
             Some(part) => {
-                tracing::error!(part, "no sign of life; the service manager is given none");
+                tracing::error!(part, "no sign of life from a vital part");
             }
             None if self.watchdog.is_some() => said.push(NotifyState::Watchdog),
             None => {}
         }
-        tell(socket, &said);
+        self.tell(&said);
     }
+
+    fn tell(&self, states: &[NotifyState<'_>]) {
+        if let Some(socket) = &self.socket {
+            tell(socket, states);
+        }
+    }
+}
+
+fn longer(time: Duration) -> NotifyState<'static> {
+    NotifyState::ExtendTimeoutUsec(u32::try_from(time.as_micros()).unwrap_or(u32::MAX))
 }
 
 /// The socket may be a path, or a name of Linux' abstract ones, which begins with `@`.
@@ -176,6 +202,14 @@ mod tests {
         (hears, ServiceManager { socket, watchdog })
     }
 
+    fn drainage() -> Drainage {
+        Drainage {
+            begins: CancellationToken::new(),
+            ended: CancellationToken::new(),
+            limit: Duration::ZERO,
+        }
+    }
+
     fn hear(socket: &UnixDatagram) -> String {
         let mut buffer = [0; 512];
         let length = socket.recv(&mut buffer).unwrap();
@@ -193,6 +227,22 @@ mod tests {
         })
         .map(|message| String::from_utf8(message).unwrap())
         .collect()
+    }
+
+    /// What is said until enough was; `meanwhile` is done again and again.
+    async fn heard_until(
+        socket: &UnixDatagram,
+        is_enough: impl Fn(&[String]) -> bool,
+        meanwhile: impl Fn(),
+    ) -> Vec<String> {
+        let (begun, mut said) = (Instant::now(), Vec::new());
+        while !is_enough(&said) {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{said:?}");
+            meanwhile();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            said.extend(heard(socket));
+        }
+        said
     }
 
     #[test]
@@ -223,15 +273,12 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(30)).await;
         assert!(heard(&hears).is_empty(), "not ready yet");
         readiness.set(true);
-        tokio::time::sleep(Duration::from_millis(30)).await;
-        assert_eq!(heard(&hears), ["READY=1\n", "STATUS=nothing\nWATCHDOG=1\n"]);
+        let said = heard_until(&hears, |said| said.len() >= 2, || {}).await;
+        assert_eq!(said, ["READY=1\n", "STATUS=nothing\nWATCHDOG=1\n"]);
         drainage.begins.cancel();
-        tokio::time::sleep(Duration::from_millis(30)).await;
-        let said = heard(&hears).concat();
-        assert!(
-            said.starts_with("STOPPING=1\nSTATUS=draining, 29 s"),
-            "{said}"
-        );
+        let said = heard_until(&hears, |said| said.len() >= 2, || {}).await;
+        let said = said.concat();
+        assert!(said.starts_with("STOPPING=1\nSTATUS=draining, 2"), "{said}");
         assert!(
             said.ends_with("EXTEND_TIMEOUT_USEC=10000000\nWATCHDOG=1\n"),
             "{said}"
@@ -242,50 +289,66 @@ mod tests {
 
     #[tokio::test]
     async fn a_silent_part_is_not_covered_up() {
-        let (hears, manager) = manager("silent", Some(Duration::from_millis(100)));
+        let (hears, manager) = manager("silent", Some(Duration::from_millis(200)));
         let (readiness, vitals) = (Readiness::default(), Vitals::default());
         let lane = vitals.part("lane");
-        let drainage = Drainage {
-            begins: CancellationToken::new(),
-            ended: CancellationToken::new(),
-            limit: Duration::ZERO,
-        };
+        let drainage = drainage();
         readiness.set(true);
         let telling = manager.keep_informed(readiness, vitals, drainage.clone(), String::new);
         let telling = tokio::spawn(telling);
-        tokio::time::sleep(Duration::from_millis(400)).await;
-        let said = heard(&hears);
-        let signs = |said: &[String]| {
-            said.iter()
-                .filter(|said| said.ends_with("WATCHDOG=1\n"))
-                .count()
+        let is_sign = |said: &String| said.ends_with("WATCHDOG=1\n");
+        let missing = |said: &[String]| {
+            let named = |said: &&String| said.contains("no sign of life from: lane");
+            said.iter().filter(named).count()
         };
-        assert!((1..=3).contains(&signs(&said)), "{said:?}");
-        assert!(said.last().unwrap().contains("no sign of life from: lane"));
-        lane.give();
-        tokio::time::sleep(Duration::from_millis(40)).await;
-        lane.give();
-        tokio::time::sleep(Duration::from_millis(40)).await;
-        assert!(signs(&heard(&hears)) >= 1);
+        for _ in 0..2 {
+            heard_until(&hears, |said| said.iter().any(is_sign), || lane.give()).await;
+            // The part is stuck: soon it is missed, and from then on nothing is said that would keep the process alive.
+            let said = heard_until(&hears, |said| missing(said) >= 3, || {}).await;
+            let first = said.iter().position(|said| said.contains("no sign"));
+            assert!(!said[first.unwrap()..].iter().any(is_sign), "{said:?}");
+        }
         drainage.ended.cancel();
         drainage.begins.cancel();
         telling.await.unwrap();
     }
 
     #[tokio::test]
-    async fn without_a_manager_nothing_is_said() {
-        let manager = ServiceManager {
-            socket: None,
-            watchdog: None,
-        };
-        let drainage = Drainage {
-            begins: CancellationToken::new(),
-            ended: CancellationToken::new(),
-            limit: Duration::ZERO,
-        };
+    async fn a_start_that_waits_says_what_for_and_takes_longer() {
+        let (hears, manager) = manager("start", Some(Duration::from_secs(30)));
         let (readiness, vitals) = (Readiness::default(), Vitals::default());
-        manager
-            .keep_informed(readiness, vitals, drainage, String::new)
-            .await;
+        readiness.wait_for("PostgreSQL");
+        let drainage = drainage();
+        let telling =
+            manager.keep_informed(readiness.clone(), vitals, drainage.clone(), String::new);
+        let telling = tokio::spawn(telling);
+        let first = tokio::task::spawn_blocking(move || (hear(&hears), hears));
+        let (first, hears) = first.await.unwrap();
+        assert_eq!(
+            first,
+            "STATUS=starting: waiting for PostgreSQL\nEXTEND_TIMEOUT_USEC=30000000\n"
+        );
+        readiness.set(true);
+        let ready = tokio::task::spawn_blocking(move || hear(&hears));
+        assert_eq!(ready.await.unwrap(), "READY=1\n");
+        drainage.begins.cancel();
+        drainage.ended.cancel();
+        telling.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_start_that_fails_is_not_waited_for() {
+        for socket in [None, manager("failing", None).1.socket] {
+            let manager = ServiceManager {
+                socket,
+                watchdog: None,
+            };
+            let drainage = drainage();
+            drainage.ended.cancel();
+            let (readiness, vitals) = (Readiness::default(), Vitals::default());
+            manager
+                .keep_informed(readiness, vitals, drainage, String::new)
+                .await;
+        }
     }
 }

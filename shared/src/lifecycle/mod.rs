@@ -68,12 +68,13 @@ where
             let reason = ended
                 .err()
                 .map_or_else(|| "it ended".to_owned(), |error| error.to_string());
-            tracing::error!(
-                task = name,
-                reason,
-                "a vital task is gone; the process ends"
-            );
-            std::process::exit(EX_SOFTWARE);
+            give_up(name, &reason);
         }
     });
+}
+
+/// Ends the process, since a part is gone that it cannot live without.
+pub(crate) fn give_up(task: &str, reason: &str) -> ! {
+    tracing::error!(task, reason, "a vital task is gone; the process ends");
+    std::process::exit(EX_SOFTWARE);
 }

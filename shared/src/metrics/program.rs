@@ -4,7 +4,7 @@ use prometheus::process_collector::ProcessCollector;
 use prometheus::{IntGauge, IntGaugeVec, Registry, Result};
 use tokio::runtime::Handle;
 
-use super::{Pulls, count};
+use super::{Pulls, count, memory};
 use crate::metrics;
 
 metrics! {
@@ -12,6 +12,8 @@ metrics! {
     pub struct Common, "confab_" {
         /// Which build this is: always 1.
         build_info: IntGaugeVec, by ["program", "version", "commit", "profile"];
+        /// Bytes of memory that this process may use: its control group's limit, or else all that the machine has.
+        memory_limit_bytes: IntGauge;
         /// Threads that run the program's tasks.
         runtime_threads: IntGauge;
         /// Tasks that are alive.
@@ -22,22 +24,29 @@ metrics! {
 }
 
 impl Common {
-    /// Enters what both programs tell: their build, their runtime and their process.
-    pub fn enter(registry: &Registry, pulls: &Pulls, program: &str, version: &str) -> Result<Self> {
-        let common = Self::register(registry)?;
-        let commit = option_env!("CONFAB_COMMIT").unwrap_or("unknown");
+    /// Says which build this is. The commit is known to whoever builds, who says it by `CONFAB_COMMIT`. Programs ask for that in their
+    /// `main.rs` and nowhere else: what reads a variable is compiled anew when it changes, and here that would be everything.
+    pub fn is_built(&self, program: &str, version: &str, commit: Option<&str>) {
+        let commit = commit.filter(|commit| !commit.is_empty());
         let profile = if cfg!(debug_assertions) {
             "debug"
         } else {
             "release"
         };
-        common
-            .build_info
-            .with_label_values(&[program, version, commit, profile])
+        self.build_info
+            .with_label_values(&[program, version, commit.unwrap_or("unknown"), profile])
             .set(1);
+    }
+
+    /// From here on scrapes tell of the runtime and of the process.
+    pub fn watch(&self, registry: &Registry, pulls: &Pulls) -> Result<()> {
         registry.register(Box::new(ProcessCollector::for_self()))?;
-        let own = common.clone();
+        let own = self.clone();
         pulls.add(move || {
+            if let Some(limit) = memory::limit() {
+                own.memory_limit_bytes
+                    .set(i64::try_from(limit).unwrap_or(i64::MAX));
+            }
             if let Ok(runtime) = Handle::try_current() {
                 let runtime = runtime.metrics();
                 own.runtime_threads.set(count(runtime.num_workers()));
@@ -46,6 +55,6 @@ impl Common {
                     .set(count(runtime.global_queue_depth()));
             }
         });
-        Ok(common)
+        Ok(())
     }
 }

@@ -13,6 +13,8 @@ use crate::metrics;
 pub const STORE_SECONDS: [f64; 12] = [
     0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0,
 ];
+/// What a call may take at the least before it may be said that it is not answered. As delivered, no time-out is shorter.
+const ITS_TIME: Duration = Duration::from_secs(1);
 
 /// Seconds and failures of the calls of a store, by operation: `<name>_seconds` and `<name>_errors_total`.
 ///
@@ -73,18 +75,24 @@ impl Operations {
         }
     }
 
-    /// Makes a call and counts it. One that is given up half way counts as failed: nobody gives up what is answered in time.
+    /// Makes a call and counts it. One that is given up before it has had its time counts as nothing: whoever asked for it may have gone,
+    /// and what clients do must not look like a fault of the store. Later than that it failed: nobody gives up what is answered in time.
     pub async fn time<T, E>(
         &self,
         operation: &'static str,
         call: impl Future<Output = std::result::Result<T, E>>,
     ) -> std::result::Result<T, E> {
         let begun = Instant::now();
-        let given_up = GivenUp(self, operation);
+        let given_up = GivenUp {
+            operations: self,
+            operation,
+            begun,
+        };
         let result = call.await;
-        if result.is_ok() {
-            std::mem::forget(given_up);
-            self.took(operation, begun.elapsed());
+        std::mem::forget(given_up);
+        match &result {
+            Ok(_) => self.took(operation, begun.elapsed()),
+            Err(_) => self.failed(operation),
         }
         result
     }
@@ -107,12 +115,18 @@ impl Operations {
     }
 }
 
-/// A call that counts as failed when this is dropped.
-struct GivenUp<'a>(&'a Operations, &'static str);
+/// A call that is under way. When this is dropped it was given up.
+struct GivenUp<'a> {
+    operations: &'a Operations,
+    operation: &'static str,
+    begun: Instant,
+}
 
 impl Drop for GivenUp<'_> {
     fn drop(&mut self) {
-        self.0.failed(self.1);
+        if self.begun.elapsed() >= ITS_TIME {
+            self.operations.failed(self.operation);
+        }
     }
 }
 
@@ -142,5 +156,56 @@ impl Pool {
             busy.set((i64::from(pool.size()) - unused).max(0));
             limit.set(i64::from(pool.options().get_max_connections()));
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use prometheus::Registry;
+
+    use super::*;
+
+    fn operations(registry: &Registry) -> Operations {
+        let spec = Spec {
+            name: "test_store",
+            help: "A store.",
+            labels: &[],
+            buckets: &[],
+        };
+        Operations::make(registry, spec).unwrap()
+    }
+
+    #[tokio::test]
+    async fn who_leaves_early_makes_no_failure() {
+        let store = operations(&Registry::new());
+        let never = store.time("read", pending::<std::result::Result<(), ()>>());
+        drop(tokio::time::timeout(Duration::ZERO, never).await);
+        assert_eq!(store.failures("read"), 0);
+        store
+            .time("read", async { Err::<(), _>(()) })
+            .await
+            .unwrap_err();
+        assert_eq!(store.failures("read"), 1);
+        assert_eq!(
+            store
+                .seconds
+                .with_label_values(&["read"])
+                .get_sample_count(),
+            0
+        );
+    }
+
+    #[test]
+    fn what_had_its_time_and_is_given_up_has_failed() {
+        let store = operations(&Registry::new());
+        let given_up = |begun| GivenUp {
+            operations: &store,
+            operation: "read",
+            begun,
+        };
+        drop(given_up(Instant::now().checked_sub(ITS_TIME).unwrap()));
+        assert_eq!(store.failures("read"), 1);
     }
 }

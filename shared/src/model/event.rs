@@ -193,6 +193,15 @@ pub enum UserNotice {
     },
 }
 
+impl UserNotice {
+    /// Which conversation it is about.
+    pub fn conversation(&self) -> ConversationId {
+        match self {
+            Self::Joined { conversation, .. } | Self::Removed { conversation, .. } => *conversation,
+        }
+    }
+}
+
 /// What is said on a user's own channel once and not kept: whoever did not hear it finds it out in another way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "signal", rename_all = "snake_case")]

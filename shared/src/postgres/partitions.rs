@@ -1,8 +1,17 @@
 //! The partitions' rows: how many there are, and the epoch that fences each one's former owners.
 
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+
 use sqlx::PgPool;
 
+use super::within;
 use crate::id::{Partition, WorkerId};
+
+/// From one attempt to reach a database that is away to the next.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why a deployment's partitions do not serve.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +69,54 @@ pub async fn check(pool: &PgPool, count: u16) -> Result<(), PartitionError> {
     }
 }
 
+/// The same, by a process that starts: waits for a database that is away but not for one that is wrong. One that does not answer within
+/// `patience` is away.
+pub async fn check_when_there(
+    pool: &PgPool,
+    count: u16,
+    patience: Duration,
+) -> Result<(), PartitionError> {
+    let mut pause = SHORTEST_PAUSE;
+    loop {
+        match within(patience, check(pool, count)).await {
+            Err(PartitionError::Database(error)) if is_away(&error) => {
+                if pause == SHORTEST_PAUSE {
+                    tracing::warn!(%error, "PostgreSQL does not answer; waiting for it");
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Whether PostgreSQL is not there yet. One that is there and does not let us in, or that we do not trust, is not waited for: that is to be seen.
+fn is_away(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(error) => !is_distrust(error),
+        sqlx::Error::PoolTimedOut => true,
+        // How the library puts it that the connection was closed before anything was said: a proxy that finds no server, or one that is ending.
+        sqlx::Error::Protocol(what) => {
+            what.starts_with("unexpected response from SSLRequest: 0x00")
+        }
+        // Class 57P: it is starting or ending; 08: connection exceptions; 53: it has no room for another connection.
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            ["57P", "08", "53"]
+                .iter()
+                .any(|class| code.starts_with(class))
+        }),
+        _ => false,
+    }
+}
+
+/// Whether a connection ended because one side does not believe the other's certificate.
+fn is_distrust(error: &io::Error) -> bool {
+    error
+        .get_ref()
+        .is_some_and(<dyn Error + Send + Sync>::is::<rustls::Error>)
+}
+
 /// Makes a worker the owner of a partition and answers the new epoch: from here on nothing commits under an earlier one.
 ///
 /// Waits for a batch that is being committed under the earlier epoch.
@@ -80,4 +137,21 @@ pub async fn take_over(
 /// A partition's primary key. The column is narrower than the type, and the configuration narrower than the column.
 pub(super) fn row_id(partition: Partition) -> i16 {
     i16::try_from(partition.0).unwrap_or(i16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::CertificateError;
+
+    use super::*;
+
+    #[test]
+    fn who_is_not_trusted_is_not_waited_for() {
+        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+        assert!(is_away(&sqlx::Error::Io(refused)));
+        assert!(is_away(&sqlx::Error::PoolTimedOut));
+        let unknown = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        let distrust = io::Error::new(io::ErrorKind::InvalidData, unknown);
+        assert!(!is_away(&sqlx::Error::Io(distrust)));
+    }
 }

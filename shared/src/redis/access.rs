@@ -3,6 +3,7 @@
 //! The URL's scheme decides on TLS: `rediss://`, `rediss-cluster://` and `rediss-sentinel://` have it, on every connection.
 
 use std::fmt;
+use std::time::Duration;
 
 use fred::error::{Error, ErrorKind};
 use fred::types::config::{Config, ServerConfig, TlsConnector};
@@ -74,8 +75,20 @@ impl RedisConfig {
         }
     }
 
+    /// How long one command may take before it fails.
+    pub fn command_timeout(&self) -> Duration {
+        Duration::from_millis(self.command_timeout_ms)
+    }
+
     /// Checks what a type alone cannot, files included.
     pub fn check(&self) -> Result<(), ConfigError> {
+        if self.command_timeout_ms == 0 {
+            // The library takes it for none, and a server that is silent would be waited for without end.
+            return Err(ConfigError::invalid(
+                "redis.command_timeout_ms",
+                "must be at least 1",
+            ));
+        }
         self.files().check()?;
         self.checked_client().map(|_| ())
     }
@@ -191,7 +204,10 @@ mod tests {
             !said.contains("s3cret") && !said.contains("cache"),
             "{said}"
         );
-        let cases: [(&str, Change); 6] = [
+        let cases: [(&str, Change); 7] = [
+            ("redis.command_timeout_ms", |config| {
+                config.command_timeout_ms = 0;
+            }),
             ("redis.url", |config| {
                 config.url = "redis://u:s3cret@cache:port".into();
             }),

@@ -97,14 +97,27 @@ impl Keyspace {
         Partition(slot % self.partitions.max(1))
     }
 
-    /// The partitions that stand for all memories which can be lost each by itself: one is enough where there is one Redis.
-    pub fn memories(&self) -> impl Iterator<Item = Partition> + use<> {
-        let count = if self.is_clustered {
+    /// How many orders of announcements there are: one where there is one Redis; on a cluster, one for each partition.
+    pub fn orders(&self) -> u16 {
+        if self.is_clustered {
             self.partitions
         } else {
             1
-        };
-        (0..count).map(Partition)
+        }
+    }
+
+    /// The partition that stands for the memory which holds another's slot.
+    pub fn memory_of(&self, partition: Partition) -> Partition {
+        if self.is_clustered {
+            partition
+        } else {
+            Partition(0)
+        }
+    }
+
+    /// The partitions that stand for all memories which can be lost each by itself: one is enough where there is one Redis.
+    pub fn memories(&self) -> impl Iterator<Item = Partition> + use<> {
+        (0..self.orders()).map(Partition)
     }
 
     /// String: what the memory is called that holds a partition's slot, `<microseconds when it was named>:<random>:<run_id>`, set when absent
@@ -175,9 +188,7 @@ impl Keyspace {
 
     /// The home of what is kept of a user.
     pub fn home_of_user(&self, user: UserId) -> Partition {
-        // The low bits of a UUID of version 7 are random.
-        let home = user.0.as_u64_pair().1 % u64::from(self.partitions.max(1));
-        Partition(u16::try_from(home).unwrap_or(0))
+        user.home(self.partitions)
     }
 
     /// Sharded channel, worker → gateways: what concerns a user whatever it has joined.

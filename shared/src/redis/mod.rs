@@ -19,7 +19,7 @@ use fred::types::config::{ReconnectPolicy, TcpConfig};
 
 pub use self::access::RedisConfig;
 pub use self::refusal::begin;
-pub use self::topology::{Topology, Unsuitable, examine, may_fail_over};
+pub use self::topology::{Topology, Unsuitable, examine, examine_servers};
 
 /// How a connection treats commands that are under way when it breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub fn builder(config: &RedisConfig, retries: Retries) -> Result<Builder, fred::
     let mut redis = config.client()?;
     // The first connection is waited for like any other.
     redis.fail_fast = false;
-    let timeout = Duration::from_millis(config.command_timeout_ms);
+    let timeout = config.command_timeout();
     let mut builder = Builder::from_config(redis);
     builder
         .with_connection_config(|connection| {

@@ -82,6 +82,26 @@ pub fn session_adopt() -> Script {
     Script::from_lua(include_str!("scripts/session_adopt.lua"))
 }
 
+/// Gives a socket's record up, if it is still the caller's.
+pub fn session_release() -> Script {
+    Script::from_lua(include_str!("scripts/session_release.lua"))
+}
+
+/// Notes that nothing is left of a socket on the nodes that had it before.
+pub fn session_settle() -> Script {
+    Script::from_lua(include_str!("scripts/session_settle.lua"))
+}
+
+/// Keeps a socket's record from lapsing, if it is still the caller's.
+pub fn session_refresh() -> Script {
+    Script::from_lua(include_str!("scripts/session_refresh.lua"))
+}
+
+/// Writes a socket's record anew, whole, if it is not another node's by now.
+pub fn session_rewrite() -> Script {
+    Script::from_lua(include_str!("scripts/session_rewrite.lua"))
+}
+
 /// Publishes the present position on a channel.
 pub fn tick() -> Script {
     Script::from_lua(include_str!("scripts/tick.lua"))

@@ -62,7 +62,7 @@ impl Topology {
 /// Why Redis cannot be used as it is.
 #[derive(Debug, thiserror::Error)]
 pub enum Unsuitable {
-    /// The URL is none.
+    /// The URL is none, or who is there does not want us.
     #[error("redis.url: {0}")]
     Url(#[from] Error),
     /// It is of another kind than the URL says.
@@ -101,21 +101,43 @@ impl RedisConfig {
     }
 }
 
-/// Whether a replica may be promoted in place of what this client talks to: then what was written last may be missing.
-pub fn may_fail_over(client: &Client) -> bool {
-    Topology::of(&client.client_config().server) != Topology::Single
-}
-
-/// Looks at the first server of the URL that answers: whether it is what the URL says it is. Servers that are away are waited for
-/// elsewhere, like any connection.
+/// Looks at the first server of the URL that answers: whether it is of the kind that the URL says, since a client of another kind would
+/// never connect. Servers that are away are waited for elsewhere, like any connection.
 pub async fn examine(config: &RedisConfig) -> Result<(), Unsuitable> {
     let redis = config.client()?;
     for server in redis.server.hosts() {
         let limit = Duration::from_millis(config.connect_timeout_ms);
         match tokio::time::timeout(limit, ask(&redis, &server)).await {
-            Ok(Ok(info)) => return judge(&server.to_string(), Topology::of(&redis.server), &info),
+            Ok(Ok(info)) => {
+                return judge_kind(&server.to_string(), Topology::of(&redis.server), &info);
+            }
             Ok(Err(error)) => tracing::debug!(%error, %server, "not examined"),
             Err(_) => tracing::debug!(%server, "not examined: no answer"),
+        }
+    }
+    Ok(())
+}
+
+/// Looks at the servers that a connected client talks to: whether they have what is needed, and keep what they are given. They are not
+/// those of the URL: Sentinels keep nothing, and a cluster's servers need not be of one version.
+pub async fn examine_servers(client: &Client) -> Result<(), Unsuitable> {
+    let expected = match Topology::of(&client.client_config().server) {
+        // It is they who are Sentinels; who keeps the data is a server like any other.
+        Topology::Sentinel => Topology::Single,
+        expected => expected,
+    };
+    for server in client.active_connections() {
+        match client
+            .with_cluster_node(&server)
+            .info::<String>(None::<InfoKind>)
+            .await
+        {
+            Ok(info) => {
+                // It may have been away when the URL's servers were looked at.
+                judge_kind(&server.to_string(), expected, &info)?;
+                judge_server(&server.to_string(), &info)?;
+            }
+            Err(error) => tracing::debug!(%error, %server, "not examined"),
         }
     }
     Ok(())
@@ -148,24 +170,28 @@ async fn ask(redis: &Config, server: &Server) -> Result<String, Error> {
     Ok(info)
 }
 
-fn judge(server: &str, expected: Topology, info: &str) -> Result<(), Unsuitable> {
-    let field = |name: &str| {
-        info.lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-            .map(str::trim)
-    };
-    let mode = field("redis_mode").unwrap_or_default();
-    if mode != expected.mode() {
-        // Others that speak Redis' protocol may say something else, or nothing: they are taken at the URL's word.
-        if let Some(found) = Topology::of_mode(mode) {
-            return Err(Unsuitable::Kind {
-                server: server.to_owned(),
-                found: mode.to_owned(),
-                wanted: found.scheme(),
-            });
-        }
+/// A field of what a server says of itself.
+fn field<'i>(info: &'i str, name: &str) -> Option<&'i str> {
+    info.lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+        .map(str::trim)
+}
+
+fn judge_kind(server: &str, expected: Topology, info: &str) -> Result<(), Unsuitable> {
+    let mode = field(info, "redis_mode").unwrap_or_default();
+    // Others that speak Redis' protocol may say something else, or nothing: they are taken at the URL's word.
+    match Topology::of_mode(mode) {
+        Some(found) if found != expected => Err(Unsuitable::Kind {
+            server: server.to_owned(),
+            found: mode.to_owned(),
+            wanted: found.scheme(),
+        }),
+        _ => Ok(()),
     }
-    let version = field("redis_version").unwrap_or_default();
+}
+
+fn judge_server(server: &str, info: &str) -> Result<(), Unsuitable> {
+    let version = field(info, "redis_version").unwrap_or_default();
     let major = version
         .split('.')
         .next()
@@ -176,8 +202,9 @@ fn judge(server: &str, expected: Topology, info: &str) -> Result<(), Unsuitable>
             version: version.to_owned(),
         });
     }
-    let policy = field("maxmemory_policy").unwrap_or("noeviction");
-    if field("maxmemory").is_some_and(|limit| limit != "0") && policy != "noeviction" {
+    let policy = field(info, "maxmemory_policy").unwrap_or("noeviction");
+    let is_limited = field(info, "maxmemory").is_some_and(|limit| limit != "0");
+    if is_limited && policy != "noeviction" {
         tracing::warn!(
             server,
             policy,
@@ -212,21 +239,35 @@ mod tests {
 
     #[test]
     fn another_kind_of_redis_is_named() {
-        let info = |mode: &str, version: &str| {
-            format!("# Server\r\nredis_version:{version}\r\nredis_mode:{mode}\r\nmaxmemory:0\r\n")
+        let judge = |expected, mode: &str| {
+            let info = format!("# Server\r\nredis_version:7.0.15\r\nredis_mode:{mode}\r\n");
+            judge_kind("a:1", expected, &info)
         };
-        let judge = |expected, mode, version| judge("a:1", expected, &info(mode, version));
-        assert!(judge(Topology::Single, "standalone", "7.0.15").is_ok());
-        assert!(judge(Topology::Cluster, "cluster", "8.2.1").is_ok());
-        assert!(judge(Topology::Sentinel, "sentinel", "7.2.0").is_ok());
-        let wrong = judge(Topology::Single, "cluster", "7.0.15").unwrap_err();
+        assert!(judge(Topology::Single, "standalone").is_ok());
+        assert!(judge(Topology::Cluster, "cluster").is_ok());
+        assert!(judge(Topology::Sentinel, "sentinel").is_ok());
+        assert!(judge(Topology::Single, "").is_ok(), "not Redis' own server");
+        let wrong = judge(Topology::Single, "cluster").unwrap_err();
         assert_eq!(
             wrong.to_string(),
             "redis.url: a:1 is cluster, so the URL has to begin with redis-cluster://"
         );
-        let wrong = judge(Topology::Cluster, "standalone", "7.0.15").unwrap_err();
+        let wrong = judge(Topology::Cluster, "standalone").unwrap_err();
         assert!(wrong.to_string().ends_with("begin with redis://"));
-        let old = judge(Topology::Single, "standalone", "6.2.14").unwrap_err();
-        assert!(old.to_string().contains("6.2.14"), "{old}");
+    }
+
+    #[test]
+    fn an_old_redis_is_named() {
+        let judge = |version: &str| {
+            let info = format!("# Server\r\nredis_version:{version}\r\nmaxmemory:0\r\n");
+            judge_server("a:1", &info)
+        };
+        assert!(judge("7.0.15").is_ok());
+        assert!(judge("8.2.1").is_ok());
+        let old = judge("6.2.14").unwrap_err();
+        assert_eq!(
+            old.to_string(),
+            "redis.url: a:1 is Redis 6.2.14, and 7.0 or newer is needed"
+        );
     }
 }

@@ -283,14 +283,23 @@ mod tests {
         (outlet, make)
     }
 
+    async fn until(what: &str, holds: impl Fn() -> bool) {
+        let begun = Instant::now();
+        while !holds() {
+            assert!(begun.elapsed() < Duration::from_secs(30), "never: {what}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     #[tokio::test]
     async fn spans_are_sent_together_and_none_waits_for_long() {
         let collector = Collector::default();
         let (outlet, make) = start(&collector);
         make(6);
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        assert_eq!(*collector.batches.lock().unwrap(), [4]);
-        tokio::time::sleep(Duration::from_millis(400)).await;
+        until("both batches are sent", || {
+            collector.batches.lock().unwrap().len() >= 2
+        })
+        .await;
         assert_eq!(*collector.batches.lock().unwrap(), [4, 2]);
         assert_eq!(outlet.lost(), 0);
     }
@@ -314,22 +323,21 @@ mod tests {
         };
         let (outlet, make) = start(&collector);
         make(4);
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        while outlet.spans.capacity() < LIMITS.queue {
+            tokio::task::yield_now().await;
+        }
         // Four are being sent, eight wait.
         make(20);
         assert_eq!(outlet.lost(), 12);
-        let began = Instant::now();
         outlet.flush(Duration::from_millis(100)).await;
-        assert!(began.elapsed() < Duration::from_secs(1));
-        tokio::time::sleep(Duration::from_millis(2_500)).await;
-        assert_eq!(outlet.lost(), 24);
+        assert!(outlet.lost() < 24, "it waited until none was left to send");
+        until("all are lost", || outlet.lost() == 24).await;
         let refusing = Collector {
             refuses: true,
             ..Collector::default()
         };
         let (outlet, make) = start(&refusing);
         make(4);
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        assert_eq!(outlet.lost(), 4);
+        until("what is refused is lost", || outlet.lost() == 4).await;
     }
 }

@@ -6,6 +6,7 @@
 mod export;
 mod levels;
 mod traces;
+mod unreadable;
 
 use std::env;
 use std::io::{IsTerminal, stderr};
@@ -17,6 +18,8 @@ use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 pub use levels::{LevelError, LevelStatus, Levels, MAX_FILTER_BYTES};
 pub use traces::{Kind, Parent, Service, Span, Traces, TracesConfig, TracesError, current, scope};
+
+pub use unreadable::Unreadable;
 
 use crate::config::ConfigError;
 

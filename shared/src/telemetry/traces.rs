@@ -68,6 +68,7 @@ struct Maker {
     tracer: SdkTracer,
     outlet: Outlet,
     sample_ratio: f64,
+    trusts_parents: bool,
     dice: AtomicU64,
 }
 
@@ -97,10 +98,10 @@ impl Traces {
         };
         let outlet = export::start(&url, limits, &resource).map_err(TracesError::Exporter)?;
         tracing::info!(url, ratio = config.sample_ratio, "sending traces");
-        Ok(Self::sending(outlet, resource, config.sample_ratio))
+        Ok(Self::sending(outlet, resource, config))
     }
 
-    fn sending(outlet: Outlet, resource: Resource, sample_ratio: f64) -> Self {
+    fn sending(outlet: Outlet, resource: Resource, config: &TracesConfig) -> Self {
         let provider = SdkTracerProvider::builder()
             .with_resource(resource)
             // What is to be recorded is decided here, before there is a span.
@@ -111,7 +112,8 @@ impl Traces {
         Self(Some(Arc::new(Maker {
             tracer: provider.tracer("confab"),
             outlet,
-            sample_ratio,
+            sample_ratio: config.sample_ratio,
+            trusts_parents: config.trust_parent,
             // So that two processes do not choose alike.
             dice: AtomicU64::new(Uuid::new_v4().as_u64_pair().0),
         })))
@@ -130,17 +132,27 @@ impl Traces {
         }
     }
 
-    /// The first span here of something that may have begun elsewhere: then it is recorded if it was there.
+    /// The first span here of something that may have begun elsewhere: if who says so is trusted, it is recorded if it was there. Else it
+    /// begins here, and where it comes from is a link: strangers do not decide what is recorded, nor in which trace.
     pub fn continued(
         &self,
         parent: Option<TraceParent>,
         name: impl Into<Cow<'static, str>>,
         kind: Kind,
     ) -> Span {
+        let Some(maker) = &self.0 else {
+            return Span::default();
+        };
         match parent {
-            None => self.root(name, kind),
-            Some(TraceParent::Recorded(context)) => self.after(Some(context), name, kind),
-            Some(TraceParent::Unrecorded) => Span::default(),
+            Some(TraceParent::Recorded(context)) if maker.trusts_parents => {
+                self.after(Some(context), name, kind)
+            }
+            Some(TraceParent::Unrecorded) if maker.trusts_parents => Span::default(),
+            Some(TraceParent::Recorded(context)) if maker.is_chosen() => {
+                self.linked([context], name, kind)
+            }
+            Some(TraceParent::Recorded(_)) => Span::default(),
+            Some(TraceParent::Unrecorded) | None => self.root(name, kind),
         }
     }
 

@@ -12,6 +12,7 @@ const PATH: &str = "/v1/traces";
 pub struct TracesConfig {
     pub endpoint: String,
     pub sample_ratio: f64,
+    pub trust_parent: bool,
     pub service_name: String,
     pub timeout_ms: u64,
     pub interval_ms: u64,

@@ -6,8 +6,17 @@ use tokio::sync::mpsc::Receiver;
 use super::*;
 
 fn traces(sample_ratio: f64) -> (Traces, Receiver<SpanData>) {
+    with_parents(sample_ratio, true)
+}
+
+fn with_parents(sample_ratio: f64, trust_parent: bool) -> (Traces, Receiver<SpanData>) {
     let (outlet, spans) = export::held();
-    let traces = Traces::sending(outlet, Resource::builder_empty().build(), sample_ratio);
+    let config = TracesConfig {
+        sample_ratio,
+        trust_parent,
+        ..config("")
+    };
+    let traces = Traces::sending(outlet, Resource::builder_empty().build(), &config);
     (traces, spans)
 }
 
@@ -19,6 +28,7 @@ fn config(endpoint: &str) -> TracesConfig {
     TracesConfig {
         endpoint: endpoint.to_owned(),
         sample_ratio: 0.5,
+        trust_parent: false,
         service_name: String::new(),
         timeout_ms: 1_000,
         interval_ms: 1_000,
@@ -63,6 +73,33 @@ fn what_was_decided_elsewhere_holds_here() {
             .continued(None, "request", Kind::Server)
             .is_recorded()
     );
+}
+
+#[test]
+fn what_strangers_decided_is_known_but_decides_nothing() {
+    let (never, mut none) = with_parents(0.0, false);
+    let (always, mut spans) = with_parents(1.0, false);
+    let recorded = Some(TraceParent::Recorded(TraceContext::new(7, 8).unwrap()));
+    drop(never.continued(recorded, "request", Kind::Server));
+    assert!(finished(&mut none).is_empty());
+    for parent in [recorded, Some(TraceParent::Unrecorded), None] {
+        drop(always.continued(parent, "request", Kind::Server));
+    }
+    let spans = finished(&mut spans);
+    let [linked, plain, own] = &spans[..] else {
+        panic!("three spans")
+    };
+    for span in [linked, plain, own] {
+        assert_eq!(span.parent_span_id, SpanId::INVALID);
+        assert_ne!(span.span_context.trace_id(), TraceId::from(7));
+    }
+    let link = &linked.links.links[0].span_context;
+    assert_eq!(
+        (link.trace_id(), link.span_id()),
+        (TraceId::from(7), SpanId::from(8))
+    );
+    assert!(link.is_remote());
+    assert!(plain.links.links.is_empty() && own.links.links.is_empty());
 }
 
 #[test]
