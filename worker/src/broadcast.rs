@@ -17,12 +17,16 @@ use fred::interfaces::PubsubInterface;
 use fred::types::Value;
 use fred::types::scripts::Script;
 use futures_util::future::join_all;
+use tokio::time::Instant;
 
 use crate::metrics::Metrics;
 use crate::pause::Pause;
 
 /// The most notices of one call: a large group is made in several.
 const MAX_NOTICES: usize = 512;
+
+/// For how long it is tried to announce a partition's events on a cluster: for longer than a failover takes. The others' events wait as well.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Whether a partition's events were announced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +35,8 @@ pub enum FanOut {
     Announced,
     /// Another worker owns the partition now and will announce what matters.
     Lost,
+    /// The partition's server on a cluster does not take them. Their commands are to be handed out again, as if this worker had died.
+    Refused,
 }
 
 /// Publishes on one connection, in order.
@@ -68,7 +74,8 @@ impl Broadcast {
         }
     }
 
-    /// Announces a partition's events, however long Redis takes to come back, unless the partition is lost meanwhile.
+    /// Announces a partition's events, however long Redis takes to come back, unless the partition is lost meanwhile. On a cluster it may be
+    /// but the partition's server that is out of order: then there is an end to it.
     pub async fn rooms(&self, partition: Partition, rooms: &[RoomBatch]) -> FanOut {
         if rooms.is_empty() {
             return FanOut::Announced;
@@ -90,7 +97,7 @@ impl Broadcast {
             ]);
             arguments.extend([json, Value::from(room.events.len().to_string())]);
         }
-        let mut pause = Pause::default();
+        let (mut pause, begun) = (Pause::default(), Instant::now());
         loop {
             let call =
                 self.fan_out
@@ -101,6 +108,9 @@ impl Broadcast {
                 Err(error) => {
                     self.failed(&error, "events cannot be announced", &mut pause)
                         .await;
+                    if self.keyspace.is_clustered() && begun.elapsed() > PATIENCE {
+                        return FanOut::Refused;
+                    }
                 }
             }
         }

@@ -14,6 +14,9 @@ pub const DEFAULTS: &str = include_str!("../config.default.toml");
 /// The most partitions a deployment may have: their ids are `smallint`s, and more would serve nobody.
 const MAX_PARTITIONS: u16 = 1_024;
 
+/// How many answers of Redis a lane waits for, one after the other, between two signs of life.
+const ANSWERS: u32 = 3;
+
 /// All settings.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Config {
@@ -70,6 +73,11 @@ impl WorkerConfig {
         Duration::from_millis(self.heartbeat_ms)
     }
 
+    /// How long a lease holds after it was renewed.
+    pub fn lease(&self) -> Duration {
+        Duration::from_millis(self.lease_ttl_ms)
+    }
+
     /// From the signal to the latest exit.
     pub fn drain(&self) -> Duration {
         Duration::from_secs(self.drain_seconds)
@@ -82,6 +90,13 @@ impl Config {
         let loaded = load::<Self>(DEFAULTS)?;
         loaded.config.check()?;
         Ok(loaded)
+    }
+
+    /// The longest of the steps after which a part of the worker gives a sign of life: waiting for PostgreSQL once, or for some answers of
+    /// Redis.
+    pub fn longest_step(&self) -> Duration {
+        let redis = self.redis.command_timeout().saturating_mul(ANSWERS);
+        self.database.patience().max(redis)
     }
 
     fn check(&self) -> Result<(), ConfigError> {
@@ -139,6 +154,14 @@ mod tests {
     #[test]
     fn the_defaults_are_complete_and_sound() {
         defaults().check().unwrap();
+    }
+
+    #[test]
+    fn whoever_waits_for_redis_may_be_silent_for_as_long_as_redis_may() {
+        let mut config = defaults();
+        assert_eq!(config.longest_step(), config.database.patience());
+        config.redis.command_timeout_ms = 40_000;
+        assert_eq!(config.longest_step(), Duration::from_secs(120));
     }
 
     #[test]

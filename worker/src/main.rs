@@ -10,9 +10,7 @@ use clap::{Parser, Subcommand};
 use confab_shared::config::{ConfigError, Environment, Loaded};
 use confab_shared::id::WorkerId;
 use confab_shared::lifecycle::{Drainage, EX_CONFIG, Readiness, ServiceManager, Shutdown, Vitals};
-use confab_shared::model::error::is_outage;
-use confab_shared::postgres::partitions::PartitionError;
-use confab_shared::postgres::{partitions, pool_by_key, schema, within};
+use confab_shared::postgres::{partitions, pool_by_key, schema};
 use confab_shared::redis;
 use confab_shared::telemetry::{self, Levels, Service, Traces};
 use confab_worker::commands::{
@@ -23,13 +21,16 @@ use confab_worker::consumer::Context;
 use confab_worker::metrics::Metrics;
 use confab_worker::ops::{Operations, serve};
 use confab_worker::ownership::Ownership;
-use confab_worker::pause::Pause;
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
 /// How long the last spans may take to be sent.
 const FLUSH: Duration = Duration::from_secs(2);
+
+/// How long what blocks may go on when everything else has ended: a name that is looked up while DNS is away takes many seconds, and nobody
+/// needs it any more.
+const LAST_BLOCKING: Duration = Duration::from_secs(1);
 
 /// Confab's worker.
 #[derive(Debug, Parser)]
@@ -82,20 +83,29 @@ impl Ask {
     }
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    match start(Arguments::parse()).await {
+fn main() -> ExitCode {
+    match block_on(start(Arguments::parse())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Settings may be what is wrong, so this cannot count on the log. The causes in one line, no backtrace: who reads it
             // is to mend the deployment, not the program.
             let _ = writeln!(std::io::stderr(), "confab-worker: {error:#}");
             match error.downcast_ref::<ConfigError>() {
-                Some(_) => ExitCode::from(EX_CONFIG),
-                None => ExitCode::FAILURE,
+                Some(settings) if settings.is_lasting() => ExitCode::from(EX_CONFIG),
+                Some(_) | None => ExitCode::FAILURE,
             }
         }
     }
+}
+
+fn block_on(program: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("runtime")?;
+    let ended = runtime.block_on(program);
+    runtime.shutdown_timeout(LAST_BLOCKING);
+    ended
 }
 
 async fn start(arguments: Arguments) -> anyhow::Result<()> {
@@ -153,8 +163,10 @@ async fn run(config: Config, pool: PgPool, levels: Levels) -> anyhow::Result<()>
     let _scenario = fail::FailScenario::setup();
     let shutdown = Shutdown::on_signals()?;
     let metrics = Metrics::new()?;
+    metrics.is_built_from(option_env!("CONFAB_COMMIT"));
     metrics.pool.watch(&metrics.pulls, &pool);
     let readiness = Readiness::default();
+    let vitals = Vitals::of_steps(config.longest_step());
     let tasks = TaskTracker::new();
     let address = &config.http.internal_listen;
     let listener = TcpListener::bind(address)
@@ -165,6 +177,7 @@ async fn run(config: Config, pool: PgPool, levels: Levels) -> anyhow::Result<()>
         Operations {
             metrics: metrics.clone(),
             readiness: readiness.clone(),
+            vitals: vitals.clone(),
             levels,
         },
         shutdown.clone(),
@@ -175,7 +188,6 @@ async fn run(config: Config, pool: PgPool, levels: Levels) -> anyhow::Result<()>
         .keyspace(config.partitions.count)
         .context("redis.url")?;
     let (drain_limit, count) = (config.worker.drain(), config.partitions.count);
-    let vitals = Vitals::default();
     let drainage = Drainage {
         begins: shutdown.drain.clone(),
         ended: shutdown.abort.clone(),
@@ -196,6 +208,7 @@ async fn run(config: Config, pool: PgPool, levels: Levels) -> anyhow::Result<()>
         instance: id.to_string(),
     };
     let traces = Traces::start(&config.traces, service)?;
+    metrics.spans.watch(&metrics.pulls, &traces);
     let context = Context {
         id,
         keyspace,
@@ -233,8 +246,12 @@ async fn run(config: Config, pool: PgPool, levels: Levels) -> anyhow::Result<()>
 /// Waits for what the worker depends on, then works until told to drain.
 async fn work(context: Context, readiness: Readiness, shutdown: Shutdown) -> anyhow::Result<()> {
     let start = async {
-        redis::examine(&context.config.redis).await?;
-        await_database(&context).await?;
+        let config = context.config.clone();
+        readiness.wait_for("PostgreSQL");
+        let (count, patience) = (config.partitions.count, config.database.patience());
+        partitions::check_when_there(&context.pool, count, patience).await?;
+        readiness.wait_for("Redis");
+        redis::examine(&config.redis).await?;
         anyhow::Ok(Ownership::start(context, readiness).await?)
     };
     let ownership = tokio::select! {
@@ -244,21 +261,4 @@ async fn work(context: Context, readiness: Readiness, shutdown: Shutdown) -> any
     // Boxed: all that the worker does is in it.
     Box::pin(ownership.run(shutdown)).await;
     Ok(())
-}
-
-/// Checks the partitions, waiting for a database that is away but not for one that is wrong.
-async fn await_database(context: &Context) -> Result<(), PartitionError> {
-    let mut pause = Pause::default();
-    loop {
-        let checked = partitions::check(&context.pool, context.config.partitions.count);
-        match within(context.config.database.patience(), checked).await {
-            Err(PartitionError::Database(error)) if is_outage(&error) => {
-                if pause.first() {
-                    tracing::warn!(%error, "PostgreSQL does not answer; waiting for it");
-                }
-                pause.wait().await;
-            }
-            result => return result,
-        }
-    }
 }

@@ -1,6 +1,6 @@
 //! What the worker counts. Each field's name behind the prefix is the metric's, and its doc comment the help text.
 
-use confab_shared::metrics::{self, Common, Operations, Pool, Pulls};
+use confab_shared::metrics::{self, Common, Operations, Pool, Pulls, Spans};
 use prometheus::{
     GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, Result,
 };
@@ -35,7 +35,7 @@ confab_shared::metrics! {
         registry: Registry;
         /// What is looked up for a scrape.
         pulls: Pulls;
-        /// Whether the worker does its work: 1 or 0.
+        /// Whether the worker takes its share of the partitions: 1, or 0 before it has reached PostgreSQL and Redis, while Redis does not answer, while one of its parts is stuck, and when it drains. PostgreSQL is waited for with partitions in hand.
         ready: IntGauge;
         /// Commands per batch.
         batch_size: Histogram, in SIZES;
@@ -57,7 +57,7 @@ confab_shared::metrics! {
         ingress_oldest_seconds: GaugeVec, by ["partition"];
         /// Partitions that the deployment has.
         partitions: IntGauge;
-        /// Partitions owned now.
+        /// Partitions whose leases this worker holds.
         owned_partitions: IntGauge;
         /// Partitions that nobody owns, as the first worker sees it; 0 for the others.
         orphaned_partitions: IntGauge;
@@ -75,6 +75,10 @@ confab_shared::metrics! {
         redis: Operations;
         /// The connections to PostgreSQL.
         pool: Pool;
+        /// Traces.
+        spans: Spans;
+        /// Of the program.
+        common: Common;
     }
 }
 
@@ -82,18 +86,18 @@ impl Metrics {
     /// New metrics, all at zero.
     pub fn new() -> Result<Self> {
         let metrics = Self::register(&Registry::new())?;
-        Common::enter(
-            &metrics.registry,
-            &metrics.pulls,
-            "confab-worker",
-            env!("CARGO_PKG_VERSION"),
-        )?;
+        metrics.common.watch(&metrics.registry, &metrics.pulls)?;
         metrics.postgres.declare(&POSTGRES);
         metrics.redis.declare(&REDIS);
         metrics
             .commands_total
             .with_label_values(&["send_message", "ok"]);
         Ok(metrics)
+    }
+
+    /// Says which build this is.
+    pub fn is_built_from(&self, commit: Option<&str>) {
+        (self.common).is_built("confab-worker", env!("CARGO_PKG_VERSION"), commit);
     }
 
     /// All metrics in Prometheus' text format.

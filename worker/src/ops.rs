@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use confab_shared::lifecycle::{Readiness, Shutdown};
+use confab_shared::lifecycle::{Readiness, Shutdown, Vitals};
 use confab_shared::metrics::CONTENT_TYPE as CONTENT_TYPE_OF_METRICS;
 use confab_shared::telemetry::{LevelError, Levels, MAX_FILTER_BYTES};
 use http_body_util::{BodyExt, Full, Limited};
@@ -31,6 +31,8 @@ pub struct Operations {
     pub metrics: Metrics,
     /// Whether the worker does its work.
     pub readiness: Readiness,
+    /// Whether its parts get anywhere.
+    pub vitals: Vitals,
     /// What is logged.
     pub levels: Levels,
 }
@@ -86,6 +88,7 @@ async fn answer(request: Request<Incoming>, operations: &Operations) -> Response
     let Operations {
         metrics,
         readiness,
+        vitals,
         levels,
     } = operations;
     if request.uri().path() == "/log" {
@@ -95,10 +98,9 @@ async fn answer(request: Request<Incoming>, operations: &Operations) -> Response
         return text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n");
     }
     match request.uri().path() {
-        "/livez" => text(StatusCode::OK, "alive\n"),
-        "/readyz" if readiness.get() => text(StatusCode::OK, "ready\n"),
-        "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
-        "/metrics" => match scrape(metrics, readiness) {
+        "/livez" => live(vitals),
+        "/readyz" => ready(vitals, readiness),
+        "/metrics" => match scrape(metrics, readiness, vitals) {
             Ok(body) => {
                 let mut response = Response::new(Full::from(body));
                 let format = HeaderValue::from_static(CONTENT_TYPE_OF_METRICS);
@@ -114,8 +116,33 @@ async fn answer(request: Request<Incoming>, operations: &Operations) -> Response
     }
 }
 
-fn scrape(metrics: &Metrics, readiness: &Readiness) -> prometheus::Result<Vec<u8>> {
-    metrics.ready.set(i64::from(readiness.get()));
+fn live(vitals: &Vitals) -> Response<Full<Bytes>> {
+    match vitals.stuck() {
+        None => text(StatusCode::OK, "alive\n"),
+        Some(part) => unavailable(format!("no sign of life from: {part}\n")),
+    }
+}
+
+fn ready(vitals: &Vitals, readiness: &Readiness) -> Response<Full<Bytes>> {
+    match (vitals.stuck(), readiness.awaited()) {
+        (Some(part), _) => unavailable(format!("no sign of life from: {part}\n")),
+        (None, Some(what)) => unavailable(format!("waiting for {what}\n")),
+        (None, None) if readiness.get() => text(StatusCode::OK, "ready\n"),
+        (None, None) => unavailable("not ready\n".to_owned()),
+    }
+}
+
+fn unavailable(why: String) -> Response<Full<Bytes>> {
+    text(StatusCode::SERVICE_UNAVAILABLE, why)
+}
+
+fn scrape(
+    metrics: &Metrics,
+    readiness: &Readiness,
+    vitals: &Vitals,
+) -> prometheus::Result<Vec<u8>> {
+    let is_ready = readiness.get() && vitals.stuck().is_none();
+    metrics.ready.set(i64::from(is_ready));
     metrics.render()
 }
 
@@ -159,4 +186,27 @@ fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
         HeaderValue::from_static("text/plain; charset=utf-8"),
     );
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn life_is_lost_by_a_part_that_gives_no_sign() {
+        let (readiness, vitals) = (Readiness::default(), Vitals::default());
+        readiness.set(true);
+        let lane = vitals.part("lane");
+        assert_eq!(live(&vitals).status(), StatusCode::OK);
+        assert_eq!(ready(&vitals, &readiness).status(), StatusCode::OK);
+        drop(lane);
+        let vitals = Vitals::with_patience(Duration::ZERO);
+        let lane = vitals.part("lane");
+        std::thread::sleep(Duration::from_millis(5));
+        for answer in [live(&vitals), ready(&vitals, &readiness)] {
+            assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        }
+        drop(lane);
+        assert_eq!(live(&vitals).status(), StatusCode::OK);
+    }
 }

@@ -15,9 +15,14 @@ impl Pause {
         self.0.is_zero()
     }
 
+    /// How long to wait: a little longer than the last time.
+    pub fn lengthen(&mut self) -> Duration {
+        self.0 = (self.0 * 2).clamp(SHORTEST, LONGEST);
+        self.0
+    }
+
     /// Waits a little longer than the last time.
     pub async fn wait(&mut self) {
-        self.0 = (self.0 * 2).clamp(SHORTEST, LONGEST);
-        tokio::time::sleep(self.0).await;
+        tokio::time::sleep(self.lengthen()).await;
     }
 }

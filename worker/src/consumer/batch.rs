@@ -63,6 +63,8 @@ pub(super) struct Aftermath {
     pub(super) lost: HashSet<Partition>,
     /// Partitions of which entries may have stayed unacknowledged.
     pub(super) unsettled: HashSet<Partition>,
+    /// Those of them whose server does not take what is to be announced.
+    pub(super) refused: HashSet<Partition>,
 }
 
 /// Processes batches, one at a time, on connections of its own.
@@ -104,11 +106,9 @@ impl Processor {
             let patience = self.context.config.database.patience();
             let attempt = match timeout(patience, self.attempt(&entries, tenures, &span)).await {
                 Ok(attempt) => attempt,
-                // The server ends a slow statement itself; a connection whose other end is gone ends never.
-                Err(_) => {
-                    self.context.metrics.postgres.failed("store");
-                    Err(Failure::Database(Fault::Overrun, sqlx::Error::PoolTimedOut))
-                }
+                // The server ends a slow statement itself; a connection whose other end is gone ends never. The call that was given up has
+                // been counted.
+                Err(_) => Err(Failure::Database(Fault::Overrun, sqlx::Error::PoolTimedOut)),
             };
             match attempt {
                 Ok(announcements) => {
@@ -248,7 +248,7 @@ impl Processor {
     async fn conclude(
         &self,
         entries: &[Entry],
-        announcements: Announcements,
+        mut announcements: Announcements,
         aftermath: &mut Aftermath,
     ) {
         let mut rooms: HashMap<Partition, Vec<RoomBatch>> = HashMap::new();
@@ -265,16 +265,27 @@ impl Processor {
             (*partition, self.broadcast.rooms(*partition, rooms).await)
         });
         for (partition, fan_out) in join_all(announced).await {
-            if fan_out == FanOut::Lost {
-                tracing::warn!(%partition, "another worker owns the partition; it announces what was stored here");
-                self.context.metrics.fenced_total.inc();
-                aftermath.lost.insert(partition);
+            match fan_out {
+                FanOut::Announced => {}
+                FanOut::Lost => {
+                    tracing::warn!(%partition, "another worker owns the partition; it announces what was stored here");
+                    self.context.metrics.fenced_total.inc();
+                    aftermath.lost.insert(partition);
+                }
+                FanOut::Refused => {
+                    tracing::warn!(%partition, "what was stored cannot be announced; its commands will be handed out again");
+                    aftermath.refused.insert(partition);
+                }
             }
         }
+        aftermath.unsettled.extend(&aftermath.refused);
         drop(announcing);
+        self.sign.give();
         failpoint::reach("worker::after_fan_out");
 
-        let kept = |partition| !aftermath.lost.contains(&partition);
+        let kept = |partition| {
+            !aftermath.lost.contains(&partition) && !aftermath.refused.contains(&partition)
+        };
         let mut replies = Vec::with_capacity(entries.len());
         let mut done: HashMap<Partition, Vec<&str>> = HashMap::new();
         for (entry, outcome) in entries.iter().zip(announcements.outcomes) {
@@ -290,6 +301,11 @@ impl Processor {
                 done.entry(entry.partition).or_default().push(&entry.id);
             }
         }
+        // Nobody is told of a change before the room is: it is said when the commands are handed out again.
+        announcements.notices.retain(|(_, notice)| {
+            let partition = self.context.keyspace.partition(notice.conversation());
+            !aftermath.refused.contains(&partition)
+        });
         let replying = traced::replies(entries);
         self.broadcast
             .notices_and_replies(&announcements.notices, replies)

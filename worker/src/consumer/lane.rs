@@ -1,35 +1,32 @@
 //! A lane: a task that serves some partitions, one batch at a time.
 //!
 //! A batch holds what all of them have to offer that is new, or what one of them has that was handed out before. Waiting takes
-//! nothing from the streams, so a wake-up that is lost costs time only.
+//! nothing from the streams, so a wake-up that is lost costs time only. A partition of which something fails is left alone for a while
+//! and holds up none of the others.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use confab_shared::id::{NodeId, Partition};
+use confab_shared::id::Partition;
 use confab_shared::lifecycle::Sign;
-use confab_shared::model::command::{CommandEnvelope, Reply};
-use confab_shared::model::error::{ErrorCode, Rejection};
-use confab_shared::redis::keyspace::Keyspace;
 use confab_shared::redis::presence::Online;
 use confab_shared::redis::{Retries, connect};
 use fred::clients::Client;
 use futures_util::future::join_all;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Context;
-use super::batch::{Aftermath, Entry, Processor, Tenure};
+use super::batch::{Aftermath, Entry, Processor};
 use super::read::{IngressReader, RawEntry, Reading};
-use super::traced;
+use super::served::Served;
 use super::wait::{Awaited, Waiter};
 use crate::broadcast::Broadcast;
 use crate::pause::Pause;
 
 /// How often a lane without partitions shows that it lives.
 const IDLE: Duration = Duration::from_secs(1);
-/// The id before every entry's.
-const BEGINNING: &str = "0-0";
 
 /// A partition taken over.
 #[derive(Debug, Clone)]
@@ -58,18 +55,6 @@ pub enum LaneReport {
     Yielded(Partition),
     /// Another worker has the partition, or had it since this epoch.
     Lost(Partition, i64),
-}
-
-/// A partition being served.
-struct Served {
-    tenure: Tenure,
-    stream: String,
-    /// Whether entries may be pending that were handed out before: they come first.
-    backlog: bool,
-    /// Whether there may be new entries.
-    ready: bool,
-    /// The last entry read.
-    last: String,
 }
 
 /// Serves partitions until the commands end.
@@ -107,6 +92,7 @@ pub async fn run(
                     lane.wake(&[]);
                 }
             },
+            () = lane.rested() => {}
         }
     }
 }
@@ -116,6 +102,8 @@ struct Lane {
     served: BTreeMap<Partition, Served>,
     /// The partition of which a backlog was last read.
     claimed: Option<Partition>,
+    /// Whether the last turn was spent on a partition that had failed.
+    retried: bool,
     reports: UnboundedSender<LaneReport>,
     pause: Pause,
     sign: Sign,
@@ -147,6 +135,7 @@ impl Lane {
             processor,
             served: BTreeMap::new(),
             claimed: None,
+            retried: false,
             reports,
             pause: Pause::default(),
             sign,
@@ -155,19 +144,8 @@ impl Lane {
 
     fn obey(&mut self, command: LaneCommand) {
         match command {
-            LaneCommand::Serve(Assignment {
-                partition,
-                epoch,
-                lost,
-            }) => {
-                let served = Served {
-                    tenure: Tenure { epoch, lost },
-                    stream: Keyspace::ingress(partition),
-                    backlog: true,
-                    ready: true,
-                    last: BEGINNING.to_owned(),
-                };
-                self.served.insert(partition, served);
+            LaneCommand::Serve(assignment) => {
+                self.served.extend([Served::new(assignment)]);
             }
             LaneCommand::Yield(partition) => {
                 self.served.remove(&partition);
@@ -183,18 +161,29 @@ impl Lane {
     }
 
     fn has_work(&self) -> bool {
+        let now = Instant::now();
         self.served
             .values()
-            .any(|served| served.backlog || served.ready)
+            .any(|served| served.is_claimable(now) || served.is_readable(now))
     }
 
-    /// Which partition's backlog is next, if any has one: they take turns.
-    fn backlogged(&self) -> Option<Partition> {
-        let backlog = || self.served.iter().filter(|(_, served)| served.backlog);
-        backlog()
-            .find(|(partition, _)| Some(**partition) > self.claimed)
-            .or_else(|| backlog().next())
-            .map(|(partition, _)| *partition)
+    /// Which partition's backlog is next, if any has one: they take turns. Those that failed come last, and each time after them it is
+    /// looked what the others offer: a server that is silent takes a long time to fail.
+    fn backlogged(&self, now: Instant) -> Option<Partition> {
+        let next = |is_well| {
+            let backlog = || {
+                self.served.iter().filter(move |(_, served)| {
+                    served.is_claimable(now) && served.is_well() == is_well
+                })
+            };
+            backlog()
+                .find(|(partition, _)| Some(**partition) > self.claimed)
+                .or_else(|| backlog().next())
+                .map(|(partition, _)| *partition)
+        };
+        let is_readable = |served: &Served| served.is_readable(now);
+        let is_others_turn = self.retried && self.served.values().any(is_readable);
+        next(true).or_else(|| next(false).filter(|_| !is_others_turn))
     }
 
     /// Reads what the partitions that may have something offer, and processes it as one batch.
@@ -205,7 +194,11 @@ impl Lane {
         let limit = self.processor.context.config.worker.batch_size;
         let reader = &self.processor.reader;
         let redis = &self.processor.context.metrics.redis;
-        let backlogged = self.backlogged();
+        let now = Instant::now();
+        let backlogged = self.backlogged(now);
+        self.retried = backlogged
+            .and_then(|partition| self.served.get(&partition))
+            .is_some_and(|served| !served.is_well());
         let (share, readings) = if let Some(partition) = backlogged {
             self.claimed = backlogged;
             (
@@ -216,7 +209,11 @@ impl Lane {
                 )],
             )
         } else {
-            let ready = || self.served.iter().filter(|(_, served)| served.ready);
+            let ready = || {
+                self.served
+                    .iter()
+                    .filter(|(_, served)| served.is_readable(now))
+            };
             let share = (limit / ready().count().max(1)).max(1);
             let readings = ready().map(async |(partition, _)| {
                 let read = redis.time("read", reader.read(*partition, share));
@@ -226,25 +223,19 @@ impl Lane {
         };
         let mut aftermath = Aftermath::default();
         let mut batch = Vec::new();
-        let mut failure = None;
+        let mut answered = Vec::with_capacity(readings.len());
+        let mut failures = Vec::new();
         for (partition, reading) in readings {
             match reading {
-                Ok(Reading::Entries(entries)) => {
-                    self.accept(partition, entries, share, &mut batch, &mut aftermath)
+                Ok(reading) => {
+                    answered.push(partition);
+                    self.note(partition, reading, share, &mut batch, &mut aftermath)
                         .await;
-                }
-                Ok(Reading::CaughtUp) => {
-                    if let Some(served) = self.served.get_mut(&partition) {
-                        served.backlog = false;
-                    }
-                }
-                Ok(Reading::Lost) => {
-                    aftermath.lost.insert(partition);
                 }
                 Err(error) => {
                     // Entries may have been handed out without reaching us; or the group is gone. Claiming cures both.
                     aftermath.unsettled.insert(partition);
-                    failure = Some(error);
+                    failures.push((partition, error));
                 }
             }
         }
@@ -257,25 +248,40 @@ impl Lane {
             let processed = self.processor.process(batch, &tenures).await;
             aftermath.lost.extend(processed.lost);
             aftermath.unsettled.extend(processed.unsettled);
+            aftermath.refused.extend(processed.refused);
         }
-        self.settle(aftermath);
-        match failure {
-            Some(error) => self.stumble(&error, "cannot read commands").await,
-            None => self.pause = Pause::default(),
+        if !answered.is_empty() {
+            self.pause = Pause::default();
+        }
+        self.tell_failures(&failures);
+        self.settle(&answered, aftermath);
+        if self.retried {
+            self.wake(&[]);
         }
     }
 
-    /// Sorts what was read into the batch, or among the dead letters.
-    async fn accept(
+    /// Takes what reading a partition has brought.
+    async fn note(
         &mut self,
         partition: Partition,
-        entries: Vec<RawEntry>,
+        reading: Reading,
         share: usize,
         batch: &mut Vec<Entry>,
         aftermath: &mut Aftermath,
     ) {
         let Some(served) = self.served.get_mut(&partition) else {
             return;
+        };
+        let entries: Vec<RawEntry> = match reading {
+            Reading::Entries(entries) => entries,
+            Reading::CaughtUp => {
+                served.catch_up();
+                return;
+            }
+            Reading::Lost => {
+                aftermath.lost.insert(partition);
+                return;
+            }
         };
         let redelivered = served.backlog;
         if !redelivered {
@@ -285,66 +291,44 @@ impl Lane {
                 served.last.clone_from(&newest.id);
             }
         }
-        let limit = self.processor.context.config.worker.max_deliveries;
-        let keyspace = self.processor.context.keyspace;
-        for RawEntry {
-            id,
-            payload,
-            deliveries,
-        } in entries
-        {
-            let (reason, reply) = match serde_json::from_str::<CommandEnvelope>(&payload) {
-                Ok(envelope) if deliveries > limit => {
-                    let reason = format!("handed out {deliveries} times without an end");
-                    (
-                        reason,
-                        Some(refuse(
-                            &envelope,
-                            ErrorCode::Timeout,
-                            "not confirmed; it may have happened",
-                        )),
-                    )
-                }
-                Ok(envelope) if keyspace.partition(envelope.conversation) != partition => {
-                    let reason = "not of this partition".to_owned();
-                    (
-                        reason,
-                        Some(refuse(&envelope, ErrorCode::Internal, "internal error")),
-                    )
-                }
-                Ok(envelope) => {
-                    let span =
-                        traced::command(&self.processor.context.traces, &envelope, partition);
-                    batch.push(Entry {
-                        partition,
-                        id,
-                        payload,
-                        envelope,
-                        redelivered,
-                        span,
-                    });
-                    continue;
-                }
-                // The parser's own words quote what it read, and message texts are nothing for a log.
-                Err(error) => (
-                    format!(
-                        "not a command: {:?} error in column {}",
-                        error.classify(),
-                        error.column()
-                    ),
-                    None,
-                ),
-            };
-            self.processor
-                .give_up(partition, &id, &payload, &reason, reply, aftermath)
-                .await;
+        let most = if served.is_refused() {
+            u64::MAX
+        } else {
+            self.processor.context.config.worker.max_deliveries
+        };
+        self.processor
+            .accept(partition, entries, redelivered, most, batch, aftermath)
+            .await;
+    }
+
+    /// Says which partitions have begun to fail, in one line: when Redis is away, all do.
+    fn tell_failures(&self, failures: &[(Partition, fred::error::Error)]) {
+        let is_well = |partition| self.served.get(partition).is_some_and(Served::is_well);
+        let mut begun = failures.iter().filter(|(partition, _)| is_well(partition));
+        if let Some((first, error)) = begun.next() {
+            let partitions: Vec<Partition> = [*first]
+                .into_iter()
+                .chain(begun.map(|(partition, _)| *partition))
+                .collect();
+            tracing::warn!(%error, ?partitions, "cannot read commands; trying until Redis is back");
         }
     }
 
-    fn settle(&mut self, aftermath: Aftermath) {
+    fn settle(&mut self, answered: &[Partition], aftermath: Aftermath) {
+        for partition in answered {
+            if !aftermath.unsettled.contains(partition)
+                && let Some(served) = self.served.get_mut(partition)
+            {
+                served.recover();
+            }
+        }
+        let now = Instant::now();
         for partition in aftermath.unsettled {
             if let Some(served) = self.served.get_mut(&partition) {
-                served.backlog = true;
+                served.fail(now);
+                if aftermath.refused.contains(&partition) {
+                    served.refuse();
+                }
             }
         }
         for partition in aftermath.lost {
@@ -354,18 +338,33 @@ impl Lane {
         }
     }
 
-    /// Waits for an entry of any partition. Without partitions, for a while.
+    /// Waits for an entry of any partition that is not left alone. Without such partitions, for a while.
     async fn wait(&self, waiter: &mut Waiter) -> Result<Vec<Partition>, fred::error::Error> {
-        if self.served.is_empty() {
+        let now = Instant::now();
+        let awaited: Vec<Awaited> = self
+            .served
+            .iter()
+            .filter(|(_, served)| !served.rests(now))
+            .map(|(partition, served)| Awaited {
+                partition: *partition,
+                stream: served.stream.clone(),
+                last: served.last.clone(),
+            })
+            .collect();
+        if awaited.is_empty() {
             tokio::time::sleep(IDLE).await;
             return Ok(Vec::new());
         }
-        let awaited = self.served.iter().map(|(partition, served)| Awaited {
-            partition: *partition,
-            stream: served.stream.clone(),
-            last: served.last.clone(),
-        });
-        waiter.wait(awaited.collect()).await
+        waiter.wait(awaited).await
+    }
+
+    /// Waits until the first of those partitions is due that are left alone; for ever if there are none.
+    async fn rested(&self) {
+        let due = self.served.values().filter_map(Served::rests_until).min();
+        match due {
+            Some(due) => tokio::time::sleep_until(due).await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Notes which partitions may have something; after a wait in vain, looks into all of them.
@@ -386,15 +385,4 @@ impl Lane {
         // Whoever listens outlives the lanes; if not, the process is ending.
         let _ = self.reports.send(report);
     }
-}
-
-/// A refusal of a command, for the node that waits for it.
-fn refuse(envelope: &CommandEnvelope, code: ErrorCode, message: &str) -> (NodeId, Reply) {
-    (
-        envelope.node,
-        Reply {
-            id: envelope.id,
-            outcome: Err(Rejection::new(code, message)),
-        },
-    )
 }

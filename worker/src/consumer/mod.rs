@@ -3,12 +3,14 @@
 //! For every batch, in this order: commit, fan-out, reply, acknowledge. A crash after any step means redelivery, so each step may
 //! happen twice. What is read, stored, announced or acknowledged is fenced: by the lease in Redis, by the epoch in PostgreSQL.
 
+mod accept;
 mod batch;
 mod dead_letter;
 mod failpoint;
 mod fault;
 mod lane;
 mod read;
+mod served;
 mod settle;
 mod traced;
 mod wait;

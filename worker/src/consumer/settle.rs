@@ -47,14 +47,15 @@ impl Processor {
         reply: Option<(NodeId, Reply)>,
         aftermath: &mut Aftermath,
     ) {
-        tracing::error!(%partition, id, reason, "a command cannot be processed; it is set aside");
-        self.context.metrics.dead_letters_total.inc();
+        self.sign.give();
         let buried = dead_letter::bury(&self.client, partition, id, payload, reason);
         if let Err(error) = self.context.metrics.redis.time("bury", buried).await {
-            tracing::warn!(%error, %partition, "a dead letter cannot be kept; its command will be handed out again");
+            tracing::warn!(%error, %partition, id, reason, "a dead letter cannot be kept; its command will be handed out again");
             aftermath.unsettled.insert(partition);
             return;
         }
+        tracing::error!(%partition, id, reason, "a command cannot be processed; it is set aside");
+        self.context.metrics.dead_letters_total.inc();
         if let Some(reply) = reply {
             self.broadcast.notices_and_replies(&[], vec![reply]).await;
         }

@@ -9,9 +9,9 @@ use fred::clients::Client;
 use fred::error::Error;
 use fred::interfaces::StreamsInterface;
 use fred::types::Value;
-use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use tokio::time::timeout;
 
 use super::Context;
@@ -116,22 +116,32 @@ impl Apart {
             }
         }
         // A connection may take long to be made: whoever waits has more to do than that.
-        while let Ok(Some(Waited {
-            partition,
-            client,
-            failed,
-        })) = timeout(LONGEST, self.waits.next()).await
-        {
-            self.waiting.remove(&partition);
-            if let Some(client) = client {
-                self.idle.insert(partition, client);
+        while let Ok(Some(first)) = timeout(LONGEST, self.waits.next()).await {
+            let mut ended = vec![self.end(first)];
+            // What has ended meanwhile belongs into one batch with it, or there would be as many batches as partitions.
+            while let Some(Some(another)) = self.waits.next().now_or_never() {
+                ended.push(self.end(another));
             }
             // One that is not served any more has nothing to say.
-            if wanted.contains(&partition) {
-                return failed.map_or_else(|| Ok(vec![partition]), Err);
+            ended.retain(|(partition, _)| wanted.contains(partition));
+            // One that failed is looked at with the others: its stream is read on another connection.
+            if ended.iter().any(|(_, failed)| failed.is_none()) {
+                return Ok(ended.into_iter().map(|(partition, _)| partition).collect());
+            }
+            if let Some((_, Some(error))) = ended.pop() {
+                return Err(error);
             }
         }
         Ok(Vec::new())
+    }
+
+    /// Keeps a wait's connection for the next one of its partition. Which that is, and why the wait failed, if it did.
+    fn end(&mut self, waited: Waited) -> (Partition, Option<Error>) {
+        self.waiting.remove(&waited.partition);
+        if let Some(client) = waited.client {
+            self.idle.insert(waited.partition, client);
+        }
+        (waited.partition, waited.failed)
     }
 }
 

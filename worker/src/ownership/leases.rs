@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use confab_shared::id::Partition;
 use confab_shared::redis::keyspace::Keyspace;
-use confab_shared::redis::{Retries, connect, scripts};
+use confab_shared::redis::{Retries, begin, builder, scripts};
 use fred::clients::Client;
 use fred::error::Error;
 use fred::interfaces::KeysInterface;
@@ -13,11 +13,17 @@ use fred::types::{Expiration, SetOptions};
 
 use crate::consumer::Context;
 
+/// How many calls that end without an answer fit into a lease's term, so that all leases can be renewed in time whatever becomes of some:
+/// there are renewals, then what is taken, the last of which may have just begun; and some time has to be left.
+const SILENCES: u32 = 4;
+
 /// The leases and the registration in Redis.
 pub(super) struct Leases {
     client: Client,
     pub(super) worker: String,
     ttl: Duration,
+    /// How long a call takes at the most.
+    limit: Duration,
     register: Script,
     renew: Script,
     release: Script,
@@ -25,10 +31,18 @@ pub(super) struct Leases {
 
 impl Leases {
     pub(super) async fn connect(context: &Context) -> Result<Self, Error> {
+        let (config, ttl) = (&context.config.redis, context.config.worker.lease());
+        let limit = config.command_timeout().min(ttl / SILENCES);
+        let mut builder = builder(config, Retries::None)?;
+        // The client's own limit and not one around its calls: what was given up must not be sent when Redis is back.
+        builder.with_performance_config(|performance| performance.default_command_timeout = limit);
+        let client = builder.build()?;
+        begin(&client).await?;
         Ok(Self {
-            client: connect(&context.config.redis, Retries::None).await?,
+            client,
             worker: context.id.to_string(),
-            ttl: Duration::from_millis(context.config.worker.lease_ttl_ms),
+            ttl,
+            limit,
             register: scripts::worker_register(),
             renew: scripts::lease_renew(),
             release: scripts::lease_release(),
@@ -38,6 +52,11 @@ impl Leases {
     /// The connection.
     pub(super) fn client(&self) -> Client {
         self.client.clone()
+    }
+
+    /// How long a call takes at the most.
+    pub(super) fn limit(&self) -> Duration {
+        self.limit
     }
 
     fn ttl_ms(&self) -> i64 {
@@ -61,20 +80,24 @@ impl Leases {
         Ok(())
     }
 
-    /// Takes a lease if nobody has it.
+    /// Takes a lease if nobody has it, or if it was taken for us already and nobody heard of it.
     pub(super) async fn acquire(&self, partition: Partition) -> Result<bool, Error> {
         let expiration = Some(Expiration::PX(self.ttl_ms()));
-        let taken: Option<String> = self
+        let former: Option<String> = self
             .client
             .set(
                 Keyspace::lease(partition),
                 self.worker.as_str(),
                 expiration,
                 Some(SetOptions::NX),
-                false,
+                true,
             )
             .await?;
-        Ok(taken.is_some())
+        match former {
+            None => Ok(true),
+            Some(owner) if owner == self.worker => self.renew(partition).await,
+            Some(_) => Ok(false),
+        }
     }
 
     /// Extends a lease. False: it is not ours.

@@ -3,33 +3,32 @@
 //! Owns the leases in Redis and the epochs in PostgreSQL; knows nothing of commands. A lease says who should process a partition;
 //! the epoch makes sure that nobody else's work takes effect, so every mistake here costs time, never truth.
 
+mod beat;
 mod depth;
 mod lanes;
 mod leases;
 mod prune;
 mod quota;
+mod takeover;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use confab_shared::id::Partition;
-use confab_shared::lifecycle::{Readiness, Shutdown, Sign};
+use confab_shared::lifecycle::{Readiness, Shutdown, Sign, spawn_vital};
 use confab_shared::metrics::count;
-use confab_shared::postgres::{partitions, within};
-use fred::error::Error;
+use confab_shared::redis::{Unsuitable, examine_servers};
 use futures_util::future::join_all;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::consumer::{Assignment, Context, LaneCommand, LaneReport};
-use crate::pause::Pause;
 use depth::Concern;
 use lanes::Lanes;
 use leases::Leases;
-use quota::quota;
 
 /// How often old memory is pruned, and how long after the start for the first time.
 const PRUNE_EVERY: Duration = Duration::from_hours(1);
@@ -52,6 +51,8 @@ enum Use {
 struct Holding {
     usage: Use,
     lost: CancellationToken,
+    /// When the lease was last renewed, or taken: it holds for its term after that.
+    renewed: Instant,
 }
 
 /// The part of the worker that decides what the lanes serve.
@@ -63,7 +64,16 @@ pub struct Ownership {
     takeovers: JoinSet<Option<Assignment>>,
     held: BTreeMap<Partition, Holding>,
     readiness: Readiness,
-    reachable: bool,
+    /// When Redis last answered anything at all, if it has.
+    answered: Option<Instant>,
+    /// The live workers, as Redis last told; none before it did.
+    live: Vec<String>,
+    /// Partitions whose leases could not be asked for when they last were: on a cluster, those of a server that is out of order.
+    failing: BTreeSet<Partition>,
+    /// Whether all went well at the last heartbeat.
+    is_well: bool,
+    /// Ends the look at the backlogs. Before its sender goes, or its end would be taken for a fault.
+    _watching: DropGuard,
     /// Whose backlogs this worker tells of.
     concern: watch::Sender<Concern>,
     leads: bool,
@@ -72,13 +82,15 @@ pub struct Ownership {
 
 impl Ownership {
     /// Connects and starts the lanes. They serve nothing yet.
-    pub async fn start(context: Context, readiness: Readiness) -> Result<Self, Error> {
+    pub async fn start(context: Context, readiness: Readiness) -> Result<Self, Unsuitable> {
         let (reporting, reports) = unbounded_channel();
         let redis = Leases::connect(&context).await?;
+        examine_servers(&redis.client()).await?;
         let (concern, concerned) = watch::channel(Concern::default());
         let watching = depth::watch(context.clone(), redis.client(), concerned);
-        // It ends with this struct, and nothing depends on it.
-        tokio::spawn(watching);
+        // Alerts and whoever scales workers go by it.
+        let stop = CancellationToken::new();
+        spawn_vital("backlogs", &stop, watching);
         let partitions = context.keyspace.partitions().count();
         context.metrics.partitions.set(count(partitions));
         Ok(Self {
@@ -88,7 +100,11 @@ impl Ownership {
             takeovers: JoinSet::new(),
             held: BTreeMap::new(),
             readiness,
-            reachable: true,
+            answered: None,
+            live: Vec::new(),
+            failing: BTreeSet::new(),
+            is_well: true,
+            _watching: stop.drop_guard(),
             concern,
             leads: false,
             sign: context.vitals.part("ownership"),
@@ -125,127 +141,6 @@ impl Ownership {
         }
         self.readiness.set(false);
         self.drain().await;
-    }
-
-    /// Renews what is held, gives up what is too much, takes what is missing.
-    async fn beat(&mut self) {
-        let metrics = self.context.metrics.clone();
-        let beat = Box::pin(self.try_beat());
-        match metrics.redis.time("lease", beat).await {
-            Ok(()) => {
-                if !std::mem::replace(&mut self.reachable, true) {
-                    tracing::info!("Redis is back");
-                }
-            }
-            Err(error) => {
-                // The leases may be gone or may stand: the lanes go on, and the fences decide.
-                if std::mem::replace(&mut self.reachable, false) {
-                    tracing::warn!(%error, "Redis does not answer; partitions stay as they are until it is back");
-                }
-            }
-        }
-        self.readiness.set(self.reachable);
-        self.tell_concern();
-    }
-
-    /// Says which partitions' backlogs this worker is to tell of.
-    fn tell_concern(&self) {
-        self.context
-            .metrics
-            .owned_partitions
-            .set(count(self.held.len()));
-        let concern = Concern {
-            owned: self.held.keys().copied().collect(),
-            leads: self.leads,
-        };
-        self.concern.send_if_modified(|told| {
-            let differs = *told != concern;
-            if differs {
-                *told = concern;
-            }
-            differs
-        });
-    }
-
-    async fn try_beat(&mut self) -> Result<(), Error> {
-        let live = self.redis.register().await?;
-        let renewals = self
-            .held
-            .keys()
-            .map(async |partition| (*partition, self.redis.renew(*partition).await));
-        for (partition, renewed) in join_all(renewals).await {
-            if !renewed? {
-                tracing::warn!(%partition, "the lease is gone");
-                self.forget(partition);
-            }
-        }
-        let (quota, rank) = quota(
-            self.context.config.partitions.count,
-            &live,
-            &self.redis.worker,
-        );
-        self.leads = rank == 0;
-        self.shed(quota).await?;
-        self.acquire(quota, rank).await
-    }
-
-    /// Has lanes stop serving what exceeds the quota.
-    async fn shed(&mut self, quota: usize) -> Result<(), Error> {
-        let kept = self
-            .held
-            .values()
-            .filter(|holding| !matches!(holding.usage, Use::Yielding))
-            .count();
-        let mut excess = kept.saturating_sub(quota);
-        let mut unused = Vec::new();
-        for (partition, holding) in self.held.iter_mut().rev() {
-            if excess == 0 {
-                break;
-            }
-            match holding.usage {
-                Use::Serving { .. } => {
-                    holding.usage = Use::Yielding;
-                    self.lanes.tell(*partition, LaneCommand::Yield(*partition));
-                }
-                Use::Taking => unused.push(*partition),
-                Use::Yielding => continue,
-            }
-            excess -= 1;
-        }
-        for partition in unused {
-            self.forget(partition);
-            self.redis.release(partition).await?;
-        }
-        Ok(())
-    }
-
-    /// Takes free partitions until the quota is filled.
-    async fn acquire(&mut self, quota: usize, rank: usize) -> Result<(), Error> {
-        let mut missing = quota.saturating_sub(self.held.len());
-        // Workers that come up together start looking at different places.
-        let all: Vec<Partition> = self.context.keyspace.partitions().collect();
-        let start = (rank * quota) % all.len().max(1);
-        for partition in all[start..].iter().chain(&all[..start]).copied() {
-            if missing == 0 {
-                break;
-            }
-            self.sign.give();
-            if self.held.contains_key(&partition) || !self.redis.acquire(partition).await? {
-                continue;
-            }
-            missing -= 1;
-            let lost = CancellationToken::new();
-            self.held.insert(
-                partition,
-                Holding {
-                    usage: Use::Taking,
-                    lost: lost.clone(),
-                },
-            );
-            self.takeovers
-                .spawn(take_over(self.context.clone(), partition, lost));
-        }
-        Ok(())
     }
 
     /// Hands a partition whose epoch has been raised to its lane, unless it was lost meanwhile.
@@ -359,39 +254,6 @@ impl Ownership {
         // The lanes have ended, so nothing is in hand, whatever they did not live to report.
         while let Some(partition) = self.held.keys().next().copied() {
             self.let_go(partition).await;
-        }
-    }
-}
-
-/// Raises a partition's epoch, however long PostgreSQL takes to come back, unless the lease is lost meanwhile.
-async fn take_over(
-    context: Context,
-    partition: Partition,
-    lost: CancellationToken,
-) -> Option<Assignment> {
-    let mut pause = Pause::default();
-    let patience = context.config.database.patience();
-    loop {
-        let taking = partitions::take_over(&context.pool, partition, context.id);
-        let taking = within(patience, taking);
-        let taken = tokio::select! {
-            taken = context.metrics.postgres.time("take_over", taking) => taken,
-            () = lost.cancelled() => return None,
-        };
-        match taken {
-            Ok(epoch) => {
-                return Some(Assignment {
-                    partition,
-                    epoch,
-                    lost,
-                });
-            }
-            Err(error) => {
-                if pause.first() {
-                    tracing::warn!(%error, %partition, "a partition cannot be taken over; trying until PostgreSQL is back");
-                }
-                pause.wait().await;
-            }
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Who may write: the epoch, and the conversations as they were.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use confab_shared::id::{ConversationId, Partition, WorkerId};
+use confab_shared::id::{ConversationId, Partition, UserId, WorkerId};
 use confab_shared::model::command::Outcome;
 use confab_shared::postgres::batch::{Stored, store};
 use confab_shared::postgres::partitions;
+use tokio::sync::Barrier;
 
 use crate::database::{Db, PARTITION, envelope, group, say, with_database};
 
@@ -102,8 +104,9 @@ fn owners_who_come_and_go_leave_one_gapless_order() {
         db.run(db.take_over().await, &[envelope(room, ann, group(&[]))])
             .await;
         // Each believes to be the owner until it is told otherwise, takes over again, and does its batch anew.
+        let all = Arc::new(Barrier::new(3));
         let writers: Vec<_> = (0..3)
-            .map(|_| tokio::spawn(write(db.clone(), room, ann)))
+            .map(|_| tokio::spawn(write(db.clone(), room, ann, all.clone())))
             .collect();
         let mut fenced = 0;
         for writer in writers {
@@ -130,9 +133,11 @@ fn owners_who_come_and_go_leave_one_gapless_order() {
     });
 }
 
-async fn write(db: Db, room: ConversationId, ann: confab_shared::id::UserId) -> u32 {
+async fn write(db: Db, room: ConversationId, ann: UserId, all: Arc<Barrier>) -> u32 {
     let mut fenced = 0;
     let mut epoch = db.take_over().await;
+    // Of all that believe to be the owner when they begin one is right.
+    all.wait().await;
     for _ in 0..10 {
         let batch: Vec<_> = (0..5).map(|_| envelope(room, ann, say("x"))).collect();
         loop {

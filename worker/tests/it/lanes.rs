@@ -1,162 +1,30 @@
 //! A lane on a real Redis: what becomes of commands that cannot be stored at once.
 
+mod bench;
+mod refused;
+
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use confab_shared::id::{ConversationId, Partition, UserId, WorkerId};
-use confab_shared::lifecycle::Vitals;
+use confab_shared::id::{ConversationId, Partition, UserId};
 use confab_shared::model::command::CommandEnvelope;
-use confab_shared::postgres::partitions;
-use confab_shared::redis::keyspace::{COMMAND_FIELD, Keyspace, WORKERS};
-use confab_shared::redis::{Retries, connect};
-use confab_shared::telemetry::Traces;
-use confab_shared::testing::redis_url;
-use confab_worker::config::{Config, DEFAULTS};
-use confab_worker::consumer::{Assignment, Context, LaneCommand, run_lane};
-use confab_worker::metrics::Metrics;
-use fred::clients::Client;
+use confab_shared::redis::keyspace::{COMMAND_FIELD, Keyspace};
 use fred::interfaces::{KeysInterface, StreamsInterface};
 use fred::types::Value;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 
 use crate::database::{Db, envelope, group, say, with_database};
+use bench::Bench;
 
-/// More partitions than the cluster has: those beyond its number are nobody's but the tests'.
-const PARTITIONS: u16 = 1_024;
-const CLUSTERS: u16 = 16;
-
-/// A worker without an ownership: its partitions are those it is given.
-struct Bench {
-    context: Context,
-    redis: Client,
-    pool: PgPool,
-}
-
-impl Bench {
-    async fn new(db: &Db, pool: PgPool) -> Self {
-        let mut config = confab_shared::config::load::<Config>(DEFAULTS)
-            .unwrap()
-            .config;
-        config.redis.url = redis_url();
-        let redis = connect(&config.redis, Retries::None).await.unwrap();
-        sqlx::query("INSERT INTO partitions (id) SELECT generate_series(16, 1023)")
-            .execute(&db.pool)
-            .await
-            .unwrap();
-        let context = Context {
-            id: WorkerId::generate(),
-            config: Arc::new(config),
-            keyspace: Keyspace::new(PARTITIONS),
-            pool,
-            metrics: Metrics::new().unwrap(),
-            traces: Traces::default(),
-            vitals: Vitals::default(),
-        };
-        Self {
-            context,
-            redis,
-            pool: db.pool.clone(),
+async fn until(is_so: impl Fn() -> bool) {
+    let waiting = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
-    }
-
-    /// A conversation in a partition that no cluster serves, and which that is.
-    fn conversation(&self) -> (ConversationId, Partition) {
-        loop {
-            let id = ConversationId::generate();
-            let partition = self.context.keyspace.partition(id);
-            if partition.0 >= CLUSTERS {
-                return (id, partition);
-            }
-        }
-    }
-
-    async fn append(&self, partition: Partition, commands: &[CommandEnvelope]) {
-        for command in commands {
-            let fields = (COMMAND_FIELD, serde_json::to_string(command).unwrap());
-            let _: Value = self
-                .redis
-                .xadd(Keyspace::ingress(partition), false, None::<()>, "*", fields)
-                .await
-                .unwrap();
-        }
-    }
-
-    /// Hands everything in a partition's stream out to a worker that does nothing with it.
-    async fn abandon(&self, partition: Partition) {
-        let stream = Keyspace::ingress(partition);
-        let _: Value = self
-            .redis
-            .xgroup_create(&stream, WORKERS, "0", true)
-            .await
-            .unwrap();
-        let _: Value = self
-            .redis
-            .xreadgroup(WORKERS, "gone", None, None, false, &stream, ">")
-            .await
-            .unwrap();
-    }
-
-    /// Has a lane serve partitions; it ends when the answer is dropped.
-    async fn serve(&self, partitions: &[Partition]) -> UnboundedSender<LaneCommand> {
-        let (commands, obeyed) = unbounded_channel();
-        for partition in partitions.iter().copied() {
-            let epoch = partitions::take_over(&self.pool, partition, self.context.id)
-                .await
-                .unwrap();
-            let owner = self.context.id.to_string();
-            let _: Value = self
-                .redis
-                .set(Keyspace::lease(partition), owner, None, None, false)
-                .await
-                .unwrap();
-            let lost = CancellationToken::new();
-            let assignment = Assignment {
-                partition,
-                epoch,
-                lost,
-            };
-            commands.send(LaneCommand::Serve(assignment)).unwrap();
-        }
-        let (reports, _) = unbounded_channel();
-        tokio::spawn(run_lane(self.context.clone(), obeyed, reports));
-        commands
-    }
-
-    async fn waiting(&self, partition: Partition) -> usize {
-        self.redis.xlen(Keyspace::ingress(partition)).await.unwrap()
-    }
-
-    async fn set_aside(&self, partition: Partition) -> usize {
-        self.redis.xlen(Keyspace::dead(partition)).await.unwrap()
-    }
-
-    /// Waits until everything in a partition's stream is processed.
-    async fn drained(&self, partition: Partition) {
-        let drained = async {
-            while self.waiting(partition).await > 0 {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        let in_time = timeout(Duration::from_secs(30), drained).await;
-        assert!(in_time.is_ok(), "commands are stuck");
-        assert_eq!(self.set_aside(partition).await, 0, "dead letters");
-    }
-
-    async fn clean_up(&self, partitions: &[Partition]) {
-        for partition in partitions.iter().copied() {
-            let keys = vec![
-                Keyspace::ingress(partition),
-                Keyspace::dead(partition),
-                Keyspace::lease(partition),
-            ];
-            let _: Value = self.redis.del(keys).await.unwrap();
-        }
-    }
+    };
+    timeout(Duration::from_secs(30), waiting).await.unwrap();
 }
 
 /// A pool like a worker's, with other settings for its sessions or another database.
@@ -181,6 +49,41 @@ fn sends(conversation: ConversationId, sender: UserId, count: usize) -> Vec<Comm
     (0..count)
         .map(|number| envelope(conversation, sender, say(&format!("number {number}"))))
         .collect()
+}
+
+#[test]
+#[ignore = "needs CONFAB_TEST_STATE; run by deploy/test"]
+fn a_dead_letter_is_counted_when_it_is_kept() {
+    with_database(|db| async move {
+        let bench = Bench::new(&db, pool_with(&db, &[], None)).await;
+        let (_, partition) = bench.conversation();
+        let (stream, dead) = (Keyspace::ingress(partition), Keyspace::dead(partition));
+        // Where dead letters belong there is something else, so none can be kept.
+        let _: Value = (bench.redis)
+            .set(&dead, "in the way", None, None, false)
+            .await
+            .unwrap();
+        let _: Value = (bench.redis)
+            .xadd(
+                stream,
+                false,
+                None::<()>,
+                "*",
+                (COMMAND_FIELD, "no command"),
+            )
+            .await
+            .unwrap();
+        let lane = bench.serve(&[partition]).await;
+        let metrics = &bench.context.metrics;
+        until(|| metrics.redis.failures("bury") >= 2).await;
+        assert_eq!(metrics.dead_letters_total.get(), 0);
+        let _: Value = bench.redis.del(&dead).await.unwrap();
+        until(|| metrics.dead_letters_total.get() > 0).await;
+        assert_eq!(bench.set_aside(partition).await, 1);
+        assert_eq!(metrics.dead_letters_total.get(), 1);
+        drop(lane);
+        bench.clean_up(&[partition]).await;
+    });
 }
 
 #[test]
@@ -304,4 +207,75 @@ fn what_was_handed_out_before_is_not_mixed_with_other_partitions() {
         drop(lane);
         bench.clean_up(&partitions).await;
     });
+}
+
+/// As on a cluster: each stream is waited for by a call of its own.
+#[test]
+#[ignore = "needs CONFAB_TEST_STATE; run by deploy/test"]
+fn what_partitions_offer_at_one_time_is_one_batch_though_each_is_waited_for_alone() {
+    with_database(|db| async move {
+        let [ann] = db.users().await;
+        let mut bench = Bench::new(&db, pool_with(&db, &[], None)).await;
+        bench.context.keyspace = bench.context.keyspace.on_cluster();
+        let mut threads: HashMap<Partition, ConversationId> = HashMap::new();
+        while threads.len() < 9 {
+            let (thread, partition) = bench.conversation();
+            threads.insert(partition, thread);
+        }
+        let partitions: Vec<Partition> = threads.keys().copied().collect();
+        for (partition, thread) in &threads {
+            bench
+                .append(*partition, &[envelope(*thread, ann, group(&[]))])
+                .await;
+        }
+        let lane = bench.serve(&partitions).await;
+        for partition in partitions.iter().copied() {
+            bench.drained(partition).await;
+        }
+        // The lane is held up in a batch of one partition, while all others are given something and their waits end.
+        let (holder, others) = partitions.split_first().unwrap();
+        let mut lock = db.pool.begin().await.unwrap();
+        sqlx::query("LOCK TABLE messages IN SHARE ROW EXCLUSIVE MODE")
+            .execute(&mut *lock)
+            .await
+            .unwrap();
+        bench.append(*holder, &sends(threads[holder], ann, 1)).await;
+        held_up(&db).await;
+        for partition in others {
+            bench
+                .append(*partition, &sends(threads[partition], ann, 1))
+                .await;
+        }
+        // Longer than a wait takes.
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        lock.rollback().await.unwrap();
+        for partition in partitions.iter().copied() {
+            bench.drained(partition).await;
+        }
+        // A batch is a transaction, so rows of one batch bear its number. One is the holder's.
+        let batches: i64 = sqlx::query_scalar("SELECT count(DISTINCT xmin::text) FROM messages")
+            .fetch_one(&db.pool)
+            .await
+            .unwrap();
+        assert!(batches <= 4, "{batches} batches of 8 partitions");
+        drop(lane);
+        bench.clean_up(&partitions).await;
+    });
+}
+
+/// Waits until somebody waits for a lock.
+async fn held_up(db: &Db) {
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let held_up = async {
+        while sqlx::query_scalar::<_, i64>(waiting)
+            .fetch_one(&db.pool)
+            .await
+            .unwrap()
+            == 0
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let in_time = timeout(Duration::from_secs(30), held_up).await;
+    assert!(in_time.is_ok(), "nobody waits for a lock");
 }

@@ -14,5 +14,7 @@ mod fences;
 mod histories;
 mod lanes;
 mod lists;
+mod ownership;
 mod plans;
+mod redis;
 mod rooms;
