@@ -24,11 +24,10 @@ use confab_gateway::dialect::conversations::Conversations;
 use confab_gateway::dialect::{Dialect, Namespace};
 use confab_gateway::hub::send_queue::SendQueue;
 use confab_gateway::hub::socket::{Socket, SocketRef};
-use confab_gateway::node::Node;
+use confab_gateway::node::{Life, Node};
 use confab_shared::auth::Claims;
 use confab_shared::config::{Environment, load};
 use confab_shared::id::{ConversationId, UserId};
-use confab_shared::lifecycle::Vitals;
 use confab_shared::model::timestamp::Timestamp;
 use confab_shared::postgres::{self, partitions};
 use confab_shared::redis::{self, Retries};
@@ -117,7 +116,7 @@ async fn measure(pool: &PgPool, url: String, count: usize) {
         .unwrap();
     let mut nodes = Vec::new();
     for _ in 0..NODES {
-        let (node, mut notices) = Node::start(config.clone(), &Vitals::default(), &stop)
+        let (node, mut notices) = Node::start(config.clone(), Life::begin().unwrap(), &stop)
             .await
             .unwrap();
         tokio::spawn(async move { while notices.recv().await.is_some() {} });

@@ -1,6 +1,9 @@
 //! The gateway's settings. `config.default.toml` says what each one means.
 
+mod auth;
 mod cluster;
+mod drain;
+mod hub;
 mod sockjs;
 mod stomp;
 #[cfg(test)]
@@ -10,14 +13,17 @@ mod tls;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use confab_shared::config::{ConfigError, Environment, Loaded, load, parse_duration};
+use confab_shared::config::{ConfigError, Environment, Loaded, load};
 use confab_shared::postgres::DatabaseConfig;
 use confab_shared::redis::RedisConfig;
 use confab_shared::telemetry::{LogConfig, TracesConfig};
 use ipnet::IpNet;
 use serde::Deserialize;
 
+pub use self::auth::AuthConfig;
 pub use self::cluster::{ClusterConfig, PeerProtocol};
+pub use self::drain::DrainConfig;
+pub use self::hub::HubConfig;
 pub use self::sockjs::SockJsConfig;
 pub use self::stomp::StompConfig;
 pub use self::tls::TlsConfig;
@@ -125,39 +131,6 @@ pub struct RestConfig {
     pub timeout_seconds: u64,
 }
 
-/// Tokens and passwords.
-#[derive(Clone, Deserialize)]
-#[expect(missing_docs, reason = "config.default.toml documents every key")]
-pub struct AuthConfig {
-    pub jwt_secret: String,
-    pub jwt_expires_in: String,
-    pub password_concurrency: usize,
-    pub login_timeout_seconds: u64,
-    pub guests: bool,
-}
-
-impl std::fmt::Debug for AuthConfig {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AuthConfig")
-            .field("jwt_expires_in", &self.jwt_expires_in)
-            .finish_non_exhaustive()
-    }
-}
-
-impl AuthConfig {
-    /// How long a token is good for.
-    pub fn token_lifetime(&self) -> Result<Duration, ConfigError> {
-        parse_duration(&self.jwt_expires_in)
-            .filter(|lifetime| !lifetime.is_zero())
-            .ok_or_else(|| {
-                ConfigError::invalid(
-                    "auth.jwt_expires_in",
-                    "expected a duration such as 7d or 60m",
-                )
-            })
-    }
-}
-
 /// Engine.IO timings and limits.
 #[derive(Debug, Clone, Deserialize)]
 #[expect(missing_docs, reason = "config.default.toml documents every key")]
@@ -243,20 +216,6 @@ pub struct IngressConfig {
     pub append_batch: usize,
 }
 
-/// Rooms on this node.
-#[derive(Debug, Clone, Deserialize)]
-#[expect(missing_docs, reason = "config.default.toml documents every key")]
-pub struct HubConfig {
-    pub max_held_events: usize,
-    pub linger_seconds: u64,
-    pub sweep_seconds: u64,
-    pub epoch_check_ms: u64,
-    pub repair_concurrency: usize,
-    pub typing_timeout_ms: u64,
-    pub badge_interval_ms: u64,
-    pub max_watched: usize,
-}
-
 /// Sockets that come back.
 #[derive(Debug, Clone, Deserialize)]
 #[expect(missing_docs, reason = "config.default.toml documents every key")]
@@ -273,7 +232,7 @@ impl RecoveryConfig {
         Duration::from_secs(self.window_seconds)
     }
 
-    /// How far apart what is announced at once on several servers may be, by their clocks and on its way here.
+    /// How far the clock of a server that takes another's place may be behind that one's.
     pub fn cluster_slack(&self) -> Duration {
         Duration::from_millis(self.cluster_slack_ms)
     }
@@ -284,14 +243,6 @@ impl RecoveryConfig {
 #[expect(missing_docs, reason = "config.default.toml documents every key")]
 pub struct PartitionsConfig {
     pub count: u16,
-}
-
-/// Shutdown.
-#[derive(Debug, Clone, Deserialize)]
-#[expect(missing_docs, reason = "config.default.toml documents every key")]
-pub struct DrainConfig {
-    pub spread_seconds: u64,
-    pub limit_seconds: u64,
 }
 
 impl GatewayConfig {
@@ -305,7 +256,6 @@ impl GatewayConfig {
     fn check(&self) -> Result<(), ConfigError> {
         let positive = [
             ("partitions.count", usize::from(self.partitions.count)),
-            ("hub.repair_concurrency", self.hub.repair_concurrency),
             ("http.max_connections", self.http.max_connections),
             ("cluster.max_connections", self.cluster.max_connections),
             ("auth.password_concurrency", self.auth.password_concurrency),
@@ -338,13 +288,6 @@ impl GatewayConfig {
                 return Err(ConfigError::invalid(key, "must be at least 1"));
             }
         }
-        if self.sockets.typing_interval_ms >= self.hub.typing_timeout_ms {
-            // Who goes on typing would be forgotten before it is said again.
-            return Err(ConfigError::invalid(
-                "hub.typing_timeout_ms",
-                "must be longer than sockets.typing_interval_ms",
-            ));
-        }
         if self.presence.linger_seconds > 300 {
             return Err(ConfigError::invalid(
                 "presence.linger_seconds",
@@ -365,6 +308,8 @@ impl GatewayConfig {
                 "must be longer than engine.ping_interval_ms and engine.ping_timeout_ms together",
             ));
         }
+        self.hub.check(&self.sockets)?;
+        self.drain.check(&self.ingress)?;
         self.http.tls.check()?;
         self.redis.check()?;
         self.database.check()?;

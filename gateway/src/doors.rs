@@ -4,7 +4,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use confab_shared::lifecycle::spawn_vital;
@@ -71,7 +70,8 @@ impl Doors {
             .as_ref()
             .filter(|_| config.sockjs.enabled)
             .map(|stomp| {
-                let claims = RedisClaims::new(node.redis.clone(), node.keyspace, node.id);
+                let counted = node.metrics.redis.clone();
+                let claims = RedisClaims::new(node.redis.clone(), node.keyspace, node.id, counted);
                 stomp.sockjs(config.sockjs.clone(), Arc::new(claims))
             });
         if let Some(sockjs) = &sockjs {
@@ -172,7 +172,7 @@ fn parts(
     draining: &CancellationToken,
 ) -> anyhow::Result<EndpointParts<SocketIo<Chat>>> {
     let config = &node.config;
-    let spread = Duration::from_secs(config.drain.spread_seconds);
+    let spread = config.drain.spread();
     let peers = Peers::new(
         Arc::new(LeasedDirectory::new(node.redis.clone(), node.keyspace)),
         &PeersConfig::new(

@@ -1,7 +1,7 @@
 //! Confab's gateway: terminates client connections, publishes their commands, delivers events.
 //!
 //! Floors, lowest first; a lower one never imports a higher one: `dialect` → `session` → `hub` → `ingress`, `backplane`, `limits`, `registry`
-//! → `node` → `transport`, `chat`, `rest` → `http`, `doors` → `serve`, `commands`. ARCHITECTURE.md draws the picture.
+//! → `node` → `transport`, `chat`, `rest` → `http`, `doors`, `internal` → `serve`, `commands`. ARCHITECTURE.md draws the picture.
 
 pub mod backplane;
 pub mod chat;
@@ -13,6 +13,7 @@ pub mod doors;
 pub mod http;
 pub mod hub;
 pub mod ingress;
+pub mod internal;
 pub mod limits;
 pub mod metrics;
 pub mod node;

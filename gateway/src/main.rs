@@ -1,6 +1,7 @@
 //! `confab-gateway`: settings, then a gateway until it is told to drain.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -9,13 +10,19 @@ use confab_gateway::config::GatewayConfig;
 use confab_gateway::http::listen;
 use confab_gateway::{descriptors, serve};
 use confab_shared::config::{ConfigError, Loaded};
-use confab_shared::lifecycle::{EX_CONFIG, InheritedSockets, Shutdown};
+use confab_shared::lifecycle::{EX_CONFIG, InheritedError, InheritedSockets, Shutdown};
 use confab_shared::telemetry;
 use tikv_jemallocator::Jemalloc;
 
 /// Gives memory back to the system after a crowd has left (ARCHITECTURE.md, "Memory").
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
+
+/// How long what blocks may go on when everything else has ended: a name that is looked up while DNS is away takes many seconds, and nobody
+/// needs it any more.
+const LAST_BLOCKING: Duration = Duration::from_secs(1);
+/// What this was built from, if whoever built it said so.
+const COMMIT: Option<&str> = option_env!("CONFAB_COMMIT");
 
 /// Confab's gateway.
 #[derive(Debug, Parser)]
@@ -47,12 +54,19 @@ fn main() -> ExitCode {
             {
                 eprintln!("confab-gateway: {error:#}");
             }
-            match error.downcast_ref::<ConfigError>() {
-                Some(_) => ExitCode::from(EX_CONFIG),
-                None => ExitCode::FAILURE,
+            if would_be_the_same(&error) {
+                ExitCode::from(EX_CONFIG)
+            } else {
+                ExitCode::FAILURE
             }
         }
     }
+}
+
+/// Whether starting again changes nothing: the settings are wrong, or those of whoever started us.
+fn would_be_the_same(error: &anyhow::Error) -> bool {
+    let settings = error.downcast_ref::<ConfigError>();
+    settings.is_some_and(ConfigError::is_lasting) || error.is::<InheritedError>()
 }
 
 fn start(arguments: Arguments) -> anyhow::Result<()> {
@@ -74,12 +88,14 @@ fn run(loaded: Loaded<GatewayConfig>) -> anyhow::Result<()> {
         tracing::debug!(key, "not a setting of the gateway");
     }
     descriptors::raise(loaded.config.http.max_connections);
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .context("runtime")?
-        .block_on(async {
-            let shutdown = Shutdown::on_signals().context("signals")?;
-            serve::run(loaded.config, inherited, shutdown, levels).await
-        })
+        .context("runtime")?;
+    let ended = runtime.block_on(async {
+        let shutdown = Shutdown::on_signals().context("signals")?;
+        serve::run(loaded.config, inherited, shutdown, levels, COMMIT).await
+    });
+    runtime.shutdown_timeout(LAST_BLOCKING);
+    ended
 }

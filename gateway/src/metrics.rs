@@ -3,16 +3,21 @@
 //! Base units; no label whose values clients choose, and none that names a user or a room. What is counted per event is counted once for
 //! the event, not once per socket.
 
+mod answers;
+mod tls;
+
 use std::fmt;
 
-use confab_shared::metrics::{self, Common, Operations, Pool, Pulls};
+use confab_shared::metrics::{self, Common, Operations, Pool, Pulls, Spans};
 use parking_lot::Mutex;
 use prometheus::{
     Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, Result,
 };
 
 use crate::dialect;
+use crate::recovery::Refusal;
 use crate::session::DisconnectReason;
+pub use tls::TlsMetrics;
 
 /// Seconds that a client or its message waits: by milliseconds around the targets (1.5 ms at the median, 5 ms at the 99th percentile), so that
 /// it shows when they are missed, then coarser up to the time-out of a command.
@@ -24,10 +29,14 @@ const REQUEST_SECONDS: [f64; 11] = [
     0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0,
 ];
 /// What is asked of Redis.
-const REDIS: [&str; 8] = [
+const REDIS: [&str; 12] = [
     "append",
+    "claim",
     "epoch",
+    "history",
     "limit",
+    "look_up",
+    "node_lease",
     "presence",
     "publish",
     "record",
@@ -47,7 +56,7 @@ const POSTGRES: [&str; 9] = [
     "view",
 ];
 /// What becomes of a client that comes back for its former socket.
-const RESUMES: [&str; 4] = ["recovered", "unknown", "incomplete", "failed"];
+const RESUMES: [&str; 2] = ["recovered", "failed"];
 /// Why somebody is not who he says, and where he said so.
 const AUTH_FAILURES: [[&str; 2]; 7] = [
     ["rest", "expired"],
@@ -73,15 +82,6 @@ const CARRIERS: [[&str; 2]; 7] = [
 const ANSWERS: [&str; 4] = ["ok", "INTERNAL", "OVERLOADED", "TIMEOUT"];
 /// Which limits handshakes are refused by.
 const ADMISSION: [&str; 3] = ["handshakes_per_ip", "max_sessions", "sessions_per_ip"];
-/// Why TLS handshakes come to nothing.
-const HANDSHAKES: [&str; 6] = [
-    "client_certificate",
-    "incompatible",
-    "left",
-    "malformed",
-    "refused_by_client",
-    "timeout",
-];
 /// What becomes of requests for other nodes' sessions.
 const PASSING: [&str; 4] = [
     "answered",
@@ -97,7 +97,7 @@ confab_shared::metrics! {
         registry: Registry;
         /// What is looked up for a scrape.
         pulls: Pulls;
-        /// Whether the gateway wants traffic: 1 or 0.
+        /// Whether the gateway wants traffic: 1, or 0 before it has started, when it drains, and while one of its parts is stuck.
         ready: IntGauge;
         /// Open client connections.
         connections: IntGauge;
@@ -119,8 +119,8 @@ confab_shared::metrics! {
         tunnels: IntGauge;
         /// Handshakes refused because their address or the node has too many, by limit.
         not_admitted_total: IntCounterVec, by ["limit"];
-        /// TLS handshakes of clients that came to nothing, by reason; left: without a word, as those do that see whether the port is open.
-        tls_handshake_errors_total: IntCounterVec, by ["reason"];
+        /// TLS.
+        tls: TlsMetrics;
         /// Tokens and passwords that were not accepted, by where (socket or rest) and why.
         auth_failures_total: IntCounterVec, by ["door", "reason"];
         /// Users' sockets, by the dialect that they speak, or are taken to speak until their first event.
@@ -129,7 +129,7 @@ confab_shared::metrics! {
         sockets_connected_total: IntCounter;
         /// Sockets that said only after CONNECT whose they are, guests included.
         sockets_introduced_total: IntCounter;
-        /// Sockets whose clients came back for what they had missed, by what came of it: recovered; or begun anew because the former socket is unknown (or its time is over), because what was missed is incomplete, or because it could not be looked up.
+        /// Sockets whose clients came back for what they had missed, by what came of it: recovered; or begun anew because the former socket is unknown or its time is over (unknown), because Redis no longer has all that was announced since (forgotten), because too much was missed (too_much), because it cannot be told what had been shown (uncertain) or is still changing (unsettled); or refused, because it could not be looked up (failed).
         resumes_total: IntCounterVec, by ["outcome"];
         /// Events of clients' sockets, by what they ask for; refused if that could not be told.
         events_received_total: IntCounterVec, by ["event"];
@@ -137,14 +137,14 @@ confab_shared::metrics! {
         events_shown_total: IntCounterVec, by ["event"];
         /// Sockets that those events were queued for, by kind of event.
         deliveries_total: IntCounterVec, by ["event"];
-        /// Seconds from a worker's decision on a change to its frames being queued for all who listen here, once per event; by the clocks of both machines, and to the millisecond. What was repaired, and so late anyhow, is not in it.
+        /// Seconds from a worker's decision on a change to its frames being queued for all who listen here, once per event that was announced, held back behind a gap or not; by the clocks of both machines, and to the millisecond. What was read from PostgreSQL is not in it: it may be of any age.
         delivery_seconds: Histogram, in WAIT_SECONDS;
         /// Commands accepted, by name.
         commands_total: IntCounterVec, by ["command"];
         /// Commands that wait for their answer.
         commands_pending: IntGauge;
-        /// Seconds from a command's acceptance to its answer, by name; for send_message, from sending to acknowledgement.
-        command_seconds: HistogramVec, by ["command"], in WAIT_SECONDS;
+        /// Seconds from a command's acceptance to its answer, by name and by what became of it: ok, so for send_message from sending to acknowledgement; refused, as whoever asked may not; or failed, through no fault of theirs.
+        command_seconds: HistogramVec, by ["command", "outcome"], in WAIT_SECONDS;
         /// Answers to commands: ok, or the code of the refusal.
         command_answers_total: IntCounterVec, by ["outcome"];
         /// Commands refused because too much was waiting.
@@ -177,6 +177,10 @@ confab_shared::metrics! {
         redis: Operations;
         /// The connections to PostgreSQL.
         pool: Pool;
+        /// Traces.
+        spans: Spans;
+        /// Of the program.
+        common: Common;
     }
 }
 
@@ -225,20 +229,16 @@ impl Metrics {
     /// to Prometheus.
     pub fn new() -> Result<Self> {
         let metrics = Self::register(&Registry::new())?;
-        Common::enter(
-            &metrics.registry,
-            &metrics.pulls,
-            "confab-gateway",
-            env!("CARGO_PKG_VERSION"),
-        )?;
+        metrics.common.watch(&metrics.registry, &metrics.pulls)?;
         metrics.redis.declare(&REDIS);
         metrics.postgres.declare(&POSTGRES);
         let reasons = DisconnectReason::ALL.map(DisconnectReason::as_str);
         show(&metrics.sessions_closed_total, &reasons);
         show(&metrics.resumes_total, &RESUMES);
+        show(&metrics.resumes_total, &Refusal::ALL.map(Refusal::as_str));
         show(&metrics.command_answers_total, &ANSWERS);
         show(&metrics.not_admitted_total, &ADMISSION);
-        show(&metrics.tls_handshake_errors_total, &HANDSHAKES);
+        metrics.tls.declare();
         show(&metrics.passed_on_total, &PASSING);
         show(&metrics.commands_total, &["send_message"]);
         show(&metrics.events_received_total, &["refused"]);
@@ -254,7 +254,11 @@ impl Metrics {
             metrics.sessions.with_label_values(&labels);
             metrics.sessions_opened_total.with_label_values(&labels);
         }
-        metrics.command_seconds.with_label_values(&["send_message"]);
+        for outcome in answers::OUTCOMES {
+            metrics
+                .command_seconds
+                .with_label_values(&["send_message", outcome]);
+        }
         let (queued, gauge) = (
             crate::hub::send_queue::queued_bytes,
             metrics.send_queue_bytes.clone(),
@@ -263,6 +267,11 @@ impl Metrics {
             .pulls
             .add(move || gauge.set(i64::try_from(queued()).unwrap_or(i64::MAX)));
         Ok(metrics)
+    }
+
+    /// Says which build this is.
+    pub fn is_built_from(&self, commit: Option<&str>) {
+        (self.common).is_built("confab-gateway", env!("CARGO_PKG_VERSION"), commit);
     }
 
     /// All metrics in Prometheus' text format.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::Context;
 use confab_shared::auth::TokenAuthority;
 use confab_shared::id::NodeId;
-use confab_shared::lifecycle::Vitals;
-use confab_shared::postgres;
+use confab_shared::lifecycle::{Readiness, Vitals};
+use confab_shared::postgres::{self, partitions};
 use confab_shared::redis::keyspace::Keyspace;
 use confab_shared::redis::{self, Retries};
 use confab_shared::telemetry::{Service, Traces, TracesConfig, TracesError};
@@ -19,12 +19,35 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backplane::{self, Backplane, NoticeItem};
 use crate::config::GatewayConfig;
-use crate::hub::Hub;
+use crate::hub::places::Orders;
+use crate::hub::{Hub, HubRequest};
 use crate::ingress::Ingress;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::presence::{self, Presence, Timing};
 use crate::recovery::{self, Recovery};
+
+/// What is known of a process before it is a node, and shown to operators from then on. Cheap to clone.
+#[derive(Clone)]
+pub struct Life {
+    /// Whether it takes traffic.
+    pub readiness: Readiness,
+    /// Whether its parts get anywhere.
+    pub vitals: Vitals,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Life {
+    /// That of a process that begins.
+    pub fn begin() -> prometheus::Result<Self> {
+        Ok(Self {
+            readiness: Readiness::default(),
+            vitals: Vitals::default(),
+            metrics: Arc::new(Metrics::new()?),
+        })
+    }
+}
 
 /// What one gateway process shares between its connections.
 pub struct Node {
@@ -59,47 +82,43 @@ pub struct Node {
 }
 
 impl Node {
-    /// Connects to PostgreSQL and Redis and starts the node's tasks. Notices for its users come out of the receiver.
+    /// Connects to PostgreSQL and Redis, waiting for either if it is away, and starts the node's tasks. Notices for its users come out of the
+    /// receiver.
     pub async fn start(
         config: GatewayConfig,
-        vitals: &Vitals,
+        life: Life,
         stop: &CancellationToken,
     ) -> anyhow::Result<(Self, mpsc::Receiver<NoticeItem>)> {
-        let tokens = TokenAuthority::new(
-            &config.auth.jwt_secret,
-            config.auth.token_lifetime()?,
-            config.environment,
-        )
-        .context("auth.jwt_secret")?;
+        let Life {
+            readiness,
+            vitals,
+            metrics,
+        } = life;
+        let tokens = config.auth.tokens(config.environment)?;
         let id = NodeId::generate();
         let traces = traces(&config.traces, id)?;
-        let database =
-            postgres::pool(&config.database, "confab-gateway").context("database.url")?;
-        let metrics = metrics(&config, &database)?;
-        postgres::partitions::check(&database, config.partitions.count).await?;
-        redis::examine(&config.redis).await?;
-        let keyspace = (config.redis)
-            .keyspace(config.partitions.count)
-            .context("redis.url")?;
-        let redis = redis::connect(&config.redis, Retries::Idempotent)
-            .await
-            .context("Redis")?;
+        metrics.spans.watch(&metrics.pulls, &traces);
+        tell_limits(&config, &metrics);
+        let database = database(&config, &readiness, &metrics).await?;
+        let (redis, keyspace) = redis(&config, &readiness).await?;
         // Appending has a connection of its own: order there must not depend on anybody else's commands.
         let appending = redis::connect(&config.redis, Retries::None)
             .await
             .context("Redis")?;
+        let limits = limits(&config, keyspace, &metrics, stop).await?;
         let ingress = Ingress::start(
             &config.ingress,
             id,
             keyspace,
             &appending,
             &metrics,
-            vitals,
+            &vitals,
             stop,
         );
-        let limits = limits(&config, keyspace, &metrics, stop).await?;
-        let offsets = config.recovery.enabled;
-        let (hub, requests) = Hub::start(&config.hub, offsets, &metrics, &traces, vitals, stop);
+        let (hub, requests) = hub(&config, keyspace, &metrics, &traces, &vitals, stop);
+        // If it comes no further the tasks end because they are told to, before they notice that nobody needs them, which would be their failure
+        // and hide the reason.
+        let ending = stop.clone().drop_guard();
         let parts = backplane::Parts {
             node: id,
             keyspace,
@@ -143,6 +162,7 @@ impl Node {
             most_conversations: config.presence.max_conversations,
         };
         let presence = Presence::start(presence, stop);
+        ending.disarm();
         let node = Self {
             id,
             config,
@@ -173,6 +193,37 @@ impl Node {
     }
 }
 
+/// PostgreSQL, with the partitions that the settings say. It is waited for.
+async fn database(
+    config: &GatewayConfig,
+    readiness: &Readiness,
+    metrics: &Metrics,
+) -> anyhow::Result<PgPool> {
+    let database = postgres::pool(&config.database, "confab-gateway").context("database.url")?;
+    metrics.pool.watch(&metrics.pulls, &database);
+    readiness.wait_for("PostgreSQL");
+    let (count, patience) = (config.partitions.count, config.database.patience());
+    partitions::check_when_there(&database, count, patience).await?;
+    Ok(database)
+}
+
+/// Redis, if its servers are what Confab needs, and what everything is called there. It is waited for.
+async fn redis(
+    config: &GatewayConfig,
+    readiness: &Readiness,
+) -> anyhow::Result<(Client, Keyspace)> {
+    readiness.wait_for("Redis");
+    redis::examine(&config.redis).await?;
+    let keyspace = (config.redis)
+        .keyspace(config.partitions.count)
+        .context("redis.url")?;
+    let redis = redis::connect(&config.redis, Retries::Idempotent)
+        .await
+        .context("Redis")?;
+    redis::examine_servers(&redis).await?;
+    Ok((redis, keyspace))
+}
+
 /// The node's traces, under its name.
 fn traces(config: &TracesConfig, id: NodeId) -> Result<Traces, TracesError> {
     let service = Service {
@@ -183,10 +234,8 @@ fn traces(config: &TracesConfig, id: NodeId) -> Result<Traces, TracesError> {
     Traces::start(config, service)
 }
 
-/// What is counted, with what is known from the start.
-fn metrics(config: &GatewayConfig, database: &PgPool) -> anyhow::Result<Arc<Metrics>> {
-    let metrics = Metrics::new()?;
-    metrics.pool.watch(&metrics.pulls, database);
+/// What is known from the start.
+fn tell_limits(config: &GatewayConfig, metrics: &Metrics) {
     let limit = |most: usize| i64::try_from(most).unwrap_or(i64::MAX);
     metrics
         .connections_limit
@@ -194,7 +243,24 @@ fn metrics(config: &GatewayConfig, database: &PgPool) -> anyhow::Result<Arc<Metr
     metrics
         .sessions_limit
         .set(limit(config.engine.max_sessions));
-    Ok(Arc::new(metrics))
+}
+
+/// The hub, for as many orders of announcements as there are.
+fn hub(
+    config: &GatewayConfig,
+    keyspace: Keyspace,
+    metrics: &Arc<Metrics>,
+    traces: &Traces,
+    vitals: &Vitals,
+    stop: &CancellationToken,
+) -> (Hub, mpsc::UnboundedReceiver<HubRequest>) {
+    let orders = if keyspace.is_clustered() {
+        Orders::of_partitions(keyspace.orders())
+    } else {
+        Orders::ONE
+    };
+    let offsets = config.recovery.enabled;
+    Hub::start(&config.hub, orders, offsets, metrics, traces, vitals, stop)
 }
 
 /// How often users may do what, over a connection of its own.

@@ -9,23 +9,25 @@ mod passing;
 mod pulse;
 mod reader;
 mod repair;
+mod saying;
 mod subscriptions;
 mod watch;
 mod watching;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use confab_shared::id::{ConversationId, NodeId, UserId};
 use confab_shared::lifecycle::spawn_vital;
-use confab_shared::model::event::{Event, UserSignal};
+use confab_shared::model::event::Event;
 use confab_shared::model::timestamp::Timestamp;
 use confab_shared::postgres::until_answered;
 use confab_shared::redis::keyspace::Keyspace;
 use confab_shared::redis::{self, RedisConfig};
 use fred::clients::Client;
-use fred::interfaces::{EventInterface, PubsubInterface};
+use fred::interfaces::EventInterface;
 use sqlx::PgPool;
 use tokio::sync::watch as watched;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -38,8 +40,10 @@ use crate::ingress::Ingress;
 use crate::metrics::Metrics;
 use counting::CountRequest;
 pub use messages::{GatewayMessage, NoticeItem, StatusChange, Statuses};
+pub use pulse::Beat;
+use pulse::Pulse;
 use subscriptions::{RoomRequest, UserRequest, Wishes};
-pub use watch::memory_name;
+pub use watch::{memory_name, memory_names, named_at};
 use watching::WatchRequest;
 
 /// How many statuses may wait to be shown.
@@ -65,6 +69,12 @@ struct Shared {
     messages: mpsc::UnboundedSender<GatewayMessage>,
     statuses: mpsc::Sender<Statuses>,
     resync: Arc<Notify>,
+    /// The last of the node's own beats that was begun,
+    beats: Arc<AtomicU64>,
+    /// the last that was heard, of each order,
+    heard: watched::Sender<Vec<u64>>,
+    /// and who is to be told of the next one.
+    pulse: mpsc::Sender<pulse::Asking>,
     losses: watched::Sender<u64>,
     lost_memory: Arc<Notify>,
     memory: watched::Sender<Option<Arc<str>>>,
@@ -117,6 +127,7 @@ pub struct Backplane {
     watching: mpsc::UnboundedSender<WatchRequest>,
     watches: bool,
     sayings: mpsc::Sender<(ConversationId, Event)>,
+    pulse: mpsc::Sender<pulse::Asking>,
     redis: Client,
     keyspace: Keyspace,
     lost_memory: Arc<Notify>,
@@ -186,19 +197,23 @@ impl Backplane {
         // Before the connection is made, so that nothing goes unheard.
         let messages = subscriber.message_rx();
         redis::begin(&subscriber).await?;
-        pulse::listen(&subscriber, parts.keyspace, parts.node).await?;
-
         // From here on, so that the first connection is not taken for a return.
         let reconnections = subscriber.reconnect_rx();
+        let orders = parts.keyspace.memories();
+        pulse::listen(&subscriber, parts.keyspace, parts.node, orders).await?;
 
         let (rooms, wanted_rooms) = mpsc::unbounded_channel();
         let (users, wanted_users) = mpsc::unbounded_channel();
         let (deaf, deafness) = mpsc::channel(1);
+        let (broken_out, broken) = watched::channel(());
         let wishes = Wishes {
             rooms: wanted_rooms,
             users: wanted_users,
             deaf: deafness,
+            broken,
         };
+        let (pulse, wanted_beats) = mpsc::channel(pulse::ASKING);
+        let (heard_out, _) = watched::channel(vec![0; parts.hub.orders().count()]);
         let (notices, to_show) = mpsc::channel(NOTICES);
         let (messages_out, heard) = mpsc::unbounded_channel();
         let (watching, to_watch) = mpsc::unbounded_channel();
@@ -225,6 +240,9 @@ impl Backplane {
             messages: messages_out,
             statuses: statuses_out,
             resync: Arc::default(),
+            beats: Arc::default(),
+            heard: heard_out,
+            pulse: pulse.clone(),
             losses: losses_out,
             lost_memory: lost_memory.clone(),
             memory: memory_out,
@@ -232,19 +250,21 @@ impl Backplane {
             repairs: Arc::new(tokio::sync::Semaphore::new(config.repair_concurrency)),
         };
         let linger = Duration::from_secs(config.linger_seconds);
-        let sweep = Duration::from_secs(config.sweep_seconds);
-        let epoch_check = Duration::from_millis(config.epoch_check_ms);
-        let opened = subscriptions::run(shared.clone(), parts.node, wishes, reconnections, linger);
+        let opened = subscriptions::run(shared.clone(), parts.node, wishes, linger);
         spawn_vital(
             "backplane reader",
             stop,
-            reader::run(shared.clone(), messages),
+            reader::run(shared.clone(), messages, reconnections, broken_out),
         );
         spawn_vital("backplane subscriptions", stop, opened);
-        if parts.keyspace.is_clustered() {
-            let pulse = pulse::run(parts.redis.clone(), parts.keyspace, parts.node, deaf);
-            spawn_vital("pulse", stop, pulse);
-        }
+        let speaker = Pulse {
+            redis: parts.redis.clone(),
+            keyspace: parts.keyspace,
+            node: parts.node,
+            metrics: shared.metrics.clone(),
+            beats: shared.beats.clone(),
+        };
+        spawn_vital("pulse", stop, pulse::run(speaker, wanted_beats, deaf));
         spawn_vital(
             "hub requests",
             stop,
@@ -262,17 +282,18 @@ impl Backplane {
         spawn_vital("counting", stop, counting::count(shared.clone(), to_count));
         let noted = counting::note_delivered(shared.clone(), delivered);
         spawn_vital("deliveries", stop, noted);
-        spawn_vital("sweep", stop, repair::sweep(shared.clone(), sweep));
+        spawn_vital("sweep", stop, repair::sweep(shared.clone(), config.sweep()));
         spawn_vital(
             "epoch watch",
             stop,
-            watch::run(shared, parts.redis.clone(), epoch_check),
+            watch::run(shared, parts.redis.clone(), config.epoch_check()),
         );
         let backplane = Self {
             users,
             watching,
             watches: config.max_watched > 0,
             sayings,
+            pulse,
             redis: parts.redis,
             keyspace: parts.keyspace,
             lost_memory,
@@ -322,47 +343,6 @@ impl Backplane {
         if self.sayings.try_send((conversation, event)).is_err() {
             tracing::debug!("too much is said in passing; something is dropped");
         }
-    }
-
-    /// Says something to another gateway. False if nobody is there to hear it.
-    pub async fn say(
-        &self,
-        node: NodeId,
-        message: &GatewayMessage,
-    ) -> Result<bool, fred::error::Error> {
-        let json = serde_json::to_string(message).map_err(|error| {
-            fred::error::Error::new(fred::error::ErrorKind::InvalidArgument, error.to_string())
-        })?;
-        let heard: i64 = self.redis.spublish(self.keyspace.node(node), json).await?;
-        Ok(heard > 0)
-    }
-
-    /// Says to other gateways, or to this one, what concerns the users that they have. Whoever is gone does not hear it.
-    pub async fn tell(&self, messages: &[(NodeId, Statuses)]) -> Result<(), fred::error::Error> {
-        if messages.is_empty() {
-            return Ok(());
-        }
-        let pipeline = self.redis.pipeline();
-        for (node, statuses) in messages {
-            let json = serde_json::to_string(statuses).map_err(|error| {
-                fred::error::Error::new(fred::error::ErrorKind::InvalidArgument, error.to_string())
-            })?;
-            let () = pipeline.spublish(self.keyspace.node(*node), json).await?;
-        }
-        let _heard: Vec<i64> = pipeline.all().await?;
-        Ok(())
-    }
-
-    /// Says something to a user's sockets, wherever they are.
-    pub async fn signal(
-        &self,
-        user: UserId,
-        signal: &UserSignal,
-    ) -> Result<(), fred::error::Error> {
-        let json = serde_json::to_string(signal).map_err(|error| {
-            fred::error::Error::new(fred::error::ErrorKind::InvalidArgument, error.to_string())
-        })?;
-        self.redis.spublish(self.keyspace.user(user), json).await
     }
 
     /// What Redis's memory is called, as [`memory_name`] says; another name is another memory.

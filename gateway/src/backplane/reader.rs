@@ -6,11 +6,14 @@ use confab_shared::model::command::Reply;
 use confab_shared::model::event::{UserNotice, UserSignal};
 use confab_shared::model::position::Position;
 use confab_shared::redis::keyspace::Keyspace;
+use confab_shared::telemetry::Unreadable;
+use fred::types::config::Server;
 use fred::types::{Message, Value};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use tokio::sync::watch;
 
 use super::{GatewayMessage, NoticeItem, Shared, Statuses};
 
@@ -27,6 +30,8 @@ enum NodeMessage {
     Tick {
         /// Where.
         tick: String,
+        /// Which of its beats it was.
+        beat: u64,
     },
     /// From a gateway: what contacts of users here are to be told.
     Statuses(Statuses),
@@ -34,11 +39,36 @@ enum NodeMessage {
     Gateway(GatewayMessage),
 }
 
-/// Runs until the connection's client is gone.
-pub(super) async fn run(shared: Shared, mut messages: Receiver<Message>) {
+/// Runs until the connection's client is gone. Inputs: messages, and reconnections, which are suspicions, and are passed on to `broken`.
+pub(super) async fn run(
+    shared: Shared,
+    mut messages: Receiver<Message>,
+    mut reconnections: Receiver<Server>,
+    broken: watch::Sender<()>,
+) {
     let mut readded: Option<Instant> = None;
     loop {
-        match messages.recv().await {
+        let message = tokio::select! {
+            message = messages.recv() => message,
+            reconnected = reconnections.recv() => {
+                if reconnected == Err(RecvError::Closed) {
+                    return;
+                }
+                shared.hub.suspect().await;
+                broken.send_replace(());
+                continue;
+            }
+        };
+        // Said before anything can be said over the new connection, on which some may have subscribed already: what they hear does not mean
+        // that nothing was missed.
+        while !reconnections.is_empty() {
+            if reconnections.try_recv() == Err(TryRecvError::Closed) {
+                return;
+            }
+            shared.hub.suspect().await;
+            broken.send_replace(());
+        }
+        match message {
             Ok(message) => route(&shared, message).await,
             Err(RecvError::Lagged(lost)) => {
                 tracing::warn!(
@@ -80,17 +110,24 @@ async fn route(shared: &Shared, message: Message) {
         } else if let Some((position, notice)) = parse_notice(&payload) {
             shared.hub.noticed(user, position, notice).await;
         }
-    } else if !payload.is_empty() {
-        // The only other channels are the node's own; what is empty there is its pulse.
+    } else {
+        // The only other channels are the node's own.
         match parse::<NodeMessage>(&payload) {
             Some(NodeMessage::Replies(replies)) => {
                 for reply in &replies {
                     shared.ingress.reply(reply);
                 }
             }
-            Some(NodeMessage::Tick { tick }) => {
-                if let Ok(position) = tick.parse() {
-                    shared.hub.arrived(position).await;
+            Some(NodeMessage::Tick { tick, beat }) => {
+                let slot = Keyspace::parse_node(&message.channel);
+                if let (Some(slot), Ok(position)) = (slot, tick.parse()) {
+                    let order = shared.keyspace.memory_of(slot);
+                    shared.hub.arrived(order, position, beat).await;
+                    shared.heard.send_modify(|heard| {
+                        if let Some(last) = heard.get_mut(usize::from(order.0)) {
+                            *last = beat.max(*last);
+                        }
+                    });
                 }
             }
             Some(NodeMessage::Statuses(statuses)) => {
@@ -111,8 +148,9 @@ fn parse_notice(payload: &[u8]) -> Option<(Position, UserNotice)> {
 
 fn parse<T: DeserializeOwned>(payload: &[u8]) -> Option<T> {
     serde_json::from_slice(payload)
-        .inspect_err(
-            |error| tracing::error!(%error, "a pub/sub message of another form than its channel's"),
-        )
+        .inspect_err(|error| {
+            let error = Unreadable::from(error);
+            tracing::error!(%error, "a pub/sub message of another form than its channel's");
+        })
         .ok()
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use confab_shared::id::Partition;
 use confab_shared::redis::keyspace::Keyspace;
 use confab_shared::redis::scripts;
 use fred::clients::Client;
@@ -37,21 +38,35 @@ pub(super) async fn run(shared: Shared, redis: Client, every: Duration) {
 /// What Redis's memory is called, `<microseconds when it was named>:…`; it is given a name if it has none. On a cluster the servers' memories
 /// have one name together: it changes when one of them loses its own, and begins with when the youngest was named.
 pub async fn memory_name(redis: &Client, keyspace: Keyspace) -> Result<String, fred::error::Error> {
+    let mut names = memory_names(redis, keyspace, keyspace.memories()).await?;
+    if names.len() == 1
+        && let Some(name) = names.pop()
+    {
+        return Ok(name);
+    }
+    let youngest = names.iter().filter_map(|name| named_at(name)).max();
+    let youngest = youngest.unwrap_or(0);
+    Ok(format!("{youngest}:{}", names.join("/")))
+}
+
+/// What the memories of these partitions are called, in their order.
+pub async fn memory_names(
+    redis: &Client,
+    keyspace: Keyspace,
+    partitions: impl Iterator<Item = Partition>,
+) -> Result<Vec<String>, fred::error::Error> {
     let script = scripts::epoch();
-    let names = keyspace.memories().map(async |partition| {
+    let names = partitions.map(async |partition| {
         let fresh = Uuid::new_v4().simple().to_string();
         let keys = vec![keyspace.memory(partition), keyspace.position(partition)];
         script
             .evalsha_with_reload::<String, _, _>(redis, keys, vec![fresh])
             .await
     });
-    let mut names = try_join_all(names).await?;
-    if names.len() == 1
-        && let Some(name) = names.pop()
-    {
-        return Ok(name);
-    }
-    let begun = |name: &String| name.split(':').next()?.parse::<u64>().ok();
-    let youngest = names.iter().filter_map(begun).max().unwrap_or(0);
-    Ok(format!("{youngest}:{}", names.join("/")))
+    try_join_all(names).await
+}
+
+/// When a memory was named, in microseconds of its server's clock.
+pub fn named_at(name: &str) -> Option<u64> {
+    name.split(':').next()?.parse().ok()
 }

@@ -58,7 +58,7 @@ pub(super) async fn follow_all(node: &Node, socket: &SocketRef) -> Result<(), Fo
     for (conversation, outcome) in outcomes {
         match outcome.await {
             Ok(JoinOutcome::Recheck) => follow(node, socket, conversation).await?,
-            Ok(JoinOutcome::Joined(_) | JoinOutcome::AlreadyIn) => {}
+            Ok(JoinOutcome::Joined(_) | JoinOutcome::AlreadyIn(_)) => {}
             Err(_) if socket.follows() => return Err(HubClosed.into()),
             // It has ended, and left what it waited for.
             Err(_) => return Ok(()),
@@ -84,7 +84,7 @@ async fn follow(
         let wish = joining(socket, access.last_seq);
         match node.hub.join(conversation, wish).await {
             Ok(JoinOutcome::Recheck) => {}
-            Ok(JoinOutcome::Joined(_) | JoinOutcome::AlreadyIn) => {
+            Ok(JoinOutcome::Joined(_) | JoinOutcome::AlreadyIn(_)) => {
                 if !socket.follows() {
                     // It ended meanwhile, and may have left before it joined.
                     node.hub.leave(socket.key(), conversation).await;

@@ -124,7 +124,7 @@ impl UserSocket {
             };
             match self.node.hub.join(conversation, joining).await {
                 // It was noted then. What it was told since may still be on its way: its floor stays where it was.
-                Ok(JoinOutcome::AlreadyIn) => return Ok(access),
+                Ok(JoinOutcome::AlreadyIn(_)) => return Ok(access),
                 Ok(JoinOutcome::Joined(seq)) => {
                     // Before the client knows: what it is told has to hold wherever it comes back.
                     let recovery = &self.node.recovery;

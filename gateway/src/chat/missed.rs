@@ -9,9 +9,10 @@ use confab_shared::postgres::conversations;
 
 use super::notices::removal;
 use super::recover::RecoverError;
+use crate::hub::socket::SocketRef;
 use crate::node::Node;
 use crate::recovery::Adopted;
-use crate::recovery::replay::{Missed, Step};
+use crate::recovery::replay::{Missed, NoticePart, Step, last_words, untold};
 
 /// Cuts what came after the user's own removal, or the room's end. The change that it was, if there was one.
 pub(super) fn until_removal(missed: &mut Vec<(Position, Event)>, user: UserId) -> Option<Seq> {
@@ -24,40 +25,43 @@ pub(super) fn until_removal(missed: &mut Vec<(Position, Event)>, user: UserId) -
     missed[index].1.seq
 }
 
-/// The user's notices that it has not been shown, each once.
+/// What the user's notices come to for the socket.
 pub(super) async fn notices(
     node: &Node,
-    user: UserId,
+    socket: &SocketRef,
     adopted: &Adopted,
     history: &[(Position, UserNotice)],
     removals: &BTreeMap<ConversationId, Seq>,
-) -> Result<Vec<(Position, Missed)>, RecoverError> {
-    let since = &adopted.since;
-    let mut missed = Vec::new();
-    for (index, (position, notice)) in history.iter().enumerate() {
-        let pending = since.notices.contains(position);
-        // A redelivered command's notice is announced again.
-        let repeated = history[..index]
-            .iter()
-            .any(|(_, earlier)| earlier == notice);
-        if (*position <= since.position && !pending) || repeated {
-            continue;
-        }
+) -> Result<NoticePart, RecoverError> {
+    let user = socket.user();
+    let home = node.hub.orders().of_user(user);
+    let mut part = NoticePart {
+        told: last_words(history),
+        ..NoticePart::default()
+    };
+    for (position, notice) in untold(&adopted.since, home, history) {
         match notice {
             UserNotice::Joined { conversation, seq } => {
                 // Unless the last word about it is that very one already.
-                let last = missed.iter().rev().find_map(|(_, missed)| match missed {
-                    Missed::Joined(_, view) if view.id == *conversation => Some(true),
-                    Missed::Removed(removed, _) if removed == conversation => Some(false),
-                    Missed::Joined(..) | Missed::Removed(..) | Missed::Event(..) => None,
-                });
+                let last = part
+                    .missed
+                    .iter()
+                    .rev()
+                    .find_map(|(_, missed)| match missed {
+                        Missed::Joined(view) if view.id == *conversation => Some(true),
+                        Missed::Removed(removed, _) if removed == conversation => Some(false),
+                        Missed::Joined(_) | Missed::Removed(..) | Missed::Event(..) => None,
+                    });
                 if last == Some(true) {
                     continue;
                 }
                 let view = conversations::view(&node.database, *conversation, user).await?;
                 if let Some(mut view) = view {
                     node.presence.note_online(&mut view.participants).await;
-                    missed.push((*position, Missed::Joined(*seq, Box::new(view))));
+                    if socket.sees(view.kind) {
+                        part.followed.insert(*conversation, *seq);
+                    }
+                    part.missed.push((position, Missed::Joined(Box::new(view))));
                 }
             }
             UserNotice::Removed { conversation, .. } => {
@@ -67,12 +71,13 @@ pub(super) async fn notices(
                 if let Some((conversation, event)) = own
                     && !removals.contains_key(&conversation)
                 {
-                    missed.push((*position, Missed::Removed(conversation, event)));
+                    part.missed
+                        .push((position, Missed::Removed(conversation, event)));
                 }
             }
         }
     }
-    Ok(missed)
+    Ok(part)
 }
 
 /// Notes how far conversations with members have reached a user by what it is shown now: the last of another's messages in each.

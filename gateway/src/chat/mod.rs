@@ -35,7 +35,7 @@ use serde::Deserialize;
 use crate::dialect::{self, Dialect, Namespace};
 use crate::hub::socket::{Socket, SocketRef};
 use crate::node::Node;
-use crate::recovery::Recovery;
+use crate::recovery::{Recovery, RecoveryError};
 use crate::session::DisconnectReason;
 use crate::transport::admission::client_network;
 use crate::transport::application::{
@@ -46,6 +46,7 @@ use crate::transport::endpoint::random_id;
 use anonymous::{AnonymousSocket, Spoken};
 use arrival::Arrival;
 pub use notices::show_notices;
+use recover::RecoverError;
 use socket::UserSocket;
 pub use stomp::StompClient;
 
@@ -192,47 +193,57 @@ impl Chat {
     /// The socket of a client that has come back, if everything it missed can be told. None: it begins anew.
     async fn readmit(
         &self,
-        mut arrival: Arrival,
+        arrival: Arrival,
         profile: &Arc<Profile>,
         pid: String,
         offset: Option<&str>,
     ) -> Result<Option<Connected<ChatSocket>>, ConnectError> {
+        let user = profile.id;
+        let recovered = self.recover(arrival, profile, pid, offset).await;
+        let (outcome, answer) = match recovered {
+            Ok(connected) => ("recovered", Ok(Some(connected))),
+            Err(RecoverError::Recovery(RecoveryError::Refused(refusal))) => {
+                tracing::debug!(%user, reason = %refusal, "a client that came back begins anew");
+                (refusal.as_str(), Ok(None))
+            }
+            Err(error) => ("failed", Err(unavailable(&error))),
+        };
+        self.resumed(outcome);
+        answer
+    }
+
+    fn resumed(&self, outcome: &str) {
+        let resumes = &self.node.metrics.resumes_total;
+        resumes.with_label_values(&[outcome]).inc();
+    }
+
+    async fn recover(
+        &self,
+        mut arrival: Arrival,
+        profile: &Arc<Profile>,
+        pid: String,
+        offset: Option<&str>,
+    ) -> Result<Connected<ChatSocket>, RecoverError> {
         let recovery = &self.node.recovery;
         let namespace = arrival.socket().namespace();
-        let adopted = recovery.adopt(&pid, offset, profile.id, namespace).await;
-        let outcome = |outcome| {
-            let resumes = &self.node.metrics.resumes_total;
-            resumes.with_label_values(&[outcome]).inc();
-        };
-        let failed = |error: &dyn std::fmt::Display| {
-            outcome("failed");
-            unavailable(error)
-        };
-        let Some(adopted) = adopted.map_err(|error| failed(&error))? else {
-            outcome("unknown");
-            return Ok(None);
-        };
+        let adopted = recovery.adopt(&pid, offset, profile.id, namespace).await?;
         if let Some(dialect) = adopted.record.dialect.as_deref().and_then(dialect::named) {
             arrival.socket().settle_dialect(Some(dialect));
         }
-        let prepared = recover::prepare(&self.node, &mut arrival, &adopted).await;
-        let Some(catch_up) = prepared.map_err(|error| failed(&error))? else {
-            outcome("incomplete");
-            return Ok(None);
-        };
+        let catch_up = recover::prepare(&self.node, &mut arrival, &adopted).await?;
         let kept = recovery
             .keep_adopted(&pid, &adopted, arrival.socket(), catch_up.rooms.clone())
-            .await
-            .map_err(|error| failed(&error))?;
-        outcome("recovered");
+            .await?;
         let (node, socket) = (self.node.clone(), arrival.stay());
         let mut socket = UserSocket::new(node, socket, profile.clone(), kept);
-        socket.resume(catch_up, adopted.since.position).await;
-        Ok(Some(Connected {
+        // What it knows of each partition is at least so late.
+        let since = adopted.since.places.earliest();
+        socket.resume(catch_up, since).await;
+        Ok(Connected {
             socket: ChatSocket::User(Box::new(socket)),
             sid: adopted.record.sid,
             pid: Some(pid),
-        }))
+        })
     }
 }
 
@@ -288,8 +299,10 @@ impl Application for Chat {
                 pid: None,
             }));
         };
+        let mut is_resuming = false;
         let connecting = async {
             let claims = self.verify(&token)?;
+            is_resuming = pid.is_some();
             let user = claims.sub;
             let way = Way {
                 namespace,
@@ -304,6 +317,7 @@ impl Application for Chat {
                 let back = self
                     .readmit(arrival, &profile, pid, offset.as_deref())
                     .await?;
+                is_resuming = false;
                 if back.is_some() {
                     return Ok(back);
                 }
@@ -314,9 +328,11 @@ impl Application for Chat {
             self.has_room_for(user, link)?;
             self.admit(arrival, profile).await.map(Some)
         };
-        tokio::time::timeout(self.node.reply_timeout(), connecting)
-            .await
-            .unwrap_or(Err(ConnectError::Unavailable))
+        let connected = tokio::time::timeout(self.node.reply_timeout(), connecting).await;
+        if connected.is_err() && is_resuming {
+            self.resumed("failed");
+        }
+        connected.unwrap_or(Err(ConnectError::Unavailable))
     }
 
     async fn connected(&self, socket: &mut ChatSocket) {

@@ -12,7 +12,7 @@ use crate::dialect::Called;
 use crate::hub::socket::SocketRef;
 use crate::hub::{HubClosed, JoinOutcome, Joining};
 use crate::node::Node;
-use crate::recovery::{Adopted, EnteredRoom};
+use crate::recovery::{Adopted, EnteredRoom, Refusal};
 
 /// How often a membership is read again because memberships changed meanwhile.
 const JOIN_ATTEMPTS: usize = 8;
@@ -31,12 +31,12 @@ pub(super) struct Standing {
     pub(super) joined_at: Option<Seq>,
 }
 
-/// Joins the rooms again that the socket is still in. None: memberships change faster than they are read.
+/// Joins the rooms again that the socket is still in.
 pub(super) async fn rejoin(
     node: &Node,
     arrival: &mut Arrival,
     adopted: &Adopted,
-) -> Result<Option<Vec<Standing>>, RecoverError> {
+) -> Result<Vec<Standing>, RecoverError> {
     let socket = arrival.socket().clone();
     let mut wanted: HashMap<ConversationId, (EnteredRoom, bool)> = adopted
         .record
@@ -83,11 +83,7 @@ pub(super) async fn rejoin(
             None => None,
             Some(outcome) => {
                 let outcome = outcome.await.map_err(|_| HubClosed)?;
-                match settle(node, &socket, conversation, entered.called, outcome).await? {
-                    Rejoined::At(seq) => Some(seq),
-                    Rejoined::NoMember => None,
-                    Rejoined::Unsettled => return Ok(None),
-                }
+                settle(node, &socket, conversation, entered.called, outcome).await?
             }
         };
         standings.push(Standing {
@@ -98,7 +94,7 @@ pub(super) async fn rejoin(
             joined_at,
         });
     }
-    Ok(Some(standings))
+    Ok(standings)
 }
 
 fn wish(socket: &SocketRef, called: Called, as_of: Seq) -> Joining {
@@ -110,36 +106,28 @@ fn wish(socket: &SocketRef, called: Called, as_of: Seq) -> Joining {
     }
 }
 
-/// What became of joining a room again.
-enum Rejoined {
-    /// Events after this change are held back for the socket.
-    At(Seq),
-    /// The user is no longer a member.
-    NoMember,
-    /// Memberships change faster than they are read.
-    Unsettled,
-}
-
-/// Waits out a room's joining, however often memberships have to be looked at again.
+/// Waits out a room's joining, though memberships may have to be looked at again. Events after the change that it answers with are held
+/// back for the socket; none if the user is no longer a member.
 async fn settle(
     node: &Node,
     socket: &SocketRef,
     conversation: ConversationId,
     called: Called,
     mut outcome: JoinOutcome,
-) -> Result<Rejoined, RecoverError> {
+) -> Result<Option<Seq>, RecoverError> {
     for _ in 0..JOIN_ATTEMPTS {
         match outcome {
-            JoinOutcome::Joined(seq) => return Ok(Rejoined::At(seq)),
-            JoinOutcome::AlreadyIn => return Ok(Rejoined::Unsettled),
+            // It may have come to follow a new conversation by itself meanwhile: what it was shown of that is held back, too.
+            JoinOutcome::Joined(seq) | JoinOutcome::AlreadyIn(seq) => return Ok(Some(seq)),
             JoinOutcome::Recheck => {}
         }
         let access = memberships::access(&node.database, conversation, socket.user()).await?;
         let Some(access) = access else {
-            return Ok(Rejoined::NoMember);
+            return Ok(None);
         };
         let again = wish(socket, called, access.last_seq);
         outcome = node.hub.join(conversation, again).await?;
     }
-    Ok(Rejoined::Unsettled)
+    // Memberships change faster than they are read.
+    Err(Refusal::Unsettled.into())
 }

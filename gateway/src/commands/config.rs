@@ -3,8 +3,7 @@
 use std::io::Write;
 use std::net::SocketAddr;
 
-use anyhow::{Context as _, ensure};
-use confab_shared::auth::TokenAuthority;
+use anyhow::ensure;
 use confab_shared::config::Loaded;
 
 use crate::config::GatewayConfig;
@@ -28,12 +27,7 @@ pub fn run(
         writeln!(out, "# not a setting of the gateway: {name}")?;
     }
     let config = &loaded.config;
-    TokenAuthority::new(
-        &config.auth.jwt_secret,
-        config.auth.token_lifetime()?,
-        config.environment,
-    )
-    .context("auth.jwt_secret")?;
+    config.auth.tokens(config.environment)?;
     // A host's name becomes an address where it listens; an address can be looked at here.
     if let Ok(listening) = config.http.internal_listen.parse::<SocketAddr>() {
         config.cluster.address(listening)?;

@@ -44,6 +44,36 @@ fn a_connection_outlives_a_heartbeat_and_wildcards_are_for_development() {
 }
 
 #[test]
+fn a_drain_has_the_time_that_its_steps_take() {
+    let mut config = load::<GatewayConfig>(DEFAULTS).unwrap().config;
+    let steps = 5 + config.ingress.reply_timeout_ms / 1_000;
+    for (spread, limit) in [(60, 30), (60, 60 + steps - 1), (0, 0), (u64::MAX, 100)] {
+        config.drain.spread_seconds = spread;
+        config.drain.limit_seconds = limit;
+        let refused = config.check().unwrap_err().to_string();
+        assert!(refused.contains("drain.limit_seconds:"), "{refused}");
+    }
+    config.drain.spread_seconds = 60;
+    config.drain.limit_seconds = 60 + steps;
+    config.check().unwrap();
+}
+
+#[test]
+fn a_secret_that_does_not_serve_is_a_wrong_setting() {
+    let mut auth = load::<GatewayConfig>(DEFAULTS).unwrap().config.auth;
+    for secret in ["", "short"] {
+        auth.jwt_secret = secret.into();
+        let refused = auth.tokens(Environment::Production).err().unwrap();
+        assert!(refused.is_lasting());
+        assert!(
+            refused.to_string().contains("auth.jwt_secret:"),
+            "{refused}"
+        );
+    }
+    assert!(auth.tokens(Environment::Development).is_ok());
+}
+
+#[test]
 fn proxies_are_networks_or_addresses() {
     let mut http = load::<GatewayConfig>(DEFAULTS).unwrap().config.http;
     assert!(http.trusted_proxies().unwrap().is_empty());
@@ -60,6 +90,34 @@ fn who_goes_on_typing_is_not_forgotten() {
     config.sockets.typing_interval_ms = config.hub.typing_timeout_ms;
     let refused = config.check().unwrap_err().to_string();
     assert!(refused.contains("hub.typing_timeout_ms"), "{refused}");
+}
+
+#[test]
+fn sweeps_come_as_often_as_recovery_relies_on_and_nothing_runs_without_a_pause() {
+    let mut config = load::<GatewayConfig>(DEFAULTS).unwrap().config;
+    for (seconds, is_good) in [
+        (0, false),
+        (1, true),
+        (60, true),
+        (61, false),
+        (u64::MAX, false),
+    ] {
+        config.hub.sweep_seconds = seconds;
+        let checked = config.check().map_err(|error| error.to_string());
+        assert_eq!(checked.is_ok(), is_good, "{seconds}");
+        if let Err(refused) = checked {
+            assert!(refused.contains("hub.sweep_seconds:"), "{refused}");
+        }
+    }
+    config.hub.sweep_seconds = 30;
+    for (millis, is_good) in [(0, false), (49, false), (50, true)] {
+        config.hub.epoch_check_ms = millis;
+        let checked = config.check().map_err(|error| error.to_string());
+        assert_eq!(checked.is_ok(), is_good, "{millis}");
+        if let Err(refused) = checked {
+            assert!(refused.contains("hub.epoch_check_ms:"), "{refused}");
+        }
+    }
 }
 
 #[test]

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use futures_util::future::Either;
-use http::header::UPGRADE;
-use http::{Request, Response, StatusCode};
+use http::header::{CONNECTION, HeaderValue, UPGRADE};
+use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -46,7 +46,7 @@ const PEER_HEADERS: u32 = 64 * 1024;
 /// Upgrades leave one in so many of a listener's connections to others: tunnels last, and requests, probes and metrics must get in.
 const PEER_RESERVE: usize = 16;
 
-/// How long after `stop` the first request may come on a connection that was accepted before: a round trip or two. Nobody else would
+/// How long after its closing began the first request may come on a connection that was accepted before: a round trip or two. Nobody else would
 /// answer it.
 const LAST_REQUEST: Duration = Duration::from_secs(2);
 
@@ -77,12 +77,34 @@ pub enum Protocols {
     Http1AndHttp2,
 }
 
+/// How a listener's connections come to their end.
+#[derive(Debug, Clone)]
+pub struct Closing {
+    /// From here on no more are accepted, and each answer is the last one on its connection. Those on which nothing is under way stay: the next
+    /// request may be on its way, and nobody says a POST twice that was cut off.
+    pub begins: CancellationToken,
+    /// From here on those end that still wait for a request.
+    pub ends: CancellationToken,
+}
+
+/// All of it at once.
+impl From<CancellationToken> for Closing {
+    fn from(stop: CancellationToken) -> Self {
+        Self {
+            begins: stop.clone(),
+            ends: stop,
+        }
+    }
+}
+
 /// A connection's permit and its place in the gauge, given back when whoever serves it is done.
 struct Guard {
     gauge: Option<IntGauge>,
     /// Whether a request has come, and whom to tell when one does.
     begun: AtomicBool,
     begins: Notify,
+    /// Whether an answer is its last.
+    closes: AtomicBool,
     /// Whether it may become something that lasts.
     takes_upgrades: bool,
     _permit: OwnedSemaphorePermit,
@@ -96,19 +118,20 @@ impl Drop for Guard {
     }
 }
 
-/// Serves a listener until `stop`; then no more connections are accepted, and those without a request end. Upgraded connections are
-/// their session's business.
+/// Serves a listener until its closing begins; then no more connections are accepted, and those that there are come to their end. Upgraded
+/// connections are their session's business.
 pub async fn serve<S, F>(
     listener: TcpListener,
     config: AcceptConfig,
     gauge: Option<IntGauge>,
     respond: S,
-    stop: CancellationToken,
+    closing: impl Into<Closing>,
     tasks: TaskTracker,
 ) where
     S: Fn(Request<Incoming>, SocketAddr, ConnectionGuard) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
+    let closing = closing.into();
     let permits = Arc::new(Semaphore::new(config.max_connections));
     let mut backoff = Duration::from_millis(5);
     let mut accepted_before = 0;
@@ -119,7 +142,7 @@ pub async fn serve<S, F>(
         };
         let (permit, accepted) = tokio::select! {
             accepted = accepted => accepted,
-            () = stop.cancelled() => return,
+            () = closing.begins.cancelled() => return,
         };
         let (Ok(permit), accepted) = (permit, accepted) else {
             return;
@@ -137,6 +160,7 @@ pub async fn serve<S, F>(
                     gauge: gauge.clone(),
                     begun: AtomicBool::new(false),
                     begins: Notify::new(),
+                    closes: AtomicBool::new(false),
                     _permit: permit,
                 });
                 accepted_before += 1;
@@ -146,7 +170,7 @@ pub async fn serve<S, F>(
                     guard,
                     config.clone(),
                     respond.clone(),
-                    stop.clone(),
+                    closing.clone(),
                 ));
             }
             Err(error) => {
@@ -165,7 +189,7 @@ async fn connection<S, F>(
     guard: Arc<Guard>,
     config: AcceptConfig,
     respond: S,
-    stop: CancellationToken,
+    closing: Closing,
 ) where
     S: Fn(Request<Incoming>, SocketAddr, ConnectionGuard) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
@@ -195,17 +219,26 @@ async fn connection<S, F>(
             *refusal.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
             return Either::Left(ready(Ok(refusal)));
         }
+        // On HTTP/2 the connection says so itself.
+        let may_close = request.version() < Version::HTTP_2;
         let mut answer = Box::pin(respond(request, remote, served.clone()));
         // A request whose client closes the connection behind it is dropped before anybody has looked at it. One look is what it
         // takes for a POST to be read and processed all the same.
         let first = answer
             .as_mut()
             .poll(&mut Context::from_waker(Waker::noop()));
+        let served = served.clone();
         Either::Right(async move {
-            Ok::<_, Infallible>(match first {
+            let mut answer = match first {
                 Poll::Ready(answer) => answer,
                 Poll::Pending => answer.await,
-            })
+            };
+            let is_last = may_close && served.closes.load(Ordering::Relaxed);
+            if is_last && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+                let close = HeaderValue::from_static("close");
+                answer.headers_mut().insert(CONNECTION, close);
+            }
+            Ok::<_, Infallible>(answer)
         })
     });
     let never_began = async {
@@ -223,12 +256,13 @@ async fn connection<S, F>(
             tokio::select! {
                 ended = connection.as_mut() => ended.map_err(Into::into),
                 () = never_began.as_mut() => Ok(()),
-                () = stop.cancelled() => {
-                    // Asked to end, hyper closes a connection on which nothing has come yet, though a request may be on its way.
+                () = closing.begins.cancelled() => {
+                    guard.closes.store(true, Ordering::Relaxed);
+                    // Asked to end, hyper closes a connection on which nothing is under way, though a request may be on its way here.
                     tokio::select! {
                         ended = connection.as_mut() => ended.map_err(Into::into),
                         () = never_began.as_mut() => Ok(()),
-                        () = last_request(&guard) => {
+                        () = last_request(&guard, &closing.ends) => {
                             connection.as_mut().graceful_shutdown();
                             tokio::select! {
                                 ended = connection.as_mut() => ended.map_err(Into::into),
@@ -259,9 +293,11 @@ async fn connection<S, F>(
     }
 }
 
-/// Waits for a connection's first request, for a while.
-async fn last_request(guard: &Guard) {
-    if !guard.begun.load(Ordering::Relaxed) {
+/// Waits until a connection may end: when it has had the time for its last request. One that has begun ends with its next answer, or here.
+async fn last_request(guard: &Guard, ends: &CancellationToken) {
+    if guard.begun.load(Ordering::Relaxed) {
+        ends.cancelled().await;
+    } else {
         // Whichever it is, the connection may end now.
         let _ = tokio::time::timeout(LAST_REQUEST, guard.begins.notified()).await;
     }

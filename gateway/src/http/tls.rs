@@ -9,8 +9,8 @@ use std::io;
 use std::sync::Arc;
 
 use confab_shared::config::ConfigError;
+use confab_shared::tls::good_until;
 use parking_lot::{Mutex, RwLock};
-use prometheus::IntCounterVec;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsAcceptor;
@@ -20,6 +20,7 @@ use tokio_rustls::rustls::{self, ServerConfig};
 use tokio_rustls::server::TlsStream;
 
 use crate::config::TlsConfig;
+use crate::metrics::TlsMetrics;
 
 /// What the listener shows to clients, and expects of them. Connections keep what they began with.
 pub struct Certificates {
@@ -32,8 +33,7 @@ pub struct Certificates {
 /// TLS at a listener.
 pub struct Tls {
     certificates: Certificates,
-    /// Handshakes that came to nothing, by reason.
-    errors: IntCounterVec,
+    metrics: TlsMetrics,
 }
 
 /// The files' contents.
@@ -72,11 +72,27 @@ impl Certificates {
 }
 
 impl Tls {
-    /// TLS with these certificates, which counts among `errors`, by reason, what comes to nothing.
-    pub fn new(certificates: Certificates, errors: IntCounterVec) -> Self {
-        Self {
+    /// TLS with these certificates, which is told of in these metrics.
+    pub fn new(certificates: Certificates, metrics: TlsMetrics) -> Self {
+        let tls = Self {
             certificates,
-            errors,
+            metrics,
+        };
+        tls.tell_end();
+        tls
+    }
+
+    /// Says until when the certificate is good.
+    fn tell_end(&self) {
+        let files = self.certificates.files.lock();
+        let setting = self.certificates.config.certificate();
+        let end = setting
+            .certificates(&files.certificate)
+            .map(|chain| good_until(&chain));
+        match end {
+            Ok(Some(end)) => self.metrics.certificate_expiry_timestamp_seconds.set(end),
+            // What cannot be read is not to look as if it were over.
+            Ok(None) | Err(_) => self.metrics.certificate_expiry_timestamp_seconds.set(0),
         }
     }
 
@@ -86,14 +102,20 @@ impl Tls {
             tokio::time::sleep(self.certificates.config.reload()).await;
             let again = self.clone();
             let reload = move || again.certificates.reload();
-            match tokio::task::spawn_blocking(reload).await {
-                Ok(Ok(true)) => tracing::info!("the listener's certificates were renewed"),
+            let reloaded = tokio::task::spawn_blocking(reload).await;
+            let is_refused = !matches!(reloaded, Ok(Ok(_)));
+            match reloaded {
+                Ok(Ok(true)) => {
+                    self.tell_end();
+                    tracing::info!("the listener's certificates were renewed");
+                }
                 Ok(Ok(false)) => {}
                 Ok(Err(error)) => {
                     tracing::warn!(%error, "the listener's new certificates are not used");
                 }
                 Err(error) => tracing::error!(%error, "the listener's certificates were not read"),
             }
+            self.metrics.certificate_refused.set(is_refused.into());
         }
     }
 
@@ -112,7 +134,10 @@ impl Tls {
             }
             Err(_) => "timeout",
         };
-        self.errors.with_label_values(&[reason]).inc();
+        self.metrics
+            .handshake_errors_total
+            .with_label_values(&[reason])
+            .inc();
         None
     }
 }
@@ -156,23 +181,23 @@ fn server_config(config: &TlsConfig, files: &Files) -> Result<Arc<ServerConfig>,
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
-        .map_err(|error| config.certificate().invalid(error))?;
+        .map_err(|error| config.certificate().unfit(error))?;
     let builder = match &files.client_ca {
         None => builder.with_no_client_auth(),
         Some(content) => {
             let roots = config.client_ca().roots(content)?;
             let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider)
                 .build()
-                .map_err(|error| config.client_ca().invalid(error))?;
+                .map_err(|error| config.client_ca().unfit(error))?;
             builder.with_client_cert_verifier(verifier)
         }
     };
     let mut server = builder
         .with_single_cert(chain, key)
-        .map_err(|error| config.key().invalid(error))?;
+        .map_err(|error| config.key().unfit(error))?;
     server.alpn_protocols = vec![b"http/1.1".to_vec()];
     // A client that comes back has its session with it, under a key of this process: nothing has to be kept for those who do not.
-    server.ticketer = ring::Ticketer::new().map_err(|error| config.key().invalid(error))?;
+    server.ticketer = ring::Ticketer::new().map_err(|error| config.key().unfit(error))?;
     server.session_storage = Arc::new(NoServerSessionStorage {});
     server.send_tls13_tickets = 1;
     Ok(Arc::new(server))

@@ -6,16 +6,16 @@
 
 mod announced;
 mod notices;
+mod waiting;
 mod watching;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use confab_shared::id::{ConversationId, Seq, UserId};
+use confab_shared::id::{ConversationId, UserId};
 use confab_shared::lifecycle::Sign;
 use confab_shared::metrics::count;
-use confab_shared::model::conversation::Subject;
 use confab_shared::model::event::Event;
 use confab_shared::model::position::Position;
 use confab_shared::telemetry::Traces;
@@ -24,7 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::Habits;
 use super::input::{Awaited, Following, HubInput, HubRequest, Opening, Watched};
 use super::order::Order;
-use super::room::{JoinOutcome, Joining, Limits, Room, Stage, Wish};
+use super::room::{JoinOutcome, Joining, Limits, Room, Showing, Stage, Wish};
 use super::socket::SocketRef;
 use super::users::Users;
 use crate::metrics::Metrics;
@@ -48,6 +48,8 @@ pub(super) struct Actor {
     watching: HashMap<u64, Watch>,
     office: Office,
     metrics: Arc<Metrics>,
+    /// What rooms have shown that is not counted yet.
+    shown: Vec<Showing>,
     linger: Duration,
     limits: Limits,
     max_watched: usize,
@@ -81,6 +83,7 @@ impl Actor {
             watching: HashMap::new(),
             office: Office::new(requests.clone(), metrics.clone()),
             metrics,
+            shown: Vec::new(),
             rooms: HashMap::new(),
             order,
             awaited: Vec::new(),
@@ -121,15 +124,18 @@ impl Actor {
                     }
                 }
                 input = mailbox.recv() => match input {
-                    Some(input) => {
-                        self.handle(input);
-                        if !self.awaited.is_empty() {
-                            self.tell_who_waits();
-                        }
-                    }
+                    Some(input) => self.take(input),
                     None => return,
                 },
             }
+        }
+    }
+
+    /// Does what an input asks for, and tells those who waited for it.
+    pub(super) fn take(&mut self, input: HubInput) {
+        self.handle(input);
+        if !self.awaited.is_empty() {
+            self.tell_who_waits();
         }
     }
 
@@ -143,20 +149,14 @@ impl Actor {
             HubInput::Leave {
                 socket,
                 conversation,
-            } => {
-                self.step_back(socket, conversation, Instant::now());
-                if let Some(slot) = self.rooms.get_mut(&conversation) {
-                    slot.waiting
-                        .retain(|(joining, _)| joining.socket.key() != socket);
-                    slot.room.leave(socket, Instant::now(), &mut self.order);
-                }
-            }
+            } => self.leave(socket, conversation),
             HubInput::Published(payload) => self.published(&payload),
             HubInput::Opened {
                 conversation,
                 subject,
                 seq,
-            } => self.opened(conversation, subject, seq),
+                since,
+            } => self.opened(conversation, subject, seq, since),
             HubInput::Repaired {
                 conversation,
                 events,
@@ -219,7 +219,9 @@ impl Actor {
                 // Whoever asked may have given up.
                 let _ = done.send(());
             }
-            HubInput::Arrived(position) => self.arrived(position),
+            HubInput::Arrived(order, position, beat) => self.arrived(order, position, beat),
+            HubInput::Suspicion(number) => self.order.suspect(number),
+            HubInput::Trust(number) => self.order.trust(number),
             HubInput::Doubt(number) => self.order.doubt(number),
             HubInput::Certain(number) => self.order.settle_doubt(number),
             HubInput::Diverged(conversation) => self.with_room(conversation, |room, stage| {
@@ -237,6 +239,16 @@ impl Actor {
         }
     }
 
+    fn leave(&mut self, socket: u64, conversation: ConversationId) {
+        let now = Instant::now();
+        self.step_back(socket, conversation, now);
+        if let Some(slot) = self.rooms.get_mut(&conversation) {
+            slot.waiting
+                .retain(|(joining, _)| joining.socket.key() != socket);
+            slot.room.leave(socket, now, &mut self.order);
+        }
+    }
+
     fn with_room(
         &mut self,
         conversation: ConversationId,
@@ -246,12 +258,9 @@ impl Actor {
             return;
         };
         let now = Instant::now();
-        let mut stage = Stage {
-            users: &self.users,
-            order: &mut self.order,
-            now,
-        };
+        let mut stage = Stage::new(&self.users, &mut self.order, &mut self.shown, now);
         let wish = act(&mut slot.room, &mut stage);
+        announced::count_shown(&self.metrics, &mut self.shown);
         self.office.tend(conversation, slot, now);
         if let Some(wish) = wish {
             self.wish(conversation, wish);
@@ -286,78 +295,15 @@ impl Actor {
         }
     }
 
-    fn opened(&mut self, conversation: ConversationId, subject: Option<Arc<Subject>>, seq: Seq) {
-        let Some(slot) = self.rooms.get_mut(&conversation) else {
-            return;
-        };
-        let was_open = slot.room.is_open();
-        if let Some(subject) = subject {
-            slot.room.describe(subject);
-        }
-        let now = Instant::now();
-        let mut stage = Stage {
-            users: &self.users,
-            order: &mut self.order,
-            now,
-        };
-        let wish = slot.room.opened(seq, &mut stage);
-        if !was_open {
-            for (joining, done) in slot.waiting.drain(..) {
-                if !done.is_closed() {
-                    answer(slot.room.join(joining, &mut self.order), done);
-                }
-            }
-            slot.room.touch(now);
-        }
-        let followings = std::mem::take(&mut slot.followings);
-        let removals = std::mem::take(&mut slot.removals);
-        if let Some(wish) = wish {
-            self.wish(conversation, wish);
-        }
-        self.begin_watching(conversation, now);
-        for following in followings {
-            self.followed(following);
-        }
-        for (user, position, removal) in removals {
-            self.removed(user, position, conversation, removal);
-        }
-    }
-
-    fn arrived(&mut self, position: Position) {
-        self.order.advance(position);
-        for room in self.order.excepted_rooms() {
-            if let Some(slot) = self.rooms.get_mut(&room) {
-                slot.room.place(&mut self.order);
-            }
-        }
-    }
-
-    fn tell_who_waits(&mut self) {
-        let (rooms, order) = (&self.rooms, &self.order);
-        let is_shown = |(conversation, seq): &(ConversationId, Seq)| {
-            rooms
-                .get(conversation)
-                .is_none_or(|slot| slot.room.has_shown(*seq))
-        };
-        let ready = self.awaited.extract_if(.., |awaited| {
-            awaited.done.is_closed()
-                || order.has_shown(awaited.position, awaited.user)
-                    && awaited.rooms.iter().all(is_shown)
-        });
-        for awaited in ready {
-            // Whoever waited may have given up.
-            let _ = awaited.done.send(());
-        }
-    }
-
-    fn let_idle_go(&mut self, now: Instant) {
+    pub(super) fn let_idle_go(&mut self, now: Instant) {
         let linger = self.linger;
         let (requests, order, mut closed) = (&self.requests, &mut self.order, 0_u32);
         self.rooms.retain(|conversation, slot| {
             let idle = slot
                 .room
                 .idle_since()
-                .is_some_and(|since| now.duration_since(since) >= linger);
+                .is_some_and(|since| now.duration_since(since) >= linger)
+                && !order.awaits_removal(*conversation);
             if idle && requests.send(HubRequest::Close(*conversation)).is_ok() {
                 order.except_room(*conversation, None);
                 closed += 1;

@@ -6,12 +6,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use confab_shared::id::{ConversationId, Seq, UserId};
+use confab_shared::id::{ConversationId, Partition, Seq, UserId};
 use confab_shared::model::conversation::{ConversationView, Subject};
 use confab_shared::model::event::{Event, RoomBatch, UserNotice};
 use confab_shared::model::message::Message;
 use confab_shared::model::position::Position;
 use confab_shared::postgres::unread::Unread;
+use confab_shared::telemetry::Unreadable;
 use tokio::sync::oneshot;
 
 use super::offset::Offset;
@@ -47,6 +48,8 @@ pub(super) enum HubInput {
         subject: Option<Arc<Subject>>,
         /// How far it had come.
         seq: Seq,
+        /// The last beat when its channel had been subscribed to.
+        since: u64,
     },
     /// What a room missed.
     Repaired {
@@ -132,12 +135,16 @@ pub(super) enum HubInput {
     },
     /// Say that everything has been done that was asked for before.
     CaughtUp(oneshot::Sender<()>),
-    /// Whatever was announced up to here has arrived.
-    Arrived(Position),
+    /// The node has heard this beat of its own: whatever was announced in this order up to here has arrived.
+    Arrived(Partition, Position, u64),
     /// Something may have been lost that is not known yet.
     Doubt(u64),
     /// Everything was compared after this doubt.
     Certain(u64),
+    /// Something is being missed.
+    Suspicion(u64),
+    /// Nothing is missed any more for this reason.
+    Trust(u64),
     /// A room stands where its announcements may not tell.
     Diverged(ConversationId),
     /// Say when everything that was announced up to here is shown.
@@ -222,8 +229,8 @@ impl From<Option<Message>> for Newest {
 /// What somebody waits for.
 #[derive(Debug)]
 pub(super) struct Awaited {
-    /// Everything announced up to here has arrived, and its notices
-    pub(super) position: Position,
+    /// Everything announced in these orders up to there has arrived, and its notices
+    pub(super) places: Vec<(Partition, Position)>,
     /// for this user are shown.
     pub(super) user: UserId,
     /// These rooms have been shown up to these changes.
@@ -270,7 +277,8 @@ pub(super) fn parse_published(payload: &[u8]) -> Result<(Position, RoomBatch), M
         .ok()
         .and_then(|text| text.parse().ok())
         .ok_or(MalformedBatch::NoPosition)?;
-    Ok((position, serde_json::from_slice(&payload[end + 1..])?))
+    let batch = serde_json::from_slice(&payload[end + 1..]).map_err(Unreadable::from)?;
+    Ok((position, batch))
 }
 
 /// What a room channel should not carry.
@@ -279,5 +287,5 @@ pub(super) enum MalformedBatch {
     #[error("no position before it")]
     NoPosition,
     #[error(transparent)]
-    NoBatch(#[from] serde_json::Error),
+    NoBatch(#[from] Unreadable),
 }

@@ -4,22 +4,26 @@
 //! connected users and the send queues. It does no I/O: what it needs from Redis or PostgreSQL it asks for by [`HubRequest`]s.
 
 mod actor;
+mod doubts;
 mod input;
 pub mod offset;
 mod order;
+pub mod places;
 pub mod room;
 pub mod send_queue;
 pub mod socket;
 #[cfg(test)]
 pub(crate) mod test_bench;
+#[cfg(test)]
+pub(crate) mod test_node;
 pub mod users;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
-use confab_shared::id::{ConversationId, Seq, UserId};
+use confab_shared::id::{ConversationId, Partition, Seq, UserId};
 use confab_shared::lifecycle::{Vitals, spawn_vital};
 use confab_shared::model::conversation::{ConversationView, Subject};
 use confab_shared::model::event::{Event, UserNotice};
@@ -35,6 +39,7 @@ use input::{Awaited, Following, HubInput};
 pub use input::{Counted, HubRequest, Newest, Watched};
 use offset::Offset;
 use order::Order;
+use places::Orders;
 pub use room::{Backlog, JoinOutcome, Joining};
 use socket::SocketRef;
 use users::Users;
@@ -47,7 +52,9 @@ const MAILBOX: usize = 32_768;
 pub struct Hub {
     mailbox: mpsc::Sender<HubInput>,
     users: Arc<Users>,
+    orders: Orders,
     doubts: Arc<AtomicU64>,
+    suspicions: Arc<AtomicU64>,
 }
 
 /// What the actor keeps to.
@@ -66,9 +73,10 @@ pub struct HubClosed;
 
 impl Hub {
     /// Starts the actor, one of the node's vital parts, which runs until `stop`. Its requests come out of the receiver. With `offsets`, what
-    /// is shown says how far whoever sees it has come.
+    /// is shown says how far whoever sees it has come in each of the `orders`.
     pub fn start(
         config: &HubConfig,
+        orders: Orders,
         offsets: bool,
         metrics: &Arc<Metrics>,
         traces: &Traces,
@@ -87,7 +95,7 @@ impl Hub {
             },
             max_watched: config.max_watched,
         };
-        let order = Order::new(offsets);
+        let order = Order::new(orders, offsets);
         let metrics = metrics.clone();
         let actor =
             Actor::new(users.clone(), requests, order, habits, metrics).traced(traces.clone());
@@ -95,9 +103,16 @@ impl Hub {
         let hub = Self {
             mailbox,
             users,
+            orders,
             doubts: Arc::default(),
+            suspicions: Arc::default(),
         };
         (hub, receiver)
+    }
+
+    /// The orders of announcements that there are.
+    pub fn orders(&self) -> Orders {
+        self.orders
     }
 
     /// The connected users.
@@ -213,17 +228,19 @@ impl Hub {
         .await;
     }
 
-    /// A room is subscribed, and stood at `seq` after that.
+    /// A room is subscribed, and stood at `seq` after that. `since` is the node's last beat when it was.
     pub async fn opened(
         &self,
         conversation: ConversationId,
         subject: Option<Arc<Subject>>,
         seq: Seq,
+        since: u64,
     ) {
         self.send(HubInput::Opened {
             conversation,
             subject,
             seq,
+            since,
         })
         .await;
     }
@@ -311,32 +328,9 @@ impl Hub {
         .await;
     }
 
-    /// Whatever was announced up to here has arrived.
-    pub async fn arrived(&self, position: Position) {
-        self.send(HubInput::Arrived(position)).await;
-    }
-
-    /// Something may have been lost on the way here: until everything was compared, nobody can go on from what is shown.
-    pub async fn doubt(&self) {
-        let number = self.doubts.fetch_add(1, Ordering::SeqCst) + 1;
-        self.send(HubInput::Doubt(number)).await;
-    }
-
-    /// Something is about to be missed: as [`doubt`](Self::doubt), but nothing that is compared from now on settles it. A
-    /// `doubt` has to follow when nothing is missed any more.
-    pub async fn suspect(&self) {
-        let number = self.doubts.load(Ordering::SeqCst) + 1;
-        self.send(HubInput::Doubt(number)).await;
-    }
-
-    /// The last doubt. To be asked before everything is compared.
-    pub fn last_doubt(&self) -> u64 {
-        self.doubts.load(Ordering::SeqCst)
-    }
-
-    /// Everything was compared with PostgreSQL after this doubt.
-    pub async fn certain(&self, doubt: u64) {
-        self.send(HubInput::Certain(doubt)).await;
+    /// The node has heard its beat on a partition's slot: whatever was announced in that order up to here has arrived.
+    pub async fn arrived(&self, order: Partition, position: Position, beat: u64) {
+        self.send(HubInput::Arrived(order, position, beat)).await;
     }
 
     /// A socket was shown what a room stands at, though it may not have been announced.
@@ -344,16 +338,16 @@ impl Hub {
         self.send(HubInput::Diverged(conversation)).await;
     }
 
-    /// Waits until everything announced up to `position` is shown that concerns this user, and these rooms are shown up to these changes.
+    /// Waits until everything announced up to these `places` is shown that concerns this user, and these rooms are shown up to these changes.
     pub async fn shown(
         &self,
-        position: Position,
+        places: Vec<(Partition, Position)>,
         user: UserId,
         rooms: Vec<(ConversationId, Seq)>,
     ) -> Result<(), HubClosed> {
         let (done, shown) = oneshot::channel();
         let awaited = Awaited {
-            position,
+            places,
             user,
             rooms,
             done,
@@ -376,3 +370,6 @@ impl Hub {
         rooms.await.unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests;

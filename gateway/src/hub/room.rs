@@ -5,6 +5,7 @@
 mod count;
 mod joining;
 mod listeners;
+mod placing;
 mod show;
 mod tally;
 mod typing;
@@ -21,13 +22,14 @@ use confab_shared::model::conversation::Subject;
 use confab_shared::model::event::{Event, Fact};
 use confab_shared::model::position::Position;
 
-use super::order::Order;
+use super::order::{Order, UNPROVEN};
 use super::socket::SocketRef;
 use super::users::Users;
 use crate::dialect::{Called, Shown};
 pub use joining::{Backlog, JoinOutcome, Joining};
 use listeners::Listeners;
 pub use listeners::show_to;
+pub use show::{Showing, Source};
 use typists::Typists;
 use watchers::Watchers;
 pub use watching::{Chores, Watching};
@@ -62,6 +64,8 @@ pub struct Stage<'a> {
     pub users: &'a Users,
     /// The node's place in the order of announcements.
     pub order: &'a mut Order,
+    /// What was shown, to be counted.
+    pub shown: &'a mut Vec<Showing>,
     /// The present.
     pub now: Instant,
 }
@@ -98,6 +102,10 @@ pub struct Room {
     kept: Option<(Position, Seq)>,
     /// Whether what was shown differs from what was announced: a gap is open, or its repair went ahead of the announcements.
     diverged: bool,
+    /// The last of what was heard that is not known to have been heard in time: see [`Order::advance`].
+    unclaimed: Option<Position>,
+    /// The node's last beat when the room's channel had been subscribed to.
+    heard_since: u64,
     listeners: Listeners,
     typists: Typists,
     watchers: Watchers,
@@ -123,6 +131,8 @@ impl Room {
             announced: Seq(0),
             kept: None,
             diverged: false,
+            unclaimed: None,
+            heard_since: UNPROVEN,
             listeners: Listeners::default(),
             typists: Typists::new(limits.typing),
             watchers: Watchers::new(limits.badges),
@@ -175,8 +185,9 @@ impl Room {
         self.subject = subject;
     }
 
-    /// The room's channel is subscribed and the conversation had come to `seq` after that.
-    pub fn opened(&mut self, seq: Seq, stage: &mut Stage<'_>) -> Option<Wish> {
+    /// The room's channel is subscribed, behind the node's beat `since`, and the conversation had come to `seq` after that.
+    pub fn opened(&mut self, seq: Seq, since: u64, stage: &mut Stage<'_>) -> Option<Wish> {
+        self.heard_since = since.min(self.heard_since);
         if self.is_open() {
             return self.checked(seq, stage.order);
         }
@@ -199,7 +210,7 @@ impl Room {
             backlog,
         } = joining;
         if self.listeners.contains(socket.key()) {
-            return JoinOutcome::AlreadyIn;
+            return JoinOutcome::AlreadyIn(self.seq);
         }
         let up_to = backlog.as_ref().map_or(self.seq, |backlog| backlog.up_to);
         if !self.is_level_with(as_of, up_to) {
@@ -276,8 +287,8 @@ impl Room {
                 Some(seq) => self.hold(seq, event),
             }
         }
-        self.show(&ready, stage);
-        stage.order.advance(last);
+        self.show(&ready, Source::Channel, stage);
+        self.arrived(last, stage.order);
         let wish = if self.phase == Phase::Live {
             self.release(stage)
         } else {
@@ -308,7 +319,7 @@ impl Room {
             .skip_while(|event| event.seq.is_some_and(|seq| seq <= shown))
             .map(|event| (None, event))
             .collect();
-        self.show(&fresh, stage);
+        self.show(&fresh, Source::Database, stage);
         self.seq = self.seq.max(up_to);
         if !complete {
             self.place(stage.order);
@@ -325,27 +336,6 @@ impl Room {
         let wish = (self.phase == Phase::Live && self.seq < seq).then(|| self.repair());
         self.place(order);
         wish
-    }
-
-    /// A socket was shown what the room stands at, though it may not have been announced.
-    pub fn diverge(&mut self, order: &mut Order) {
-        self.diverged = true;
-        self.place(order);
-    }
-
-    /// Tells the node's order whether the announcements say where this room stands.
-    pub fn place(&mut self, order: &mut Order) {
-        if let Some((position, seq)) = self.kept
-            && position <= order.position()
-        {
-            self.announced = self.announced.max(seq);
-            self.kept = None;
-        }
-        if self.phase == Phase::Live && self.announced == self.seq {
-            self.diverged = false;
-        }
-        let differs = self.diverged && !self.listeners.is_empty();
-        order.except_room(self.conversation, differs.then_some(self.seq));
     }
 
     /// Keeps an event until what comes before it is there.
@@ -375,7 +365,7 @@ impl Room {
                 ready.push((None, event));
             }
         }
-        self.show(&ready, stage);
+        self.show(&ready, Source::Channel, stage);
         (overflowed || !self.held.is_empty()).then(|| self.repair())
     }
 

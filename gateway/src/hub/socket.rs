@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use confab_shared::auth::Claims;
 use confab_shared::id::{ConversationId, Seq, UserId};
-use confab_shared::model::conversation::{ConversationKind, Subject};
+use confab_shared::model::conversation::{ConversationKind, ConversationView, Subject};
 use confab_shared::model::event::Event;
 use parking_lot::Mutex;
 
@@ -33,14 +33,14 @@ pub enum Held {
         /// As its frame would have carried it.
         offset: Option<Box<str>>,
     },
-    /// A notice about a conversation, encoded.
-    Notice {
-        /// Which conversation.
-        conversation: ConversationId,
-        /// The change that it tells of.
+    /// Its user has become a member of a conversation.
+    Joined {
+        /// By which change.
         seq: Seq,
-        /// Its frames.
-        frames: Bytes,
+        /// The conversation.
+        view: Box<ConversationView>,
+        /// As its frames would have carried it.
+        offset: Option<Box<str>>,
     },
     /// Anything else.
     Frames(Bytes),
@@ -306,20 +306,9 @@ impl Socket {
         self.queue.push(frames)
     }
 
-    /// Queues the frames of a notice about a conversation.
-    pub fn push_notice(&self, conversation: ConversationId, seq: Seq, frames: Bytes) -> bool {
-        if self.holds_back() {
-            let mut held = self.held.lock();
-            if let Some(held) = held.as_mut() {
-                let notice = Held::Notice {
-                    conversation,
-                    seq,
-                    frames,
-                };
-                return self.keep(held, notice);
-            }
-        }
-        self.queue.push(frames)
+    /// The frames that show it a conversation that its user has come into. None, if its dialect has no word for that.
+    pub fn joined(&self, view: &ConversationView, offset: Option<&str>) -> Bytes {
+        self.addressed(self.dialect().joined(self.namespace(), view, offset))
     }
 
     /// Whether what comes may have to be held back: its client has not been told yet that it is connected.
@@ -342,6 +331,17 @@ impl Socket {
             };
             self.keep(held, event);
         }
+        true
+    }
+
+    /// Holds back that its user has come into a conversation, by the change `seq`. False as [`hold`](Self::hold).
+    pub fn hold_joined(&self, seq: Seq, view: &ConversationView, offset: Option<&str>) -> bool {
+        let mut held = self.held.lock();
+        let Some(held) = held.as_mut() else {
+            return false;
+        };
+        let (view, offset) = (Box::new(view.clone()), offset.map(Box::from));
+        self.keep(held, Held::Joined { seq, view, offset });
         true
     }
 

@@ -7,15 +7,16 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use confab_shared::id::{ConversationId, MessageId, Seq, UserId};
+use confab_shared::id::{ConversationId, MessageId, Partition, Seq, UserId};
 use confab_shared::model::event::{Event, Fact};
 use confab_shared::model::position::Position;
 use confab_shared::model::timestamp::Timestamp;
 
 use super::input::Counted;
 use super::order::Order;
+use super::places::Orders;
 pub(crate) use super::room::Wish;
-use super::room::{Chores, JoinOutcome, Joining, Limits, Room, Stage, Watching};
+use super::room::{Chores, JoinOutcome, Joining, Limits, Room, Showing, Stage, Watching};
 use super::send_queue::SendQueue;
 use super::socket::{Socket, SocketRef};
 use super::users::Users;
@@ -29,7 +30,10 @@ pub(crate) struct Bench {
     rooms: HashMap<ConversationId, Room>,
     users: Users,
     order: Order,
+    /// What rooms have shown, to be looked at.
+    pub(crate) shown: Vec<Showing>,
     max_held: usize,
+    beat: u64,
     /// The present, which passes only when told to.
     pub(crate) now: Instant,
 }
@@ -44,11 +48,17 @@ fn limits(max_held: usize) -> Limits {
 
 impl Bench {
     pub(crate) fn new(max_held: usize) -> Self {
+        Self::on(Orders::ONE, max_held)
+    }
+
+    pub(crate) fn on(orders: Orders, max_held: usize) -> Self {
         Self {
             rooms: HashMap::new(),
             users: Users::default(),
-            order: Order::new(true),
+            order: Order::new(orders, true),
+            shown: Vec::new(),
             max_held,
+            beat: 0,
             now: Instant::now(),
         }
     }
@@ -68,17 +78,14 @@ impl Bench {
             .rooms
             .entry(room)
             .or_insert_with(|| Room::new(room, limits(max_held)));
-        let stage = Stage {
-            users: &self.users,
-            order: &mut self.order,
-            now: self.now,
-        };
+        let stage = Stage::new(&self.users, &mut self.order, &mut self.shown, self.now);
         (room, stage)
     }
 
     pub(crate) fn opened(&mut self, room: ConversationId, seq: Seq) -> Option<Wish> {
+        let since = self.beat;
         let (room, mut stage) = self.stage(room);
-        room.opened(seq, &mut stage)
+        room.opened(seq, since, &mut stage)
     }
 
     pub(crate) fn join(
@@ -162,12 +169,30 @@ impl Bench {
         self.room(room).settle(now, ticket)
     }
 
-    pub(crate) fn arrived(&mut self, position: Position) {
-        self.order.advance(position);
+    /// The node speaks to itself. Which of its beats that is, which it may hear.
+    pub(crate) fn speak(&mut self) -> u64 {
+        self.beat += 1;
+        self.beat
+    }
+
+    pub(crate) fn arrived(&mut self, order: Partition, position: Position, beat: u64) {
+        self.order.beat(order, position, beat);
+        for room in self.order.excepted_rooms() {
+            let (room, stage) = self.stage(room);
+            room.place(stage.order);
+        }
     }
 
     pub(crate) fn doubt(&mut self, number: u64) {
         self.order.doubt(number);
+    }
+
+    pub(crate) fn suspect(&mut self, number: u64) {
+        self.order.suspect(number);
+    }
+
+    pub(crate) fn trust(&mut self, number: u64) {
+        self.order.trust(number);
     }
 
     pub(crate) fn certain(&mut self, number: u64) {

@@ -9,6 +9,7 @@ use confab_shared::id::{ConversationId, Seq, UserId};
 use confab_shared::model::timestamp::Timestamp;
 use parking_lot::Mutex;
 
+use super::order::UNPROVEN;
 use super::send_queue::SendQueue;
 use super::socket::SocketRef;
 
@@ -28,6 +29,8 @@ pub struct Users {
 struct Entry {
     connected_at: Timestamp,
     sockets: Vec<SocketRef>,
+    /// The last beat of the node's own when the user's channel had been subscribed to.
+    heard_since: u64,
     seen: VecDeque<(Instant, ConversationId, Seq)>,
 }
 
@@ -36,6 +39,7 @@ impl Default for Entry {
         Self {
             connected_at: Timestamp::now(),
             sockets: Vec::new(),
+            heard_since: UNPROVEN,
             seen: VecDeque::new(),
         }
     }
@@ -109,6 +113,19 @@ impl Users {
     /// Whether a user has a socket on this node.
     pub fn is_connected(&self, user: UserId) -> bool {
         self.shard(user).lock().contains_key(&user)
+    }
+
+    /// A user's channel is subscribed to; `beat` was the node's last one then.
+    pub fn heard(&self, user: UserId, beat: u64) {
+        if let Some(entry) = self.shard(user).lock().get_mut(&user) {
+            entry.heard_since = beat.min(entry.heard_since);
+        }
+    }
+
+    /// The beat since which the channel of a user that is connected has been listened to.
+    pub fn heard_since(&self, user: UserId) -> Option<u64> {
+        let shard = self.shard(user).lock();
+        shard.get(&user).map(|entry| entry.heard_since)
     }
 
     /// All connected users, each with the moment since which it has been connected.

@@ -10,12 +10,14 @@ use confab_shared::id::Partition;
 use confab_shared::lifecycle::Sign;
 use confab_shared::model::error::{ErrorCode, Rejection};
 use confab_shared::redis::keyspace::Keyspace;
-use confab_shared::redis::{may_fail_over, scripts};
+use confab_shared::redis::scripts;
 use fred::clients::Client;
+use fred::interfaces::ClientLike;
 use fred::types::Value;
 use fred::types::scripts::Script;
 use uuid::Uuid;
 
+use super::attempt::Attempts;
 use super::pending::{Batch, Pending};
 use crate::config::IngressConfig;
 use crate::metrics::Metrics;
@@ -32,8 +34,6 @@ pub(super) struct Lane {
     keys: [String; 2],
     /// The partition's epoch and the position that it begins with.
     memory: [String; 2],
-    /// What the script is told of a replica that may be promoted.
-    may_fail_over: Value,
     pending: Arc<Pending>,
     metrics: Arc<Metrics>,
     partition: Partition,
@@ -62,7 +62,6 @@ impl Lane {
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
-            may_fail_over: Value::from(i64::from(may_fail_over(&redis))),
             memory: [
                 Keyspace::partition_epoch(partition),
                 keyspace.position(partition),
@@ -84,14 +83,20 @@ impl Lane {
         }
     }
 
-    /// Never ends by itself. Inputs: the pending table's changes, a tick that times commands out. It is the sign of life, too: no append
-    /// takes longer than Redis' time-out, so a lane can only be stuck where no tick comes through.
+    /// Never ends by itself. Inputs: the pending table's changes, a tick that times commands out. The tick gives the sign of life, too, unless
+    /// an append goes on for longer than any can: one that fails ends, so waiting for Redis is life.
     pub(super) async fn run(mut self, sign: Sign) {
         let (pending, waiting) = (self.pending.clone(), self.pending.clone());
+        let timeout = self.redis.perf_config().default_command_timeout;
+        let attempts = Attempts::of(timeout, LONGEST_BACKOFF);
         let append = async {
             loop {
                 match pending.next_batch(self.batch_limit) {
-                    Some(batch) => self.append(&batch).await,
+                    Some(batch) => {
+                        attempts.begin();
+                        self.append(&batch).await;
+                        attempts.end();
+                    }
                     None => pending.changed().await,
                 }
             }
@@ -104,7 +109,9 @@ impl Lane {
             let mut tick = tokio::time::interval(EXPIRY_TICK);
             loop {
                 tick.tick().await;
-                sign.give();
+                if !attempts.are_stuck() {
+                    sign.give();
+                }
                 waiting.expire(Instant::now(), &refusal);
             }
         };
@@ -157,7 +164,7 @@ impl Lane {
         let mut arguments: Vec<Value> = Vec::with_capacity(batch.payloads.len() + 3);
         arguments.push(self.epoch.as_str().into());
         arguments.push(longest.to_string().into());
-        arguments.push(self.may_fail_over.clone());
+        arguments.push(run_id(&self.epoch).into());
         arguments.extend(batch.payloads.iter().cloned().map(Value::Bytes));
         let (status, detail): (String, String) = self
             .script
@@ -187,4 +194,9 @@ impl Lane {
             .await?;
         Ok(())
     }
+}
+
+/// The run_id of the process that gave an epoch: its end.
+fn run_id(epoch: &str) -> &str {
+    epoch.rsplit(':').next().unwrap_or_default()
 }

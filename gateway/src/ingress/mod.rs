@@ -4,6 +4,7 @@
 //! happens to Redis between; each gets exactly one answer, a worker's or a refusal; and what waits is bounded. A command may enter
 //! the stream more than once (workers tell by its id); one whose time is up may still take effect.
 
+mod attempt;
 mod lane;
 mod pending;
 
@@ -119,7 +120,7 @@ impl Ingress {
         metrics.commands_total.with_label_values(&[name]).inc();
         metrics.commands_pending.inc();
         let done: Completion = Box::new(move |outcome| {
-            answered(&metrics, name, started, &outcome);
+            metrics.answered(name, started.elapsed(), &outcome);
             done(outcome);
         });
         let partition = inner.keyspace.partition(conversation);
@@ -216,17 +217,4 @@ impl Ingress {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
-}
-
-fn answered(metrics: &Metrics, name: &str, started: Instant, outcome: &Result<Outcome, Rejection>) {
-    metrics.commands_pending.dec();
-    let seconds = metrics.command_seconds.with_label_values(&[name]);
-    seconds.observe(started.elapsed().as_secs_f64());
-    let outcome = outcome
-        .as_ref()
-        .map_or_else(|rejection| rejection.code.as_str(), |_| "ok");
-    metrics
-        .command_answers_total
-        .with_label_values(&[outcome])
-        .inc();
 }

@@ -120,7 +120,7 @@ pub enum Subject {
     Address(IpAddr),
     /// Somebody without an account: another socket is no other guest.
     Guest(IpAddr, Arc<str>),
-    /// Whoever tries to log in to an account from an address: nobody elsewhere is kept from it.
+    /// Whoever says from an address that an account is his, by trying to log in or by a token: nobody elsewhere is kept from it.
     Account(IpAddr, [u8; DIGEST]),
 }
 

@@ -11,7 +11,8 @@
 //!
 //! Guarantees: exactly as many as a limit says come through, however many sockets and nodes they come from, while Redis keeps its memory.
 //! While it is away, or says nothing for a second, all are let through (what would store their messages is away as well) and it is counted
-//! how many; after it forgot everything, limits begin anew. Where a class is off, nothing is asked, and nothing waits.
+//! how many; on a cluster, those whose slot it is, and nobody else. After it forgot everything, limits begin anew. Where a class is off,
+//! nothing is asked, and nothing waits.
 
 mod blocks;
 mod class;

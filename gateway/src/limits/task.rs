@@ -1,6 +1,6 @@
 //! The task that asks Redis, in batches, and goes on in order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,8 +12,8 @@ use fred::error::{Error, ErrorKind};
 use fred::types::Value;
 use fred::types::scripts::Script;
 use futures_util::StreamExt;
-use futures_util::future::try_join_all;
-use futures_util::stream::FuturesOrdered;
+use futures_util::future::join_all;
+use futures_util::stream::{FuturesOrdered, FuturesUnordered};
 use tokio::sync::mpsc;
 
 use super::blocks::Blocks;
@@ -22,8 +22,10 @@ use super::{Class, Figures, Question, Rate, Refusal, Standing, Verdict};
 
 /// How long Redis may take for a batch. Longer, and all of it is let through.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// After how long a Redis that did not answer is asked again.
+/// After how long a slot that did not answer is asked again.
 const PAUSE: Duration = Duration::from_secs(1);
+/// For how long a slot is taken to be away that nobody asks any more.
+const REMEMBERED: Duration = Duration::from_secs(60);
 /// The most questions of a batch.
 const BATCH: usize = 256;
 /// How many batches may be under way. While they are, what comes gathers.
@@ -72,14 +74,25 @@ struct Asker {
     classes: [[Value; 2]; Class::ALL.len()],
 }
 
-/// A batch that has come back. An answer that is missing was not asked for, or did not come.
+/// The items of a batch that are asked about, by the partition on whose slot their subjects are. Without a cluster all are on one.
+type Slots = BTreeMap<Partition, Vec<usize>>;
+
+/// A slot that was away, and whether it answers again.
+struct Probed {
+    slot: Partition,
+    failed: Option<Error>,
+    took: Duration,
+}
+
+/// A batch that has come back.
 struct Landed {
     items: Vec<Item>,
+    /// The answer to each item. One that is missing was not asked for, or did not come.
     answers: Vec<Option<Answered>>,
-    /// Why there are none at all.
-    failed: Option<Error>,
-    /// How long Redis took, if it was asked.
-    took: Option<Duration>,
+    /// The slots that were asked, and why one did not answer.
+    slots: Vec<(Partition, Option<Error>)>,
+    /// How long that took.
+    took: Duration,
 }
 
 /// See the module.
@@ -88,8 +101,8 @@ pub(super) struct Task {
     rates: [Option<Rate>; Class::ALL.len()],
     blocks: Arc<Blocks>,
     counters: Arc<Counters>,
-    /// Redis did not answer, and is asked again at this time.
-    away: Option<Instant>,
+    /// The slots that did not answer, and when each is asked again.
+    away: HashMap<Partition, Instant>,
 }
 
 impl Task {
@@ -119,67 +132,93 @@ impl Task {
             rates: figures.rates,
             blocks,
             counters,
-            away: None,
+            away: HashMap::new(),
         }
     }
 
-    /// Ends when nobody can ask any more. Inputs: what is to pass, batches that come back.
+    /// Ends when nobody can ask any more. Inputs: what is to pass, batches that come back, word from slots that were away. Nobody waits for the
+    /// last: who is let through does not have to stand behind a server that is silent.
     pub(super) async fn run(mut self, mut waiting: mpsc::Receiver<Item>) {
-        let mut flights = FuturesOrdered::new();
+        let (mut flights, mut probes) = (FuturesOrdered::new(), FuturesUnordered::new());
         let mut is_open = true;
         while is_open || !flights.is_empty() {
             let mut items = Vec::new();
             tokio::select! {
                 biased;
                 Some(landed) = flights.next() => self.land(landed),
+                Some(Probed { slot, failed, took }) = probes.next() => self.note(vec![(slot, failed)], took),
                 count = waiting.recv_many(&mut items, BATCH), if is_open && flights.len() < FLIGHTS => {
                     is_open = count > 0;
-                    let asks = items.iter().any(|item| item.question.is_some()) && self.asks();
-                    flights.push_back(fly(self.asker.clone(), items, asks));
+                    let (slots, due) = self.slots(&items);
+                    for (slot, index) in due {
+                        probes.extend(probe(&self.asker, slot, &items[index]));
+                    }
+                    flights.push_back(fly(self.asker.clone(), items, slots));
                 }
             }
         }
     }
 
-    /// Whether Redis is to be asked, or is away. When it has been for a while one batch is sent to find out, and others are not until that
-    /// one knows.
-    fn asks(&mut self) -> bool {
-        let now = Instant::now();
-        match self.away {
-            Some(until) if now < until => false,
-            Some(_) => {
-                self.away = Some(now + PATIENCE + PAUSE);
-                true
+    /// What a batch asks, and where; and the slots that it is time to ask again, each with something to ask.
+    fn slots(&mut self, items: &[Item]) -> (Slots, Vec<(Partition, usize)>) {
+        let mut slots = Slots::new();
+        for (index, item) in items.iter().enumerate() {
+            if let Some(question) = &item.question {
+                let slot = self.asker.slot(question);
+                slots.entry(slot).or_default().push(index);
             }
-            None => true,
         }
+        let (now, mut due) = (Instant::now(), Vec::new());
+        slots.retain(|slot, indices| {
+            let Some(until) = self.away.get_mut(slot) else {
+                return true;
+            };
+            if *until <= now {
+                *until = now + PATIENCE + PAUSE;
+                due.extend(indices.first().map(|index| (*slot, *index)));
+            }
+            false
+        });
+        (slots, due)
     }
 
     fn land(&mut self, landed: Landed) {
-        match landed.failed {
-            Some(error) => {
-                if self.away.is_none() {
-                    self.counters.metrics.redis.failed("limit");
-                    tracing::warn!(%error, "rate limits cannot be asked for; all are let through until they can");
-                }
-                self.away = Some(Instant::now() + PAUSE);
-            }
-            None => {
-                if let Some(took) = landed.took {
-                    self.counters.metrics.redis.took("limit", took);
-                }
-                if landed.took.is_some() && self.away.take().is_some() {
-                    tracing::info!("rate limits hold again");
-                }
-            }
-        }
-        let mut answers = landed.answers.into_iter();
-        for item in landed.items {
+        self.note(landed.slots, landed.took);
+        for (item, answered) in landed.items.into_iter().zip(landed.answers) {
             let verdict = match &item.question {
-                Some(question) => self.verdict(question, answers.next().flatten()),
+                Some(question) => self.verdict(question, answered),
                 None => Ok(None),
             };
             (item.then)(verdict);
+        }
+    }
+
+    /// Notes which slots answer and which are away.
+    fn note(&mut self, slots: Vec<(Partition, Option<Error>)>, took: Duration) {
+        let (now, asked) = (Instant::now(), !slots.is_empty());
+        self.away
+            .retain(|_, until| now.saturating_duration_since(*until) < REMEMBERED);
+        let were_away = !self.away.is_empty();
+        let (mut failed_ones, mut news) = (0, None);
+        for (slot, failed) in slots {
+            let Some(error) = failed else {
+                self.away.remove(&slot);
+                continue;
+            };
+            self.counters.metrics.redis.failed("limit");
+            failed_ones += 1;
+            if self.away.insert(slot, now + PAUSE).is_none() {
+                news = Some(error);
+            }
+        }
+        if let Some(error) = news {
+            tracing::warn!(%error, "rate limits cannot be asked for; whomever they are about is let through until they can");
+        }
+        if asked && failed_ones == 0 {
+            self.counters.metrics.redis.took("limit", took);
+        }
+        if were_away && self.away.is_empty() {
+            tracing::info!("rate limits hold again");
         }
     }
 
@@ -216,58 +255,79 @@ impl Task {
     }
 }
 
-async fn fly(asker: Arc<Asker>, items: Vec<Item>, asks: bool) -> Landed {
+/// Asks a slot that was away one of the questions that would be asked there. Whom it is about is let through in any case, and counted.
+fn probe(
+    asker: &Arc<Asker>,
+    slot: Partition,
+    item: &Item,
+) -> Option<impl Future<Output = Probed> + use<>> {
+    let (asker, question, wanted) = (asker.clone(), item.question.clone()?, item.wanted);
+    Some(async move {
+        let begun = Instant::now();
+        let answer = asker.call([(&question, wanted)].into_iter());
+        let failed = match tokio::time::timeout(PATIENCE, answer).await {
+            Ok(answered) => answered.err(),
+            Err(_) => Some(Error::new(ErrorKind::Timeout, "no answer in time")),
+        };
+        Probed {
+            slot,
+            failed,
+            took: begun.elapsed(),
+        }
+    })
+}
+
+/// Asks all slots at once. One that does not answer takes nothing away from what others say, and have counted.
+async fn fly(asker: Arc<Asker>, items: Vec<Item>, slots: Slots) -> Landed {
     let begun = Instant::now();
-    let answers = if asks {
-        let questions = items
-            .iter()
-            .filter_map(|item| Some((item.question.as_ref()?, item.wanted)));
-        let questions: Vec<(&Question, u32)> = questions.collect();
-        tokio::time::timeout(PATIENCE, asker.ask(&questions))
+    let questions: Vec<Option<(&Question, u32)>> = items
+        .iter()
+        .map(|item| Some((item.question.as_ref()?, item.wanted)))
+        .collect();
+    let calls = slots.into_iter().map(async |(slot, indices)| {
+        let there = indices.iter().filter_map(|index| *questions.get(*index)?);
+        let answers = tokio::time::timeout(PATIENCE, asker.call(there))
             .await
-            .unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "no answer in time")))
-    } else {
-        Ok(Vec::new())
-    };
-    let (answers, failed) = match answers {
-        Ok(answers) => (answers, None),
-        Err(error) => (Vec::new(), Some(error)),
-    };
+            .unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "no answer in time")));
+        (slot, indices, answers)
+    });
+    let called = join_all(calls).await;
+    let mut answers: Vec<Option<Answered>> = items.iter().map(|_| None).collect();
+    let mut slots = Vec::with_capacity(called.len());
+    for (slot, indices, answered) in called {
+        let failed = match answered {
+            Ok(answered) => {
+                for (index, answer) in indices.into_iter().zip(answered) {
+                    answers[index] = answer;
+                }
+                None
+            }
+            Err(error) => Some(error),
+        };
+        slots.push((slot, failed));
+    }
     Landed {
         items,
         answers,
-        failed,
-        took: asks.then(|| begun.elapsed()),
+        slots,
+        took: begun.elapsed(),
     }
 }
 
 impl Asker {
-    /// The answers to some questions, each with how many are wanted, in their order: one call, or on a cluster one for each slot.
-    async fn ask(&self, questions: &[(&Question, u32)]) -> Result<Vec<Option<Answered>>, Error> {
-        if !self.keyspace.is_clustered() {
-            return self.call(questions.iter()).await;
+    /// Where what is kept of a question's subject is: all in one place, but for a cluster.
+    fn slot(&self, question: &Question) -> Partition {
+        if self.keyspace.is_clustered() {
+            self.keyspace.home(&question.subject)
+        } else {
+            Partition(0)
         }
-        let mut homes: BTreeMap<Partition, Vec<usize>> = BTreeMap::new();
-        for (index, (question, _)) in questions.iter().enumerate() {
-            let home = self.keyspace.home(&question.subject);
-            homes.entry(home).or_default().push(index);
-        }
-        let calls = homes.into_values().map(async |indices| {
-            let some = indices.iter().filter_map(|index| questions.get(*index));
-            let answers = self.call(some).await?;
-            Ok::<_, Error>(indices.into_iter().zip(answers))
-        });
-        let mut all: Vec<Option<Answered>> = questions.iter().map(|_| None).collect();
-        for (index, answer) in try_join_all(calls).await?.into_iter().flatten() {
-            all[index] = answer;
-        }
-        Ok(all)
     }
 
     /// The answers to questions whose subjects are all on one slot.
     async fn call<'q>(
         &self,
-        questions: impl Iterator<Item = &'q (&'q Question, u32)>,
+        questions: impl Iterator<Item = (&'q Question, u32)>,
     ) -> Result<Vec<Option<Answered>>, Error> {
         let (mut keys, mut arguments) = (Vec::new(), self.blocks.to_vec());
         for (Question { class, subject }, wanted) in questions {

@@ -238,14 +238,15 @@ impl Means {
             .flat_map(|circle| &circle.members)
             .copied()
             .collect();
-        let look = finder.online.look(&members).await?;
+        let look = finder.look_up(&members).await?;
         let Plan {
             messages,
             last_seen,
             changes,
             told,
         } = plan(&owed, &circles, &hidden, &look);
-        self.backplane.tell(&messages).await?;
+        let telling = self.backplane.tell(&messages);
+        self.metrics.redis.time("publish", telling).await?;
         let noted = contacts::note_last_seen(&finder.database, &last_seen);
         finder.answered(noted).await?;
         finder.online.said(&owed).await?;

@@ -96,9 +96,15 @@ impl Finder {
         Ok(answer.map_err(|_| Unanswered::Silent)??)
     }
 
+    /// Looks who of these is connected.
+    pub(super) async fn look_up(&self, members: &[UserId]) -> Result<Look, fred::error::Error> {
+        let look = self.online.look(members);
+        self.metrics.redis.time("look_up", look).await
+    }
+
     /// Looks who of these is connected. None while Redis is being told again.
     async fn look(&self, members: &[UserId]) -> Result<Option<Look>, fred::error::Error> {
-        let look = self.online.look(members).await?;
+        let look = self.look_up(members).await?;
         let is_settled = self.is_settled(look.earliest()).await?;
         Ok(is_settled.then_some(look))
     }

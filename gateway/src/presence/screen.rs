@@ -209,6 +209,7 @@ mod tests {
         let metrics = Arc::new(Metrics::new().unwrap());
         let (hub, _requests) = Hub::start(
             &config.unwrap().config.hub,
+            crate::hub::places::Orders::ONE,
             false,
             &metrics,
             &Traces::default(),

@@ -8,12 +8,12 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use confab_shared::id::NodeId;
+use futures_util::future::join_all;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use super::{Recovery, RecoveryError, Shared};
+use super::{Kept, Recovery, RecoveryError, Shared};
 use crate::backplane::GatewayMessage;
-use crate::session::DisconnectReason;
 
 /// How long another node may take to end what is left of a socket.
 const FENCE_PATIENCE: Duration = Duration::from_secs(1);
@@ -70,13 +70,21 @@ impl Recovery {
         }
     }
 
-    /// Ends what is left of a socket, wherever it was: its client is elsewhere now, and nothing may reach the old connection, nor come
-    /// from it.
-    pub(super) async fn fence(&self, pid: &str, node: NodeId) -> Result<(), RecoveryError> {
-        if node == self.shared.node {
-            self.supersede(pid);
-            return Ok(());
-        }
+    /// Ends what is left of a socket from before this turn, here and on these nodes: its client has come back, and nothing may reach an old
+    /// connection, nor come from it. All of them are asked, also where one cannot be.
+    pub(super) async fn fence(
+        &self,
+        pid: &str,
+        turn: u64,
+        nodes: impl Iterator<Item = NodeId>,
+    ) -> Result<(), RecoveryError> {
+        self.supersede(pid, |kept| kept.turn < turn);
+        let others = nodes.filter(|node| *node != self.shared.node);
+        let fenced = join_all(others.map(|node| self.fence_at(pid, node))).await;
+        fenced.into_iter().collect()
+    }
+
+    async fn fence_at(&self, pid: &str, node: NodeId) -> Result<(), RecoveryError> {
         let (ticket, (done, fenced)) = (Uuid::new_v4(), oneshot::channel());
         self.shared.fencing.lock().insert(ticket, done);
         let _asking = Asking {
@@ -89,7 +97,7 @@ impl Recovery {
             ticket,
         };
         let heard = self.shared.backplane.say(node, &message).await;
-        // A node that is gone does not hear it; one that does not answer in time is stuck, and so are its connections.
+        // A node that is gone hears it nowhere; one that does not answer in time is stuck, and so are its connections.
         if matches!(heard, Ok(true)) && tokio::time::timeout(FENCE_PATIENCE, fenced).await.is_err()
         {
             tracing::warn!(%node, "a socket's former node does not end it");
@@ -103,14 +111,24 @@ impl Recovery {
         if let Some(claim) = self.shared.claims.lock().get(pid) {
             claim.store(true, Ordering::SeqCst);
         }
-        self.supersede(pid);
+        self.supersede(pid, |_| true);
     }
 
-    fn supersede(&self, pid: &str) {
-        let kept = self.shared.kept.lock().remove(pid);
-        if let Some(kept) = kept {
-            kept.superseded.store(true, Ordering::SeqCst);
-            kept.socket.queue().close(DisconnectReason::Superseded);
+    fn supersede(&self, pid: &str, is_former: impl FnOnce(&Kept) -> bool) {
+        let mut all = self.shared.kept.lock();
+        let is_former = all.get(pid).is_some_and(|kept| is_former(kept));
+        let former = if is_former { all.remove(pid) } else { None };
+        drop(all);
+        if let Some(kept) = former {
+            kept.supersede();
+        }
+    }
+
+    /// Ends a socket whose record is another node's: the word of it was not heard here.
+    pub(super) fn lose(&self, kept: &Kept) {
+        if self.forget(kept) {
+            tracing::debug!("the client of a socket has come back elsewhere, unheard");
+            kept.supersede();
         }
     }
 }

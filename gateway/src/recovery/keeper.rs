@@ -1,12 +1,12 @@
 //! Keeps the records of this node's sockets: alive, up to date, and there again when Redis lost its memory.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use confab_shared::model::position::{MalformedPosition, Position};
-use fred::interfaces::{HashesInterface, KeysInterface};
-use fred::types::Value;
+use confab_shared::id::Partition;
+use fred::error::Error;
+use futures_util::future::join_all;
 
 use super::record::Record;
 use super::{Kept, Recovery};
@@ -20,11 +20,14 @@ const NOTES: usize = 256;
 const LOOK_EVERY: u32 = 5;
 /// How long a record goes without a sign of life from its node.
 pub(super) const REFRESH: Duration = Duration::from_secs(20);
-/// The most records in one pipeline.
-const BATCH: usize = 256;
+/// The most records of one partition that are written at a time.
+const BATCH: usize = 64;
+/// The field that says what a socket's client has surely received.
+const SEEN: &str = "seen";
 
 /// Runs until told to stop. Inputs: a clock, and Redis's losses of memory.
 pub(super) async fn run(recovery: Recovery) {
+    let mut forgotten: Vec<Arc<Kept>> = Vec::new();
     let mut notes: VecDeque<(Instant, Offset)> = VecDeque::with_capacity(NOTES);
     let mut clock = tokio::time::interval(NOTE_EVERY);
     clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -35,12 +38,15 @@ pub(super) async fn run(recovery: Recovery) {
             _ = clock.tick() => false,
         };
         if lost {
-            rewrite_all(&recovery).await;
-            continue;
+            forgotten = recovery.all();
+            tracing::info!(
+                records = forgotten.len(),
+                "records of sockets are written anew"
+            );
         }
-        let metrics = &recovery.shared.metrics;
-        if let Err(error) = metrics.redis.time("tick", recovery.tick()).await {
-            tracing::debug!(%error, "no tick");
+        rewrite(&recovery, &mut forgotten).await;
+        if lost {
+            continue;
         }
         let Ok(offset) = recovery.shared.hub.offset().await else {
             return;
@@ -57,89 +63,132 @@ pub(super) async fn run(recovery: Recovery) {
     }
 }
 
-/// Notes what clients have surely received, and keeps the records from lapsing.
+/// Divides what is to be done by where it is kept: a server that does not answer holds up what is on its own slots, and nothing else.
+fn lanes<T>(recovery: &Recovery, all: Vec<T>, kept: impl Fn(&T) -> &Kept) -> Vec<Vec<T>> {
+    let mut lanes: BTreeMap<Partition, Vec<T>> = BTreeMap::new();
+    for one in all {
+        let partition = recovery.shared.keyspace.home(&kept(&one).pid);
+        lanes.entry(partition).or_default().push(one);
+    }
+    lanes.into_values().collect()
+}
+
+/// Notes what clients have surely received, and keeps the records from lapsing. What fails is due again.
 async fn refresh(recovery: &Recovery, notes: &VecDeque<(Instant, Offset)>) {
     let now = Instant::now();
-    let mut due: Vec<(Arc<Kept>, Option<Offset>)> = Vec::new();
+    let mut due: Vec<Due> = Vec::new();
     for kept in recovery.all() {
         let seen = kept.seen_since(notes);
         if seen.is_some() || kept.is_due(now) {
             due.push((kept, seen));
         }
     }
-    for some in due.chunks(BATCH) {
-        let written = write(recovery, some);
-        match recovery.shared.metrics.redis.time("record", written).await {
-            Ok(()) => {
-                for (kept, _) in some {
-                    kept.refreshed(now);
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%error, "records of sockets not refreshed");
-                return;
-            }
-        }
+    let lanes = lanes(recovery, due, |(kept, _)| kept);
+    let refreshed = join_all(lanes.into_iter().map(|lane| refresh_lane(recovery, lane)));
+    if let Some(error) = refreshed.await.into_iter().find_map(Result::err) {
+        tracing::warn!(%error, "records of sockets not refreshed");
     }
 }
 
-async fn write(
-    recovery: &Recovery,
-    some: &[(Arc<Kept>, Option<Offset>)],
-) -> Result<(), fred::error::Error> {
-    let pipeline = recovery.shared.redis.pipeline();
-    for (kept, seen) in some {
-        let key = recovery.shared.keyspace.session(&kept.pid);
-        if let Some(seen) = seen {
-            let () = pipeline.hset(&key, ("seen", seen.to_string())).await?;
-        }
-        let () = pipeline
-            .pexpire(&key, recovery.time_to_live(), None)
-            .await?;
+/// A record that is due, and what its client has surely received, if more is known of that.
+type Due = (Arc<Kept>, Option<Offset>);
+
+async fn refresh_lane(recovery: &Recovery, lane: Vec<Due>) -> Result<(), Error> {
+    for some in lane.chunks(BATCH) {
+        let refreshed = some
+            .iter()
+            .map(|(kept, seen)| refresh_one(recovery, kept, seen.as_ref()));
+        let refreshed: Result<(), Error> = join_all(refreshed).await.into_iter().collect();
+        refreshed?;
     }
-    let _: Vec<Value> = pipeline.all().await?;
     Ok(())
 }
 
-/// Redis lost its memory: all records are written anew. What was announced before is lost with it, which its name's age tells.
-async fn rewrite_all(recovery: &Recovery) {
-    let all = recovery.all();
-    tracing::info!(records = all.len(), "records of sockets are written anew");
-    for some in all.chunks(BATCH) {
-        let rewritten = async {
-            let pipeline = recovery.shared.redis.pipeline();
-            for kept in some {
-                let key = recovery.shared.keyspace.session(&kept.pid);
-                let () = pipeline.hset(&key, recovery.fields(kept)).await?;
-                let () = pipeline
-                    .pexpire(&key, recovery.time_to_live(), None)
-                    .await?;
+/// Refreshes a record; writes it anew if it is gone (its node and Redis were apart for longer than it lasts) and its client is surely still
+/// here. A record that another node has by now is left alone: its word to end the socket was not heard.
+async fn refresh_one(recovery: &Recovery, kept: &Kept, seen: Option<&Offset>) -> Result<(), Error> {
+    let seen = seen.map_or_else(String::new, ToString::to_string);
+    let arguments = vec![recovery.time_to_live().to_string(), seen];
+    let refreshed = recovery.on_record::<String>(&recovery.shared.refresh, kept, arguments);
+    match refreshed.await?.as_str() {
+        "ok" => kept.refreshed(Instant::now()),
+        "taken" => recovery.lose(kept),
+        _ => {
+            if kept.is_here_without_record(Instant::now()) {
+                tracing::debug!("a socket's record is gone, and is written anew");
+                rewrite_one(recovery, kept).await?;
             }
-            let _: Vec<Value> = pipeline.all().await?;
-            Ok::<(), fred::error::Error>(())
-        };
-        if let Err(error) = rewritten.await {
-            // A socket without a record cannot be recovered; its client begins anew, and is told so.
-            tracing::warn!(%error, "records of sockets not written anew");
-            return;
+        }
+    }
+    Ok(())
+}
+
+/// Redis lost its memory, or a server some of it: what is known of these is written anew, and what cannot be written is left for the next
+/// time. What was announced before is lost with it, which its name's age tells.
+async fn rewrite(recovery: &Recovery, forgotten: &mut Vec<Arc<Kept>>) {
+    let lanes = lanes(recovery, std::mem::take(forgotten), |kept| kept);
+    let rewritten = join_all(lanes.into_iter().map(|lane| rewrite_lane(recovery, lane)));
+    let mut reason = None;
+    for (left, failed) in rewritten.await {
+        forgotten.extend(left);
+        reason = reason.or(failed);
+    }
+    if let Some(error) = reason {
+        tracing::warn!(%error, left = forgotten.len(), "records of sockets not written anew yet");
+    }
+}
+
+/// Those that are left, and why.
+async fn rewrite_lane(
+    recovery: &Recovery,
+    mut lane: Vec<Arc<Kept>>,
+) -> (Vec<Arc<Kept>>, Option<Error>) {
+    let mut reason = None;
+    while reason.is_none() && !lane.is_empty() {
+        let some = lane.split_off(lane.len().saturating_sub(BATCH));
+        let written = join_all(some.iter().map(|kept| rewrite_one(recovery, kept))).await;
+        for (written, kept) in written.into_iter().zip(some) {
+            if let Err(error) = written {
+                reason = Some(error);
+                lane.push(kept);
+            }
+        }
+    }
+    (lane, reason)
+}
+
+/// Writes a socket's record as it is, and nothing else. What was written to it meanwhile may have come first, and be gone. A record that
+/// another node has by now stays as it is.
+async fn rewrite_one(recovery: &Recovery, kept: &Kept) -> Result<(), Error> {
+    loop {
+        if !recovery.has(kept) {
+            return Ok(());
+        }
+        let fields = recovery.fields(kept);
+        let mut arguments = vec![recovery.time_to_live().to_string()];
+        for (name, value) in &fields {
+            arguments.extend([name.clone(), value.clone()]);
+        }
+        let written = recovery.on_record::<i64>(&recovery.shared.rewrite, kept, arguments);
+        if written.await? == 0 {
+            recovery.lose(kept);
+            return Ok(());
+        }
+        let mut present = recovery.fields(kept);
+        // It is only later, and will be written again.
+        present.insert(SEEN.to_owned(), fields[SEEN].clone());
+        if present == fields {
+            kept.refreshed(Instant::now());
+            return Ok(());
         }
     }
 }
 
 impl Recovery {
-    /// Has the node hear where the announcements are, and returns that: without it, a quiet node would not know that it has missed
-    /// nothing.
-    pub(super) async fn tick(&self) -> Result<Position, fred::error::Error> {
-        let (node, keyspace) = (self.shared.node, self.shared.keyspace);
-        let keys = vec![keyspace.position(keyspace.home(node)), keyspace.node(node)];
-        let position: String = self
-            .shared
-            .tick
-            .evalsha_with_reload(&self.shared.redis, keys, Vec::<String>::new())
-            .await?;
-        position.parse().map_err(|error: MalformedPosition| {
-            fred::error::Error::new(fred::error::ErrorKind::Parse, error.to_string())
-        })
+    fn has(&self, kept: &Kept) -> bool {
+        let all = self.shared.kept.lock();
+        all.get(&kept.pid)
+            .is_some_and(|present| std::ptr::eq(Arc::as_ptr(present), kept))
     }
 
     /// Everything that a record holds.
@@ -149,8 +198,8 @@ impl Recovery {
             ("namespace", kept.socket.namespace().as_str().to_owned()),
             ("sid", kept.sid.clone()),
             ("node", self.shared.node.to_string()),
-            ("begun", kept.begun.to_string()),
-            ("seen", kept.seen().to_string()),
+            ("turn", kept.turn.to_string()),
+            (SEEN, kept.seen().to_string()),
         ]
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))

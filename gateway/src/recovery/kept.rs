@@ -2,17 +2,17 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use confab_shared::id::ConversationId;
-use confab_shared::model::position::Position;
 use parking_lot::Mutex;
 
 use super::keeper;
 use super::record::EnteredRoom;
 use crate::hub::offset::Offset;
 use crate::hub::socket::SocketRef;
+use crate::session::DisconnectReason;
 
 /// A socket of this node, as it is kept for its recovery.
 #[derive(Debug)]
@@ -21,13 +21,13 @@ pub struct Kept {
     pub(super) pid: String,
     /// Its public id.
     pub(super) sid: String,
+    /// How often its record had changed hands when this node got it.
+    pub(super) turn: u64,
     pub(super) socket: SocketRef,
-    /// Where announcements were when it was connected here. What was so then it did not have to be told.
-    pub(super) begun: Position,
     /// The rooms that it has entered.
     pub(super) rooms: Mutex<BTreeMap<ConversationId, EnteredRoom>>,
     progress: Mutex<Progress>,
-    pub(super) superseded: AtomicBool,
+    superseded: AtomicBool,
 }
 
 /// What is known of a client's receipt.
@@ -39,12 +39,15 @@ struct Progress {
     /// The answered ping that was looked at last.
     answered: Option<Instant>,
     refreshed: Instant,
+    /// When its record was found to be gone.
+    missing: Option<Instant>,
 }
 
 impl Kept {
     pub(super) fn new(
         pid: String,
         sid: &str,
+        turn: u64,
         socket: &SocketRef,
         seen: Offset,
         rooms: BTreeMap<ConversationId, EnteredRoom>,
@@ -52,14 +55,15 @@ impl Kept {
         Arc::new(Self {
             pid,
             sid: sid.to_owned(),
+            turn,
             socket: socket.clone(),
-            begun: seen.position,
             rooms: Mutex::new(rooms),
             progress: Mutex::new(Progress {
                 seen,
                 begun: None,
                 answered: None,
                 refreshed: Instant::now(),
+                missing: None,
             }),
             superseded: AtomicBool::new(false),
         })
@@ -95,6 +99,16 @@ impl Kept {
         self.rooms.lock().entry(conversation).or_insert(entered);
     }
 
+    /// Its client is elsewhere: it ends, and its record is another's.
+    pub(super) fn supersede(&self) {
+        self.superseded.store(true, Ordering::SeqCst);
+        self.socket.queue().close(DisconnectReason::Superseded);
+    }
+
+    pub(super) fn is_superseded(&self) -> bool {
+        self.superseded.load(Ordering::SeqCst)
+    }
+
     pub(super) fn seen(&self) -> Offset {
         self.progress.lock().seen.clone()
     }
@@ -111,7 +125,7 @@ impl Kept {
         progress.answered = Some(answered);
         let until = notes.partition_point(|(noted, _)| *noted <= answered);
         let (_, offset) = notes.get(until.checked_sub(1)?)?;
-        if !offset.is_certain() || offset.position < progress.seen.position {
+        if !offset.is_certain() || progress.seen.is_later_than(offset) {
             return None;
         }
         progress.seen = offset.clone();
@@ -122,7 +136,46 @@ impl Kept {
         now.duration_since(self.progress.lock().refreshed) >= keeper::REFRESH
     }
 
+    /// Its record stands in Redis as it should.
     pub(super) fn refreshed(&self, now: Instant) {
-        self.progress.lock().refreshed = now;
+        let mut progress = self.progress.lock();
+        (progress.refreshed, progress.missing) = (now, None);
+    }
+
+    /// Its record is not there. Whether its client is surely here all the same: it has answered a ping since that was found out first. Whoever
+    /// went elsewhere had done so before, while there was a record.
+    pub(super) fn is_here_without_record(&self, now: Instant) -> bool {
+        let missing = *self.progress.lock().missing.get_or_insert(now);
+        let answered = self.socket.queue().received_until();
+        answered.is_some_and(|answered| answered > missing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::test_bench::socket;
+    use bytes::Bytes;
+    use confab_shared::id::UserId;
+
+    #[test]
+    fn who_answers_a_ping_after_the_record_was_missed_has_not_gone_elsewhere() {
+        let socket = socket(UserId::generate());
+        let offset = Offset::default();
+        let kept = Kept::new("p".into(), "s", 0, &socket, offset, BTreeMap::new());
+        let queue = socket.queue();
+        queue.ping(Bytes::new());
+        let missed = Instant::now();
+        assert!(!kept.is_here_without_record(missed));
+        queue.ponged();
+        let later = missed + keeper::REFRESH;
+        assert!(!kept.is_here_without_record(later), "it was pinged before");
+        while Instant::now() <= missed {}
+        queue.ping(Bytes::new());
+        assert!(!kept.is_here_without_record(later), "it does not answer");
+        queue.ponged();
+        assert!(kept.is_here_without_record(later));
+        kept.refreshed(later);
+        assert!(!kept.is_here_without_record(later), "that was another time");
     }
 }

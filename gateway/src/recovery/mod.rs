@@ -4,60 +4,63 @@
 //! sides: the offset of the last event it got, which it gives back, and the last heartbeat it answered, before which it had received
 //! whatever was queued. Whatever cannot be shown to be complete is not replayed: then the client begins anew.
 
+mod comeback;
 mod fence;
 mod history;
 mod keeper;
 mod kept;
 mod record;
+mod refusal;
 pub mod replay;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use confab_shared::id::{ConversationId, NodeId, Seq, UserId};
+use confab_shared::id::{ConversationId, NodeId};
 use confab_shared::lifecycle::spawn_vital;
-use confab_shared::model::position::Position;
 use confab_shared::redis::keyspace::Keyspace;
 use confab_shared::redis::scripts;
 use fred::clients::Client;
 use fred::interfaces::{HashesInterface, KeysInterface};
-use fred::types::Value;
 use fred::types::scripts::Script;
+use fred::types::{FromValue, Value};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::backplane::{Backplane, GatewayMessage};
+use crate::backplane::{Backplane, BackplaneClosed, GatewayMessage};
 use crate::config::RecoveryConfig;
-use crate::dialect::Namespace;
 use crate::hub::offset::Offset;
 use crate::hub::socket::SocketRef;
 use crate::hub::{Hub, HubClosed};
 use crate::metrics::Metrics;
-use fence::Claim;
+pub use comeback::Adopted;
 pub use fence::ClaimLost;
-use history::Wanted;
-pub use history::{Histories, History};
+pub use history::Histories;
 pub use kept::Kept;
 pub use record::{EnteredRoom, Record};
+pub use refusal::Refusal;
 
-/// How long the hub may take to show what a socket was told already.
-const SHOWN_PATIENCE: Duration = Duration::from_secs(3);
-
-/// Why nothing is known of a socket's recovery.
+/// Why a socket was not recovered.
 #[derive(Debug, thiserror::Error)]
 pub enum RecoveryError {
+    /// It cannot be: its client begins anew.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     /// Redis did not answer.
     #[error(transparent)]
     Redis(#[from] fred::error::Error),
     /// The node is shutting down.
     #[error(transparent)]
     Closed(#[from] HubClosed),
+    /// The same.
+    #[error(transparent)]
+    Deaf(#[from] BackplaneClosed),
 }
 
 /// A node's recovery. Cheap to clone.
@@ -75,7 +78,10 @@ struct Shared {
     backplane: Backplane,
     metrics: Arc<Metrics>,
     adopt: Script,
-    tick: Script,
+    settle: Script,
+    refresh: Script,
+    rewrite: Script,
+    release: Script,
     kept: Mutex<HashMap<String, Arc<Kept>>>,
     /// Sockets that are on their way in, and whether somebody else has taken them over meanwhile.
     claims: Mutex<HashMap<String, Arc<AtomicBool>>>,
@@ -103,15 +109,6 @@ pub struct Parts {
     pub messages: mpsc::UnboundedReceiver<GatewayMessage>,
 }
 
-/// A socket's record that was handed over to this node.
-pub struct Adopted {
-    /// The record as it was.
-    pub record: Record,
-    /// Up to where the client has seen everything.
-    pub since: Offset,
-    claim: Claim,
-}
-
 impl Recovery {
     /// Starts the tasks that keep records and listen to other gateways.
     pub fn start(parts: Parts, stop: &CancellationToken) -> Self {
@@ -125,7 +122,10 @@ impl Recovery {
                 backplane: parts.backplane,
                 metrics: parts.metrics,
                 adopt: scripts::session_adopt(),
-                tick: scripts::tick(),
+                settle: scripts::session_settle(),
+                refresh: scripts::session_refresh(),
+                rewrite: scripts::session_rewrite(),
+                release: scripts::session_release(),
                 kept: Mutex::default(),
                 claims: Mutex::default(),
                 fencing: Mutex::default(),
@@ -173,7 +173,7 @@ impl Recovery {
         // As hard to guess as a token: whoever has it, and the user's token, gets the user's events.
         let pid = URL_SAFE_NO_PAD.encode(Uuid::new_v4().as_bytes());
         let seen = self.shared.hub.offset().await?;
-        let kept = Kept::new(pid.clone(), sid, socket, seen, BTreeMap::new());
+        let kept = Kept::new(pid.clone(), sid, 0, socket, seen, BTreeMap::new());
         let pipeline = self.shared.redis.pipeline();
         let key = self.shared.keyspace.session(&pid);
         let () = pipeline.hset(&key, self.fields(&kept)).await?;
@@ -187,7 +187,7 @@ impl Recovery {
     /// Holds a socket that cannot be recovered: its client was told so already, or nobody can.
     pub fn hold(socket: &SocketRef, sid: &str) -> Arc<Kept> {
         let (nowhere, nothing) = (Offset::default(), BTreeMap::new());
-        Kept::new(String::new(), sid, socket, nowhere, nothing)
+        Kept::new(String::new(), sid, 0, socket, nowhere, nothing)
     }
 
     /// Keeps a socket whose record was adopted: with the rooms it is still in. The others leave the record.
@@ -208,23 +208,27 @@ impl Recovery {
         let kept = Kept::new(
             pid.to_owned(),
             &record.sid,
+            record.next_turn(),
             socket,
             record.seen.clone(),
             rooms,
         );
-        {
+        let former = {
             let mut all = self.shared.kept.lock();
             // Under the same lock as whoever takes it over looks for it.
             if adopted.claim.is_lost() {
                 return Err(ClaimLost);
             }
-            all.insert(pid.to_owned(), kept.clone());
+            all.insert(pid.to_owned(), kept.clone())
+        };
+        if let Some(former) = former {
+            former.supersede();
         }
-        if !left.is_empty() {
-            let key = self.shared.keyspace.session(pid);
-            if let Err(error) = self.shared.redis.hdel::<i64, _, _>(key, left).await {
-                // Their membership is looked at again whenever the socket is recovered.
-                tracing::debug!(%error, "rooms that a socket is out of are still in its record");
+        if !left.is_empty() || record.nodes().any(|node| node != self.shared.node) {
+            let settled = self.on_record::<i64>(&self.shared.settle, &kept, left);
+            if let Err(error) = settled.await {
+                // Memberships are looked at again whenever the socket is recovered, and nodes that have nothing of it say so.
+                tracing::debug!(%error, "rooms or nodes that a socket has left are still in its record");
             }
         }
         Ok(kept)
@@ -277,127 +281,58 @@ impl Recovery {
         Ok(())
     }
 
+    /// Runs a script on a socket's record that looks first whose turn it is. `arguments` are those behind the node and its turn.
+    async fn on_record<T: FromValue>(
+        &self,
+        script: &Script,
+        kept: &Kept,
+        arguments: Vec<String>,
+    ) -> Result<T, fred::error::Error> {
+        let keys = vec![self.shared.keyspace.session(&kept.pid)];
+        let mut all = vec![self.shared.node.to_string(), kept.turn.to_string()];
+        all.extend(arguments);
+        let done = script.evalsha_with_reload(&self.shared.redis, keys, all);
+        self.shared.metrics.redis.time("record", done).await
+    }
+
+    /// This node has nothing to do with a socket any more. False if it had not: the same client may be back on this very node, with another
+    /// socket under the same name.
+    fn forget(&self, kept: &Kept) -> bool {
+        let mut all = self.shared.kept.lock();
+        let present = all.get(&kept.pid);
+        let is_present = present.is_some_and(|present| std::ptr::eq(Arc::as_ptr(present), kept));
+        if is_present {
+            all.remove(&kept.pid);
+        }
+        is_present
+    }
+
     /// A socket is gone. Unless its client left on purpose, it may come back for it within the window.
-    pub fn release(&self, kept: &Kept, on_purpose: bool) {
+    pub fn release(&self, kept: &Arc<Kept>, on_purpose: bool) {
         if kept.pid.is_empty() {
             return;
         }
-        let mut all = self.shared.kept.lock();
-        // The same client may be back on this very node, with another socket under the same name.
-        if all
-            .get(&kept.pid)
-            .is_some_and(|present| std::ptr::eq(Arc::as_ptr(present), kept))
-        {
-            all.remove(&kept.pid);
-        }
-        drop(all);
-        if kept.superseded.load(Ordering::SeqCst) {
+        self.forget(kept);
+        if kept.is_superseded() {
             return;
         }
-        let key = self.shared.keyspace.session(&kept.pid);
-        let (redis, window) = (self.shared.redis.clone(), self.shared.config.window());
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
+        let window = if on_purpose {
+            0
+        } else {
+            millis(self.shared.config.window())
+        };
+        let (recovery, kept) = (self.clone(), kept.clone());
         runtime.spawn(async move {
-            let done: Result<i64, _> = if on_purpose {
-                redis.del(key).await
-            } else {
-                redis.pexpire(key, millis(window), None).await
-            };
-            if let Err(error) = done {
+            let arguments = vec![window.to_string()];
+            let released = recovery.on_record::<i64>(&recovery.shared.release, &kept, arguments);
+            if let Err(error) = released.await {
                 // It lapses by itself.
                 tracing::debug!(%error, "a socket's record not released");
             }
         });
-    }
-
-    /// Takes over the record of a socket whose client has come back, and ends what is left of the socket elsewhere. None: there is
-    /// nothing to go on from.
-    pub async fn adopt(
-        &self,
-        pid: &str,
-        offset: Option<&str>,
-        user: UserId,
-        namespace: Namespace,
-    ) -> Result<Option<Adopted>, RecoveryError> {
-        if !self.is_enabled() {
-            return Ok(None);
-        }
-        let offset = match offset.map(str::parse::<Offset>) {
-            Some(Err(_)) => return Ok(None),
-            Some(Ok(offset)) => Some(offset),
-            None => None,
-        };
-        let claim = self.claim(pid);
-        let arguments = vec![
-            user.to_string(),
-            namespace.as_str().to_owned(),
-            self.shared.node.to_string(),
-            self.time_to_live().to_string(),
-        ];
-        let (answer, fields): (String, Vec<String>) = self
-            .shared
-            .adopt
-            .evalsha_with_reload(
-                &self.shared.redis,
-                vec![self.shared.keyspace.session(pid)],
-                arguments,
-            )
-            .await?;
-        if answer != "ok" {
-            return Ok(None);
-        }
-        let Some(record) = Record::parse(&fields) else {
-            return Ok(None);
-        };
-        self.fence(pid, record.node).await?;
-        let since = match offset {
-            Some(offset) if offset.position >= record.seen.position => offset,
-            Some(_) | None => record.seen.clone(),
-        };
-        Ok(since.is_certain().then_some(Adopted {
-            record,
-            since,
-            claim,
-        }))
-    }
-
-    /// What was announced since, in these rooms and for this user. To be asked after the rooms were joined.
-    pub async fn histories(
-        &self,
-        adopted: &Adopted,
-        rooms: &[ConversationId],
-        user: UserId,
-    ) -> Result<Option<Histories>, RecoveryError> {
-        let shared = &self.shared;
-        // The tick is heard behind everything that was announced before it: see `shown`.
-        let cut = self.tick().await?;
-        let wanted = Wanted {
-            rooms,
-            user,
-            record: &adopted.record,
-            since: &adopted.since,
-            cut,
-            max_events: shared.config.max_events,
-            slack: shared.config.cluster_slack(),
-        };
-        Ok(history::read(&shared.redis, shared.keyspace, wanted).await?)
-    }
-
-    /// Waits until the hub has shown whatever was announced up to the cut, and these rooms up to these changes. Until then a socket
-    /// that was told all this has to be held back, or it would be shown it twice. False if that takes too long.
-    pub async fn shown(
-        &self,
-        cut: Position,
-        user: UserId,
-        rooms: Vec<(ConversationId, Seq)>,
-    ) -> Result<bool, RecoveryError> {
-        let shown = self.shared.hub.shown(cut, user, rooms);
-        match tokio::time::timeout(SHOWN_PATIENCE, shown).await {
-            Ok(shown) => shown.map(|()| true).map_err(RecoveryError::from),
-            Err(_) => Ok(false),
-        }
     }
 }
 

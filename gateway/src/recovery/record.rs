@@ -5,7 +5,6 @@ use std::fmt;
 use std::str::FromStr;
 
 use confab_shared::id::{ConversationId, NodeId, Seq};
-use confab_shared::model::position::Position;
 
 use crate::dialect::Called;
 use crate::hub::offset::Offset;
@@ -22,10 +21,12 @@ pub struct Record {
     pub sid: String,
     /// The node that has it, or had it last.
     pub node: NodeId,
+    /// How often it has changed hands.
+    pub turn: u64,
+    /// Other nodes that may still have something of the socket.
+    pub former: Vec<NodeId>,
     /// The dialect it speaks, if that is settled.
     pub dialect: Option<String>,
-    /// Where announcements were when it connected.
-    pub begun: Position,
     /// Everything up to here is known to have reached the client.
     pub seen: Offset,
     /// The rooms it has entered.
@@ -68,15 +69,18 @@ impl Record {
     /// Reads what HGETALL gives: names and values in turn. None if something essential is missing.
     pub fn parse(fields: &[String]) -> Option<Self> {
         let (mut sid, mut node, mut dialect, mut seen) = (None, None, None, None);
-        let mut begun = None;
-        let mut rooms = BTreeMap::new();
+        let (mut turn, mut former, mut rooms) = (0, Vec::new(), BTreeMap::new());
         for field in fields.chunks_exact(2) {
             let (name, value) = (field[0].as_str(), &field[1]);
             match name {
                 "sid" => sid = Some(value.clone()),
                 "node" => node = value.parse().ok(),
+                "turn" => turn = value.parse().ok()?,
+                "former" => {
+                    let nodes = value.split_whitespace().map(str::parse);
+                    former = nodes.collect::<Result<_, _>>().ok()?;
+                }
                 "dialect" => dialect = Some(value.clone()),
-                "begun" => begun = value.parse().ok(),
                 "seen" => seen = value.parse().ok(),
                 _ => {
                     if let Some(room) = name.strip_prefix(ROOM) {
@@ -88,11 +92,22 @@ impl Record {
         Some(Self {
             sid: sid?,
             node: node?,
+            turn,
+            former,
             dialect,
-            begun: begun?,
             seen: seen?,
             rooms,
         })
+    }
+
+    /// The nodes that may have something of the socket.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeId> {
+        std::iter::once(self.node).chain(self.former.iter().copied())
+    }
+
+    /// How often it has changed hands once it has again.
+    pub fn next_turn(&self) -> u64 {
+        self.turn.saturating_add(1)
     }
 
     /// The name of a room's field.
@@ -108,12 +123,14 @@ mod tests {
     #[test]
     fn a_record_is_read_whole_or_not_at_all() {
         let (room, node) = (ConversationId::generate(), NodeId::generate());
+        let former = [NodeId::generate(), NodeId::generate()];
         let fields = |skip: &str| -> Vec<String> {
             [
                 ("user", "u".to_owned()),
                 ("sid", "s".to_owned()),
                 ("node", node.to_string()),
-                ("begun", "4-0".to_owned()),
+                ("turn", "3".to_owned()),
+                ("former", format!(" {} {}", former[0], former[1])),
                 ("seen", "5-0".to_owned()),
                 (&Record::room_field(room), "7s".to_owned()),
             ]
@@ -129,8 +146,11 @@ mod tests {
         };
         assert_eq!(record.rooms, [(room, entered)].into());
         assert_eq!(entered.to_string(), "7s");
+        assert_eq!((record.turn, record.former.as_slice()), (3, &former[..]));
         assert_eq!((record.node, record.dialect), (node, None));
-        for essential in ["sid", "node", "begun", "seen"] {
+        let fresh = Record::parse(&fields("former")).unwrap();
+        assert_eq!(fresh.nodes().collect::<Vec<_>>(), [node]);
+        for essential in ["sid", "node", "seen"] {
             assert_eq!(Record::parse(&fields(essential)), None, "{essential}");
         }
     }

@@ -4,70 +4,21 @@
 //! Redis kept need not be all: where the order of a room has a hole, whoever reads PostgreSQL fills it, and the offsets that the client
 //! gets say how far each room was shown, so that a replay that breaks off half way can itself be resumed.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::time::Duration;
+mod behind;
+mod notices;
+mod shown;
 
-use confab_shared::id::{ConversationId, Seq};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use confab_shared::id::{ConversationId, Partition, Seq, UserId};
 use confab_shared::model::conversation::ConversationView;
 use confab_shared::model::event::{Event, Fact};
 use confab_shared::model::position::Position;
-use confab_shared::postgres::memberships::Place;
 
-use crate::hub::offset::Offset;
-use crate::hub::socket::Held;
-
-/// A change this much older than the client's place had been shown to it: sweeps find what was never announced within less.
-const SETTLED: Duration = Duration::from_secs(90);
-
-/// Up to which change a client had been shown a room when it was at `since`. None: that cannot be told.
-///
-/// `history` are the room's announcements around that place, `floor` is where the room stood when the socket joined it.
-pub fn shown_until(
-    since: &Offset,
-    history: &[(Position, Event)],
-    floor: Seq,
-    place: &Place,
-) -> Option<Seq> {
-    if let Some(seq) = since.exception(place.conversation) {
-        return Some(seq.max(floor));
-    }
-    let (before, after) =
-        history.split_at(history.partition_point(|(position, _)| *position <= since.position));
-    let sequenced = |(_, event): &(Position, Event)| event.seq.map(|seq| (seq, announces(event)));
-    // The highest, not the last: an announcement that is late, and repeated, may come behind a later change's.
-    let last = before
-        .iter()
-        .filter_map(sequenced)
-        .max_by_key(|(seq, _)| *seq);
-    let next = after.iter().find_map(sequenced);
-    let seq = match (last, next) {
-        (Some((seq, _)), _) => seq,
-        (None, Some((seq, true))) => Seq(seq.0 - 1),
-        // An announcement that may stand for several changes, or none at all: they were shown if they are old enough.
-        (None, Some((_, false)) | None) => {
-            if place.last_seq <= floor {
-                return Some(floor);
-            }
-            if next.is_some() || changed_lately(since, place) {
-                return None;
-            }
-            place.last_seq
-        }
-    };
-    Some(seq.max(floor))
-}
-
-/// Whether whatever happened in a conversation had surely been shown by then.
-pub fn is_settled(since: &Offset, place: &Place) -> bool {
-    since.exception(place.conversation).is_none() && !changed_lately(since, place)
-}
-
-/// Whether a conversation changed so late before a place, or after it, that it may not have been shown by then.
-fn changed_lately(since: &Offset, place: &Place) -> bool {
-    let changed = place.changed_at.to_datetime().unix_timestamp_nanos() / 1_000;
-    let settled = u128::from(since.position.micros).saturating_sub(SETTLED.as_micros());
-    u128::try_from(changed).is_ok_and(|changed| changed >= settled)
-}
+use crate::hub::offset::{Announced, Offset};
+use crate::hub::places::{Orders, Places};
+pub use notices::{NoticePart, behind_joinings, last_words, untold};
+pub use shown::{is_settled, shown_until, was_quiet};
 
 /// Changes of a room of which Redis has no word of its own: to be read from PostgreSQL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,8 +104,8 @@ fn announces(event: &Event) -> bool {
 pub enum Missed {
     /// An event of a room.
     Event(ConversationId, Event),
-    /// The user became a member of a conversation, by this change.
-    Joined(Seq, Box<ConversationView>),
+    /// The user became a member of a conversation.
+    Joined(Box<ConversationView>),
     /// The user was removed from a conversation that this socket had not joined.
     Removed(ConversationId, Event),
 }
@@ -170,6 +121,8 @@ pub struct RoomPart {
     pub regular: bool,
     /// What was announced of it, by change, old and new.
     pub announced: Vec<(Position, Seq)>,
+    /// Whether some of what is to be shown was announced late, or never.
+    pub filled: bool,
     /// What is to be shown, in order, each at the position where it belongs among the other rooms' events.
     pub missed: Vec<(Position, Event)>,
 }
@@ -178,12 +131,17 @@ pub struct RoomPart {
 #[derive(Debug)]
 pub struct Replay {
     items: Vec<(Position, Missed)>,
-    position: Position,
-    cut: Position,
+    orders: Orders,
+    /// The order in which the user's notices are announced.
+    home: Partition,
+    places: Places,
+    cut: Places,
     rooms: HashMap<ConversationId, Track>,
     differing: BTreeMap<ConversationId, Seq>,
     notices: BTreeSet<Position>,
-    /// The last change of the user's membership that was told, by conversation.
+    /// Notices of that order that it had been told, though its place there does not say so.
+    ahead: BTreeSet<Position>,
+    /// The last change of the user's membership that was told before or is told by this, by conversation.
     told: HashMap<ConversationId, Seq>,
 }
 
@@ -194,11 +152,26 @@ struct Track {
     announced: Vec<(Position, Seq)>,
     /// What holds where no announcement says otherwise.
     base: Option<Seq>,
+    /// The last of what is told so late that it would be taken for shown long before: until then, no announcement says how far it was.
+    owed: Option<Seq>,
 }
 
 impl Track {
+    /// Of a room that was shown up to a change, whatever was announced.
+    fn excepted(shown: Seq) -> Self {
+        Self {
+            shown,
+            announced: Vec::new(),
+            base: None,
+            owed: None,
+        }
+    }
+
     /// Whether the announcements up to a position tell how far it was shown.
     fn is_told(&self, position: Position) -> bool {
+        if self.owed.is_some_and(|owed| self.shown < owed) {
+            return false;
+        }
         let until = self.announced.partition_point(|(at, _)| *at <= position);
         let last = self.announced[..until].iter().map(|(_, seq)| *seq).max();
         last.or(self.base) == Some(self.shown)
@@ -215,46 +188,73 @@ pub struct Step {
 }
 
 impl Replay {
-    /// What was missed since `since`, of what was announced until `cut`. Notices come with the positions where they were announced.
+    /// What a user's client missed since `since`, of what was announced until `cut`. A room without a part must have had nothing announced
+    /// in between, unless the user has come into it since.
     pub fn new(
+        orders: Orders,
+        user: UserId,
         since: &Offset,
-        cut: Position,
+        cut: &Places,
         parts: Vec<RoomPart>,
-        notices: Vec<(Position, Missed)>,
+        notices: NoticePart,
     ) -> Self {
+        let home = orders.of_user(user);
+        let at_home = |announced: &[Announced]| {
+            let announced = announced.iter().filter(|(order, _)| *order == home);
+            announced.map(|(_, position)| *position).collect()
+        };
         let mut replay = Self {
             items: Vec::new(),
-            position: since.position,
-            cut,
+            orders,
+            home,
+            places: since.places.clone(),
+            cut: cut.clone(),
             rooms: HashMap::new(),
             differing: BTreeMap::new(),
-            notices: since.notices.iter().copied().collect(),
-            told: HashMap::new(),
+            notices: at_home(&since.notices),
+            ahead: at_home(&since.ahead),
+            told: notices.told,
         };
-        replay
-            .notices
-            .retain(|pending| notices.iter().any(|(position, _)| position == pending));
+        let joinings = joinings(&notices.missed);
+        replay.notices.retain(|pending| {
+            let mut missed = notices.missed.iter();
+            missed.any(|(position, _)| position == pending)
+        });
+        // First: what happened in a conversation comes behind the word that the user is in it.
+        replay.items.extend(notices.missed);
         for part in parts {
             let RoomPart {
                 conversation,
                 shown,
                 regular,
                 announced,
+                filled,
                 missed,
             } = part;
+            let last = missed.iter().filter_map(|(_, event)| event.seq).max();
             let track = Track {
                 shown,
                 announced,
                 base: regular.then_some(shown),
+                owed: last.filter(|_| filled),
             };
             replay.rooms.insert(conversation, track);
             replay.place(conversation);
+            // An exception says how far it was shown, so that its events may come later than where they were announced.
+            let joining = joinings.get(&conversation).filter(|_| !regular);
+            let from = joining.copied().unwrap_or_default();
             let events = missed.into_iter();
-            replay
-                .items
-                .extend(events.map(|(at, event)| (at, Missed::Event(conversation, event))));
+            replay.items.extend(
+                events.map(|(at, event)| (at.max(from), Missed::Event(conversation, event))),
+            );
         }
-        replay.items.extend(notices);
+        for (conversation, seq) in notices.followed {
+            // From its joining on it is held back: it has been shown no further, whatever was announced.
+            replay
+                .rooms
+                .entry(conversation)
+                .or_insert(Track::excepted(seq));
+        }
         // Stable: a room's events stay in their order.
         replay.items.sort_by_key(|(position, _)| *position);
         replay
@@ -265,7 +265,11 @@ impl Replay {
         let items = std::mem::take(&mut self.items);
         let mut steps = Vec::with_capacity(items.len());
         for (at, missed) in items {
-            self.position = self.position.max(at.min(self.cut));
+            let order = match &missed {
+                Missed::Event(conversation, _) => self.orders.of_room(*conversation),
+                Missed::Joined(..) | Missed::Removed(..) => self.home,
+            };
+            self.places.advance(order, at.min(self.cut.of(order)));
             match &missed {
                 Missed::Event(conversation, event) => {
                     if let (Some(seq), Some(track)) = (event.seq, self.rooms.get_mut(conversation))
@@ -274,33 +278,37 @@ impl Replay {
                     }
                     self.place(*conversation);
                 }
-                Missed::Joined(seq, view) => {
+                Missed::Joined(view) => {
                     self.notices.remove(&at);
-                    self.told.insert(view.id, *seq);
+                    self.place(view.id);
                 }
-                Missed::Removed(conversation, event) => {
+                Missed::Removed(..) => {
                     self.notices.remove(&at);
-                    self.told
-                        .insert(*conversation, event.seq.unwrap_or_default());
                 }
             }
-            let offset = Offset {
-                position: self.position,
-                doubtful: false,
-                rooms: self.differing.iter().map(|(r, s)| (*r, *s)).collect(),
-                notices: self.notices.iter().copied().collect(),
-            };
-            steps.push(Step {
-                missed,
-                offset: offset.to_string(),
-            });
+            let offset = self.offset().to_string();
+            steps.push(Step { missed, offset });
         }
-        self.position = self.cut;
+        self.places.advance_all(&self.cut);
         let rooms: Vec<ConversationId> = self.rooms.keys().copied().collect();
         for room in rooms {
             self.place(room);
         }
         steps
+    }
+
+    /// Where whoever has seen the steps that are taken may go on from.
+    fn offset(&self) -> Offset {
+        let place = self.places.of(self.home);
+        let ahead = self.ahead.iter().filter(|position| **position > place);
+        let announced = |position: &Position| (self.home, *position);
+        Offset {
+            places: self.places.clone(),
+            doubtful: false,
+            rooms: self.differing.iter().map(|(r, s)| (*r, *s)).collect(),
+            notices: self.notices.iter().map(announced).collect(),
+            ahead: ahead.map(announced).collect(),
+        }
     }
 
     /// Up to which change each room is shown, once all steps are taken.
@@ -314,76 +322,29 @@ impl Replay {
         self.differing.keys().copied()
     }
 
-    /// The offset of something that was held back meanwhile, as it is to be sent after the replay.
-    pub fn amend(&self, offset: Box<str>) -> Box<str> {
-        match offset.parse::<Offset>() {
-            Ok(amended) if amended.position >= self.cut && self.differing.is_empty() => offset,
-            Ok(mut amended) => {
-                amended.position = amended.position.max(self.cut);
-                for (room, shown) in &self.differing {
-                    if amended.exception(*room).is_none() {
-                        amended.rooms.push((*room, *shown));
-                    }
-                }
-                amended.to_string().into()
-            }
-            Err(_) => offset,
-        }
-    }
-
-    /// Whether something that was held back meanwhile is still to be shown.
-    pub fn wants(&mut self, held: &Held) -> bool {
-        match held {
-            Held::Frames(_) => true,
-            Held::Notice {
-                conversation, seq, ..
-            } => self.told.get(conversation).is_none_or(|told| seq > told),
-            Held::Event {
-                subject,
-                event,
-                offset,
-                ..
-            } => {
-                let conversation = &subject.id;
-                let Some(track) = self.rooms.get_mut(conversation) else {
-                    // Only its own removal from a room that it had not joined.
-                    let told = self.told.get(conversation);
-                    return told.is_none_or(|told| event.seq.is_none_or(|seq| seq > *told));
-                };
-                match event.seq {
-                    Some(seq) if seq <= track.shown => false,
-                    Some(seq) => {
-                        track.shown = seq;
-                        self.differing
-                            .entry(*conversation)
-                            .and_modify(|shown| *shown = seq);
-                        true
-                    }
-                    // It has no place in the room's order, but one among the announcements.
-                    // Histories do not have it.
-                    None if matches!(event.fact, Fact::Entered { .. } | Fact::Exited { .. }) => {
-                        true
-                    }
-                    None => offset
-                        .as_deref()
-                        .and_then(|offset| offset.parse::<Offset>().ok())
-                        .is_none_or(|offset| offset.position > self.cut),
-                }
-            }
-        }
-    }
-
     /// Notes whether a room's announcements up to the present place say how far it was shown.
     fn place(&mut self, conversation: ConversationId) {
         let Some(track) = self.rooms.get(&conversation) else {
             return;
         };
-        if track.is_told(self.position) {
+        let place = self.places.of(self.orders.of_room(conversation));
+        if track.is_told(place) {
             self.differing.remove(&conversation);
         } else {
             self.differing.insert(conversation, track.shown);
         }
     }
+}
+
+/// Where it was announced that the user came into conversations.
+fn joinings(notices: &[(Position, Missed)]) -> HashMap<ConversationId, Position> {
+    let joinings = notices
+        .iter()
+        .filter_map(|(position, missed)| match missed {
+            Missed::Joined(view) => Some((view.id, *position)),
+            Missed::Event(..) | Missed::Removed(..) => None,
+        });
+    joinings.collect()
 }
 
 #[cfg(test)]

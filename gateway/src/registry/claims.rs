@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use confab_shared::id::NodeId;
+use confab_shared::metrics::Operations;
 use confab_shared::redis::keyspace::Keyspace;
 use confab_shared::redis::scripts;
 use fred::clients::Client;
@@ -14,7 +15,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use super::DirectoryUnavailable;
-use super::lease::{LOOK_AGAIN, PATIENCE, SETTLED, is_settled};
+use super::lease::{LOOK_AGAIN, PATIENCE, SETTLED, is_settled, within};
 
 /// For how long a claim is good unless it is renewed. A session whose node was killed is found to be its until then, and the node to be
 /// gone, which is what its client has to know.
@@ -93,6 +94,7 @@ pub struct RedisClaims {
     redis: Client,
     keyspace: Keyspace,
     node: NodeId,
+    counted: Operations,
     settled: Mutex<Option<Settled>>,
 }
 
@@ -104,14 +106,22 @@ struct Settled {
 }
 
 impl RedisClaims {
-    /// The claims of `node`.
-    pub fn new(redis: Client, keyspace: Keyspace, node: NodeId) -> Self {
+    /// The claims of `node`, counted among the calls of Redis.
+    pub fn new(redis: Client, keyspace: Keyspace, node: NodeId, counted: Operations) -> Self {
         Self {
             redis,
             keyspace,
             node,
+            counted,
             settled: Mutex::default(),
         }
+    }
+
+    async fn answered<T>(
+        &self,
+        asked: impl Future<Output = Result<T, fred::error::Error>>,
+    ) -> Result<T, DirectoryUnavailable> {
+        self.counted.time("claim", within(PATIENCE, asked)).await
     }
 
     /// The claim, and what the memory is called that it is in.
@@ -142,9 +152,7 @@ impl RedisClaims {
         let script = scripts::session_claim();
         let asked =
             script.evalsha_with_reload::<String, _, _>(&self.redis, keys, self.arguments(settled));
-        let holder = tokio::time::timeout(PATIENCE, asked)
-            .await
-            .map_err(|_| DirectoryUnavailable::Silent)??;
+        let holder = self.answered(Box::pin(asked)).await?;
         Ok(holder_of(name, &holder))
     }
 
@@ -156,9 +164,7 @@ impl RedisClaims {
         let asked = self
             .redis
             .mget::<(Option<String>, Option<String>), _>(self.keys(name));
-        let (holder, memory) = tokio::time::timeout(PATIENCE, asked)
-            .await
-            .map_err(|_| DirectoryUnavailable::Silent)??;
+        let (holder, memory) = self.answered(Box::pin(asked)).await?;
         let holder = holder.and_then(|holder| holder_of(name, &holder));
         Ok((holder, memory))
     }
@@ -265,10 +271,7 @@ impl Claims for RedisClaims {
             let (script, key) = (scripts::lease_release(), self.keyspace.session_claim(name));
             let asked =
                 script.evalsha_with_reload::<i64, _, _>(&self.redis, key, self.node.to_string());
-            tokio::time::timeout(PATIENCE, asked)
-                .await
-                .map_err(|_| DirectoryUnavailable::Silent)??;
-            Ok(())
+            self.answered(Box::pin(asked)).await.map(|_: i64| ())
         })
     }
 }

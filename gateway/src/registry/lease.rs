@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use confab_shared::id::{NodeId, Partition};
 use confab_shared::lifecycle::spawn_vital;
+use confab_shared::metrics::Operations;
 use confab_shared::redis::keyspace::{ADDRESS_FIELD, Keyspace};
 use confab_shared::redis::scripts;
 use fred::clients::Client;
@@ -39,16 +40,17 @@ pub struct NodeLease {
 }
 
 impl NodeLease {
-    /// Announces `node` at `address`, now and from now on.
+    /// Announces `node` at `address`, now and from now on. Renewals are counted among the calls of Redis.
     pub async fn announce(
         redis: Client,
         keyspace: Keyspace,
         node: NodeId,
         address: Address,
+        counted: Operations,
     ) -> Result<Self, fred::error::Error> {
         renew(&redis, keyspace, node, &address).await?;
         let ended = CancellationToken::new();
-        let renewing = keep(redis.clone(), keyspace, node, address);
+        let renewing = keep(redis.clone(), keyspace, node, address, counted);
         spawn_vital("node lease", &ended, renewing);
         Ok(Self {
             redis,
@@ -74,18 +76,34 @@ impl NodeLease {
     }
 }
 
-async fn keep(redis: Client, keyspace: Keyspace, node: NodeId, address: Address) {
+async fn keep(
+    redis: Client,
+    keyspace: Keyspace,
+    node: NodeId,
+    address: Address,
+    counted: Operations,
+) {
     let mut ticks = tokio::time::interval(RENEWAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         // One that takes longer than its turn is late already: the next one says the same.
-        match tokio::time::timeout(RENEWAL, renew(&redis, keyspace, node, &address)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "node lease not renewed"),
-            Err(_) => tracing::warn!("node lease not renewed in time"),
+        let renewed = within(RENEWAL, Box::pin(renew(&redis, keyspace, node, &address)));
+        if let Err(error) = counted.time("node_lease", renewed).await {
+            tracing::warn!(%error, "node lease not renewed");
         }
     }
+}
+
+/// Redis's answer, if it comes in time.
+pub(super) async fn within<T>(
+    patience: Duration,
+    asked: impl Future<Output = Result<T, fred::error::Error>>,
+) -> Result<T, DirectoryUnavailable> {
+    tokio::time::timeout(patience, asked)
+        .await
+        .map_err(|_| DirectoryUnavailable::Silent)?
+        .map_err(DirectoryUnavailable::from)
 }
 
 /// Writes the whole lease, so that one that Redis forgot is there again; at once, so that none is ever without its end.
@@ -158,9 +176,7 @@ impl LeasedDirectory {
                 .hget::<Option<String>, _, _>(key, ADDRESS_FIELD)
                 .await
         };
-        let found = tokio::time::timeout(PATIENCE, asked)
-            .await
-            .map_err(|_| DirectoryUnavailable::Silent)??;
+        let found = within(PATIENCE, asked).await?;
         Ok(found.map(Address::from))
     }
 }
@@ -193,8 +209,6 @@ pub(super) async fn is_settled(
 ) -> Result<bool, DirectoryUnavailable> {
     let (script, none) = (scripts::epoch_age(), Vec::<String>::new());
     let asked = script.evalsha_with_reload::<u64, _, _>(redis, keyspace.memory(home), none);
-    let age = tokio::time::timeout(PATIENCE, asked)
-        .await
-        .map_err(|_| DirectoryUnavailable::Silent)??;
+    let age = within(PATIENCE, asked).await?;
     Ok(Duration::from_micros(age) >= SETTLED)
 }

@@ -14,7 +14,7 @@ use super::Rest;
 use super::describe::{Draft, Part};
 use super::error::ApiError;
 use super::throttle::{Tally, address};
-use crate::limits::{Class, Subject};
+use crate::limits::{Class, Limits, Line, Question, Subject};
 
 /// Who asks: the account behind a token that is still good, as PostgreSQL has it now.
 pub(super) struct Caller {
@@ -49,6 +49,31 @@ impl Caller {
     }
 }
 
+/// A request whose token PostgreSQL is being asked about. Who goes before it knows is counted all the same, or could have it asked as often
+/// as he likes; but as somebody who only says who he is, from where he is: with a token that is no good any more he would else use up what
+/// its user may do.
+struct Asking<'a> {
+    limits: &'a Limits,
+    who: Option<Subject>,
+}
+
+impl Asking<'_> {
+    /// PostgreSQL has answered.
+    fn done(mut self) {
+        self.who = None;
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        if let Some(subject) = self.who.take() {
+            let class = Class::Rest;
+            let question = Some(Question { class, subject });
+            self.limits.pass(&Line::default(), question, drop);
+        }
+    }
+}
+
 impl FromRequestParts<Arc<Rest>> for Caller {
     type Rejection = ApiError;
 
@@ -58,10 +83,18 @@ impl FromRequestParts<Arc<Rest>> for Caller {
             let subject = Subject::User(token.sub);
             // Whoever goes on all the same costs PostgreSQL nothing.
             tally.recall(limits, Class::Rest, subject.clone())?;
+            let alleged = Subject::account(address(parts, rest), &token.sub.to_string());
+            tally.recall(limits, Class::Rest, alleged.clone())?;
             // Not by a token alone that is not good any more: whoever has one could use up what its user may do.
             let bearer = tokens::bearer(rest.database(), &token);
             let metrics = &rest.node.metrics;
-            if let Some(account) = metrics.postgres.time("authenticate", bearer).await? {
+            let asking = Asking {
+                limits,
+                who: Some(alleged),
+            };
+            let account = metrics.postgres.time("authenticate", bearer).await;
+            asking.done();
+            if let Some(account) = account? {
                 tally.count(limits, Class::Rest, subject).await?;
                 return Ok(Self {
                     account,

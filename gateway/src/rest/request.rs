@@ -24,8 +24,8 @@ use crate::transport::request_id;
 /// What says which trace a request belongs to (W3C Trace Context).
 const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// Gives a request its id, and its answer the id and, if it is a refusal, its body. It is traced if its `traceparent` says so, or if
-/// it has none and chance has it.
+/// Gives a request its id, and its answer the id and, if it is a refusal, its body. It is traced if chance has it, or, where that is trusted,
+/// if its `traceparent` says so.
 pub(super) async fn identify(
     State(rest): State<Arc<Rest>>,
     request: Request,

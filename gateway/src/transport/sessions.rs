@@ -15,7 +15,7 @@ use crate::metrics::{Counted, Metrics};
 use crate::session::DisconnectReason;
 
 /// How long a drain waits, after it has told the last session, until all have left.
-const LAST_LEAVE: Duration = Duration::from_secs(5);
+pub const LAST_LEAVE: Duration = Duration::from_secs(5);
 
 /// How long a connection may have been accepted before its first request: within a drain without sessions, at the most.
 const LAST_COME: Duration = Duration::from_millis(500);

@@ -90,7 +90,7 @@ impl Chat {
                 backlog: None,
             };
             match self.node.hub.join(conversation, joining).await {
-                Ok(JoinOutcome::Joined(_) | JoinOutcome::AlreadyIn) => return Ok(()),
+                Ok(JoinOutcome::Joined(_) | JoinOutcome::AlreadyIn(_)) => return Ok(()),
                 Ok(JoinOutcome::Recheck) => {}
                 Err(_) => break,
             }

@@ -11,15 +11,18 @@ use confab_shared::model::position::Position;
 use super::{Actor, slot};
 use crate::dialect::{Called, Shown};
 use crate::hub::input::{Following, HubRequest, Watched};
+use crate::hub::order::UNPROVEN;
 use crate::hub::room::{Joining, show_to};
 
 impl Actor {
     pub(super) fn noticed(&mut self, user: UserId, position: Position, notice: UserNotice) {
-        if self.users.is_connected(user) {
+        let home = self.order.orders().of_user(user);
+        if let Some(since) = self.users.heard_since(user) {
+            self.order.advance(home, position, since);
             self.order.await_notice(position, user);
             self.request(HubRequest::Notice(user, position, notice));
         } else {
-            self.order.advance(position);
+            self.order.advance(home, position, UNPROVEN);
         }
     }
 
@@ -30,7 +33,7 @@ impl Actor {
         seq: Seq,
         view: Option<&ConversationView>,
     ) {
-        self.settle(position);
+        self.settle(position, user);
         if let Some(view) = view {
             self.show_joined(user, seq, view);
         }
@@ -55,7 +58,7 @@ impl Actor {
         } = following;
         let is_level = slot.room.is_level_with(view.last_seq, backlog.up_to);
         if is_level {
-            self.settle(position);
+            self.settle(position, user);
             self.order.except_room(conversation, Some(seq));
             self.show_joined(user, seq, &view);
             for socket in self.users.sockets(user) {
@@ -85,16 +88,19 @@ impl Actor {
         let stamp = self.order.stamp();
         self.users
             .show_unless_outdated(user, view.id, view.last_seq, |socket| {
-                let (dialect, namespace) = (socket.dialect(), socket.namespace());
-                let frames = dialect.joined(namespace, view, stamp.as_deref());
-                if !frames.is_empty() {
-                    socket.push_notice(view.id, seq, socket.addressed(frames));
+                let offset = stamp.as_deref();
+                if !(socket.holds_back() && socket.hold_joined(seq, view, offset)) {
+                    let frames = socket.joined(view, offset);
+                    if !frames.is_empty() {
+                        socket.push(frames);
+                    }
                 }
             });
         let watched = Watched {
             conversation: view.id,
             as_of: view.last_seq,
-            owed: false,
+            // What was said in it before it was read is in no event to come.
+            owed: view.unread_count > 0,
         };
         for socket in self.users.sockets(user) {
             // Those that are not yet find it among their conversations.
@@ -104,8 +110,8 @@ impl Actor {
         }
     }
 
-    /// The room shows a removal in its order, to the removed user's sockets as well. Only where no room has shown it, or will, is it
-    /// said here.
+    /// The room shows a removal in its order, to the removed user's sockets as well: the notice is told when it does, and not before. Only
+    /// where no room has shown it, or will, is it said here.
     pub(super) fn removed(
         &mut self,
         user: UserId,
@@ -119,13 +125,19 @@ impl Actor {
                 slot.removals.push((user, position, removal));
                 return;
             }
+            Some(slot) if slot.room.has_shown(seq) && slot.room.covers(seq) => {
+                self.settle(position, user);
+                return;
+            }
             Some(slot) if slot.room.covers(seq) => {
-                self.settle(position);
+                if let Some(position) = position {
+                    self.order.await_removal(conversation, seq, position, user);
+                }
                 return;
             }
             Some(_) | None => {}
         }
-        self.settle(position);
+        self.settle(position, user);
         if self.users.first_sight(user, conversation, seq) {
             let stamp = self.order.stamp();
             let shown = Shown {
@@ -139,9 +151,9 @@ impl Actor {
         }
     }
 
-    fn settle(&mut self, position: Option<Position>) {
+    fn settle(&mut self, position: Option<Position>, user: UserId) {
         if let Some(position) = position {
-            self.order.settle_notice(position);
+            self.order.settle_notice(position, user);
         }
     }
 }

@@ -11,8 +11,8 @@ use crate::hub::socket::SocketRef;
 pub enum JoinOutcome {
     /// Live events after this one flow to the socket from here on.
     Joined(Seq),
-    /// They did already.
-    AlreadyIn,
+    /// They did already, and the room stands at this one.
+    AlreadyIn(Seq),
     /// Memberships changed since the caller looked: look again.
     Recheck,
 }

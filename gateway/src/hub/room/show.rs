@@ -1,11 +1,13 @@
 //! How a room shows what happened, and what it takes from that for itself.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use confab_shared::id::UserId;
 use confab_shared::model::conversation::{ConversationKind, Subject};
 use confab_shared::model::event::{Event, Fact};
 use confab_shared::model::position::Position;
+use confab_shared::model::timestamp::Timestamp;
 
 use super::listeners::show_to;
 use super::{MAX_CHUNK, Placed, Room, Stage};
@@ -13,34 +15,80 @@ use crate::dialect::{Called, Shown};
 use crate::hub::order::Order;
 use crate::hub::users::Users;
 
-impl Room {
-    /// How many sockets listen.
-    pub fn listeners(&self) -> usize {
-        self.listeners.len()
-    }
+/// Where events came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// They were announced, though some may have been held back for a while.
+    Channel,
+    /// They were missing and read from PostgreSQL.
+    Database,
+}
 
+/// An event that a room showed, once, to so many sockets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Showing {
+    /// What kind of event.
+    pub event: &'static str,
+    /// How many sockets listened.
+    pub listeners: usize,
+    /// When it was decided, if it was announced and is not said in passing: somebody waited for it since then.
+    pub since: Option<Timestamp>,
+}
+
+impl<'a> Stage<'a> {
+    /// What a room needs of these.
+    pub fn new(
+        users: &'a Users,
+        order: &'a mut Order,
+        shown: &'a mut Vec<Showing>,
+        now: Instant,
+    ) -> Self {
+        Self {
+            users,
+            order,
+            shown,
+            now,
+        }
+    }
+}
+
+impl Room {
     /// Shows events in order to everybody who listens. A removed member's sockets see their removal and nothing after it. That somebody
     /// types no more is shown just before what ends it.
-    pub(super) fn show(&mut self, events: &[Placed], stage: &mut Stage<'_>) {
+    pub(super) fn show(&mut self, events: &[Placed], source: Source, stage: &mut Stage<'_>) {
         let mut rest = events;
         while let Some(turn) = rest
             .iter()
             .position(|(_, event)| self.typists.concern(event))
         {
             let (before, after) = rest.split_at(turn);
-            self.show_lasting(before, stage);
+            self.show_lasting(before, source, stage);
             let (_, event) = &after[0];
             self.hear_typing(event, stage.now);
             rest = if event.fact.is_passing() {
+                self.note_showing(event, source, stage);
                 &after[1..]
             } else {
                 after
             };
         }
-        self.show_lasting(rest, stage);
+        self.show_lasting(rest, source, stage);
     }
 
-    fn show_lasting(&mut self, events: &[Placed], stage: &mut Stage<'_>) {
+    /// Notes that an event is shown now, if anybody listens.
+    fn note_showing(&self, event: &Event, source: Source, stage: &mut Stage<'_>) {
+        let listeners = self.listeners.len();
+        if listeners > 0 {
+            let is_waited_for = event.seq.is_some() && source == Source::Channel;
+            stage.shown.push(Showing {
+                event: event.fact.name(),
+                listeners,
+                since: is_waited_for.then_some(event.at),
+            });
+        }
+    }
+
+    fn show_lasting(&mut self, events: &[Placed], source: Source, stage: &mut Stage<'_>) {
         let mut rest = events;
         while !rest.is_empty() {
             let removal = rest
@@ -62,6 +110,9 @@ impl Room {
                 .collect();
             self.listeners.show(&self.subject, &shown);
             for shown in &shown {
+                self.note_showing(shown.event, source, stage);
+            }
+            for shown in &shown {
                 self.watchers.hear(shown.event, stage.now);
                 self.note_delivery(shown.event);
                 self.note(*shown, stage.users);
@@ -82,16 +133,26 @@ impl Room {
     }
 
     /// What a frame carries that shows this event now.
-    fn stamp(&self, at: Option<Position>, event: &Event, order: &mut Order) -> Option<Box<str>> {
+    fn stamp(
+        &mut self,
+        at: Option<Position>,
+        event: &Event,
+        order: &mut Order,
+    ) -> Option<Box<str>> {
         if let Some(position) = at {
-            order.advance(position);
+            self.arrived(position, order);
         }
-        if self.listeners.is_empty() && !matches!(event.fact, Fact::MemberRemoved { .. }) {
+        let is_removal = matches!(event.fact, Fact::MemberRemoved { .. });
+        if self.listeners.is_empty() && !is_removal {
             // Nobody is shown it: it is heard for those who watch.
             return None;
         }
+        if is_removal && let Some(seq) = event.seq {
+            // Whoever sees this frame has been told.
+            order.settle_removals(self.conversation, seq);
+        }
         // Held back or read: where it was announced says nothing about what was shown.
-        if at.is_none() || self.diverged {
+        if at.is_none() || self.diverged || self.unclaimed.is_some() {
             order.except_room(self.conversation, Some(event.seq.unwrap_or(self.seq)));
         }
         order.stamp()

@@ -152,6 +152,29 @@ fn a_hint_that_says_nothing_new_is_ignored_and_one_that_does_is_followed() {
 }
 
 #[test]
+fn what_is_counted_is_what_was_shown_when_it_was() {
+    let mut scene = Scene::open(4);
+    let listeners = [socket(UserId::generate()), socket(UserId::generate())];
+    for listener in &listeners {
+        scene.join(listener.clone(), Seq(4));
+    }
+    let counted = |scene: &mut Scene| -> Vec<(usize, bool)> {
+        let shown = scene.bench.shown.drain(..);
+        shown
+            .map(|one| (one.listeners, one.since.is_some()))
+            .collect()
+    };
+    scene.receive(vec![deleted(5)]);
+    assert_eq!(counted(&mut scene), [(2, true)]);
+    scene.receive(vec![deleted(5)]);
+    assert_eq!(counted(&mut scene), [], "it was announced again");
+    scene.receive(vec![deleted(8)]);
+    assert_eq!(counted(&mut scene), [], "it is held back");
+    scene.repaired(vec![deleted(6), deleted(7)], 7, true);
+    assert_eq!(counted(&mut scene), [(2, false), (2, false), (2, true)]);
+}
+
+#[test]
 fn a_removed_member_sees_its_removal_on_all_its_sockets_and_nothing_after() {
     let mut scene = Scene::open(4);
     let (removed, other) = (UserId::generate(), UserId::generate());
@@ -298,7 +321,7 @@ fn a_backlog_that_ends_before_the_room_is_read_again() {
     // Nothing twice, however often it is asked.
     assert_eq!(
         scene.join_with(behind(&late, 6, 2, 6)),
-        JoinOutcome::AlreadyIn
+        JoinOutcome::AlreadyIn(Seq(6))
     );
     assert_eq!(seen(&late), [] as [i64; 0]);
 }

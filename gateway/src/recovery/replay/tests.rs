@@ -1,11 +1,15 @@
 //! A node, a client that follows several rooms on it, and everything that can go wrong on the way: wherever the client breaks off, what
 //! it has seen and what it is then told make up all that happened, once, in order.
 
+mod deployment;
+mod returning;
+
 use std::collections::HashMap;
 
 use confab_shared::id::UserId;
 use confab_shared::model::conversation::ConversationKind;
 use confab_shared::model::timestamp::Timestamp;
+use confab_shared::postgres::memberships::Place;
 use proptest::prelude::*;
 
 use super::*;
@@ -37,52 +41,112 @@ struct World {
     unannounced: Vec<bool>,
     /// What Redis has: for each room its announcements.
     histories: Vec<Vec<(Position, Event)>>,
-    micros: u64,
+    orders: Orders,
+    clock: u64,
     wishes: Vec<Option<Wish>>,
     doubts: u64,
-    deaf: bool,
+    suspicions: u64,
+    /// Of each order, whether the channels that were subscribed to have been lost, unnoticed.
+    deaf: Vec<bool>,
+    /// The client, and the room that it has not joined yet; where it stood when it did.
+    listener: SocketRef,
+    late: Option<usize>,
+    floor: i64,
+    /// Whether that room was subscribed to while the others of its order were lost.
+    alone: bool,
 }
 
+/// The room that is joined last, and is in the first one's order.
+const LATE: usize = 2;
+/// How much each partition's clock is behind the former one's.
+const SKEW: u64 = 3;
+
 impl World {
-    fn new(listener: &SocketRef) -> Self {
+    fn new(listener: &SocketRef, orders: Orders) -> Self {
+        let in_order = |index: usize| loop {
+            let room = ConversationId::generate();
+            if usize::from(orders.of_room(room).0) == index % 2 % orders.count() {
+                return room;
+            }
+        };
         let mut world = Self {
-            bench: Bench::new(2),
-            rooms: (0..ROOMS).map(|_| ConversationId::generate()).collect(),
+            bench: Bench::on(orders, 2),
+            rooms: (0..ROOMS).map(in_order).collect(),
             committed: vec![0; ROOMS],
             unannounced: vec![false; ROOMS],
             histories: vec![Vec::new(); ROOMS],
-            micros: 1_000_000,
+            orders,
+            clock: 1_000_000,
             wishes: vec![None; ROOMS],
             doubts: 0,
-            deaf: false,
+            suspicions: 0,
+            deaf: vec![false; orders.count()],
+            listener: listener.clone(),
+            late: Some(LATE),
+            floor: 0,
+            alone: false,
         };
-        for room in world.rooms.clone() {
-            world.bench.opened(room, Seq(0));
-            world.bench.join(room, listener.clone(), Seq(0));
+        for room in 0..LATE {
+            world.open(room);
         }
         world.tick();
         world
     }
 
+    fn all(&self) -> impl Iterator<Item = Partition> + use<> {
+        (0..u16::try_from(self.orders.count()).unwrap()).map(Partition)
+    }
+
+    fn order(&self, room: usize) -> Partition {
+        self.orders.of_room(self.rooms[room])
+    }
+
+    fn is_deaf(&self, order: Partition) -> bool {
+        self.deaf[usize::from(order.0)]
+    }
+
+    fn now(&self, order: Partition, index: u32) -> Position {
+        let micros = self.clock - SKEW * u64::from(order.0);
+        Position { micros, index }
+    }
+
+    fn open(&mut self, index: usize) {
+        let (room, at) = (self.rooms[index], Seq(self.committed[index]));
+        let wish = self.bench.opened(room, at);
+        self.wishes[index] = self.wishes[index].or(wish);
+        self.bench.join(room, self.listener.clone(), at);
+    }
+
+    /// The client joins its last room. If the others of its order are not heard just then, this one is.
+    fn join_late(&mut self) {
+        let Some(room) = self.late.take() else { return };
+        self.floor = self.committed[room];
+        self.alone = self.is_deaf(self.order(room));
+        if self.alone && !self.orders.is_split() {
+            // The new connection is noticed before anything is heard on it.
+            self.suspicions += 1;
+            self.bench.suspect(self.suspicions);
+        }
+        self.open(room);
+    }
+
     fn tick(&mut self) {
-        self.micros += 1;
-        if !self.deaf {
-            self.bench.arrived(Position {
-                micros: self.micros,
-                index: 0,
-            });
+        self.clock += 1;
+        let beat = self.bench.speak();
+        for order in self.all() {
+            if !self.is_deaf(order) {
+                self.bench.arrived(order, self.now(order, 0), beat);
+            }
         }
     }
 
     fn announce(&mut self, room: usize, events: Vec<Event>) {
-        self.micros += 1;
-        let at = Position {
-            micros: self.micros,
-            index: 3,
-        };
+        self.clock += 1;
+        let at = self.now(self.order(room), 3);
         let placed = events.iter().cloned().enumerate();
         self.histories[room].extend(placed.map(|(index, event)| (at.plus(index), event)));
-        if !self.deaf {
+        let is_heard = !self.is_deaf(self.order(room)) || room == LATE && self.alone;
+        if is_heard && self.late != Some(room) {
             let wish = self.bench.published(self.rooms[room], at, events);
             self.wishes[room] = self.wishes[room].or(wish);
         }
@@ -96,20 +160,27 @@ impl World {
         }
     }
 
-    /// The connection to Redis is lost, or is back.
-    fn toggle_deafness(&mut self) {
-        if self.deaf {
-            self.doubts += 1;
-            self.bench.doubt(self.doubts);
+    /// What is subscribed to in an order is lost, or is found to have been, and subscribed to again.
+    fn toggle_deafness(&mut self, order: Partition) {
+        let index = usize::from(order.0);
+        if !self.deaf[index] {
+            self.deaf[index] = true;
+            return;
         }
-        self.deaf = !self.deaf;
+        self.suspicions += 1;
+        self.bench.suspect(self.suspicions);
+        self.deaf[index] = false;
+        if order == self.order(LATE) {
+            self.alone = false;
+        }
+        self.tick();
+        self.doubts += 1;
+        self.bench.doubt(self.doubts);
+        self.bench.trust(self.suspicions);
     }
 
     fn sweep(&mut self) {
-        if self.deaf {
-            return;
-        }
-        for room in 0..ROOMS {
+        for room in (0..ROOMS).filter(|room| self.late != Some(*room)) {
             let seq = Seq(self.committed[room]);
             let wish = self.bench.checked(self.rooms[room], seq);
             self.wishes[room] = self.wishes[room].or(wish);
@@ -144,8 +215,9 @@ impl World {
                 }
             }
             9..=11 => self.answer(room),
-            12 => self.toggle_deafness(),
+            12 => self.toggle_deafness(self.order(room)),
             13 => self.sweep(),
+            14 => self.join_late(),
             _ => self.tick(),
         }
     }
@@ -156,12 +228,16 @@ impl World {
         if since.doubtful {
             return None;
         }
-        let cut = Position {
-            micros: self.micros,
-            index: u32::MAX,
-        };
+        let mut cut = Places::beginning(self.orders);
+        for order in self.all() {
+            cut.advance(order, self.now(order, u32::MAX));
+        }
         let mut parts = Vec::new();
         for (index, room) in self.rooms.iter().enumerate() {
+            if self.late == Some(index) {
+                continue;
+            }
+            let floor = Seq(if index == LATE { self.floor } else { 0 });
             let history = self.histories[index].clone();
             let target = Seq(self.committed[index]);
             let place = Place {
@@ -171,7 +247,7 @@ impl World {
                 changed_at: Timestamp::now(),
                 joined_seq: Some(Seq(0)),
             };
-            let shown = shown_until(&since, &history, Seq(0), &place)?;
+            let shown = shown_until(&since, self.orders, &history, floor, &place)?;
             let announced = history
                 .iter()
                 .filter_map(|(position, event)| Some((*position, event.seq?)))
@@ -186,10 +262,19 @@ impl World {
                 shown,
                 regular: since.exception(*room).is_none(),
                 announced,
+                filled: !holes.is_empty(),
                 missed: fill(shown, history, &holes, fillings),
             });
         }
-        let mut replay = Replay::new(&since, cut, parts, Vec::new());
+        let user = self.listener.user();
+        let mut replay = Replay::new(
+            self.orders,
+            user,
+            &since,
+            &cut,
+            parts,
+            NoticePart::default(),
+        );
         Some((replay.steps(), replay))
     }
 
@@ -197,7 +282,11 @@ impl World {
     fn complete(&self, client: &Client) -> Result<(), String> {
         for (index, room) in self.rooms.iter().enumerate() {
             let seen = client.seen.get(room).cloned().unwrap_or_default();
-            let expected: Vec<i64> = (1..=self.committed[index]).collect();
+            let floor = if index == LATE { self.floor } else { 0 };
+            let expected: Vec<i64> = (floor + 1..=self.committed[index]).collect();
+            if self.late == Some(index) {
+                continue;
+            }
             if seen != expected {
                 return Err(format!(
                     "room {index}: {seen:?} of {expected:?}, at {:?}",
@@ -232,16 +321,18 @@ fn take_steps(client: &mut Client, steps: &[Step]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_000))]
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
     #[test]
     fn wherever_a_client_breaks_off_it_misses_nothing_and_sees_nothing_twice(
         steps in prop::collection::vec((0_u8..16, 0_usize..ROOMS, 0_i64..3), 1..80),
         broken_off in any::<prop::sample::Index>(),
         broken_again in any::<prop::sample::Index>(),
+        is_split: bool,
         later in prop::collection::vec((0_u8..12, 0_usize..ROOMS, 0_i64..3), 0..20),
     ) {
+        let orders = if is_split { Orders::of_partitions(2) } else { Orders::ONE };
         let socket = socket(UserId::generate());
-        let mut world = World::new(&socket);
+        let mut world = World::new(&socket, orders);
         for (step, room, detail) in steps {
             world.step(step, room, detail);
         }
