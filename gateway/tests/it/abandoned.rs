@@ -10,7 +10,7 @@ use crate::raw::{Echo, PATIENCE};
 const SESSIONS: usize = 10_000;
 
 /// How long memory may take to go back to the system.
-const RETURNED: Duration = Duration::from_secs(30);
+const RETURNED: Duration = Duration::from_secs(90);
 
 impl Echo {
     /// Resident memory, in KiB.
@@ -21,10 +21,6 @@ impl Echo {
             .find(|line| line.starts_with("VmRSS:"))
             .unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
-    }
-
-    fn open_sessions(&self) -> usize {
-        self.get("/sessions", "").answer().text().parse().unwrap()
     }
 
     /// Handshakes over polling, pipelined on one connection.
@@ -49,7 +45,14 @@ impl Echo {
 
 #[test]
 fn ten_thousand_abandoned_sessions_leave_nothing_behind() {
-    let echo = Echo::alone(&["--ping-interval-ms", "4000", "--ping-timeout-ms", "1000"]);
+    // They are to be there at once, so they live for twice as long as this machine takes to open them.
+    let begun = Instant::now();
+    Echo::alone(&[]).abandon("/engine.io/", SESSIONS / 10);
+    let interval = (begun.elapsed() * 20).max(Duration::from_secs(4));
+    let lifetime = interval + Duration::from_secs(1);
+    let interval = interval.as_millis().to_string();
+    let flags = ["--ping-interval-ms", &interval, "--ping-timeout-ms", "1000"];
+    let echo = Echo::alone(&flags);
     // The first crowd shows what stays once a crowd has been there; a leak would show in the second.
     let fresh = echo.resident();
     let mut after = Vec::new();
@@ -62,7 +65,7 @@ fn ten_thousand_abandoned_sessions_leave_nothing_behind() {
         let begun = Instant::now();
         while echo.open_sessions() > 0 {
             assert!(
-                begun.elapsed() < Duration::from_secs(8),
+                begun.elapsed() < lifetime + PATIENCE,
                 "{} stay",
                 echo.open_sessions()
             );
@@ -92,13 +95,10 @@ fn ten_thousand_abandoned_sessions_leave_nothing_behind() {
 
 #[test]
 fn abandoned_socket_io_sessions_leave_at_the_connect_timeout() {
-    let echo = Echo::alone(&["--connect-timeout-ms", "600", "--ping-interval-ms", "60000"]);
+    let echo = Echo::alone(&["--connect-timeout-ms", "4000"]);
     let begun = Instant::now();
     echo.abandon("/socket.io/", 500);
     assert_eq!(echo.open_sessions(), 500);
-    while echo.open_sessions() > 0 {
-        assert!(begun.elapsed() < Duration::from_secs(5));
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    assert!(begun.elapsed() >= Duration::from_millis(590));
+    echo.has(0);
+    assert!(begun.elapsed() >= Duration::from_millis(3_990));
 }

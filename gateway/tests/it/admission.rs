@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::http::Polling;
-use crate::raw::Echo;
+use crate::raw::{Echo, PATIENCE};
 
 #[test]
 fn sessions_per_address_are_limited_and_the_address_is_the_clients() {
@@ -37,7 +37,7 @@ fn sessions_per_address_are_limited_and_the_address_is_the_clients() {
         sid: String::new(),
     };
     session.post("1").is(200, "ok");
-    let until = Instant::now() + Duration::from_secs(5);
+    let until = Instant::now() + PATIENCE;
     while handshake("192.0.2.1").status != 200 {
         assert!(Instant::now() < until, "the place was never given back");
         std::thread::sleep(Duration::from_millis(20));
@@ -46,16 +46,19 @@ fn sessions_per_address_are_limited_and_the_address_is_the_clients() {
 
 #[test]
 fn handshakes_per_address_are_limited() {
-    let echo = Echo::alone(&["--handshakes-per-ip", "5"]);
+    let echo = Echo::alone(&["--handshakes-per-ip", "1"]);
     let statuses: Vec<u16> = (0..12)
         .map(|_| {
             let handshake = echo.get("/engine.io/?EIO=4&transport=polling", "");
             { handshake }.answer().status
         })
         .collect();
+    // Twice as many as a second has may come at once. Whether another second has gone by after these depends on the machine.
+    let (first, later) = statuses.split_at(2);
+    assert_eq!(first, [200, 200], "{statuses:?}");
+    assert!(later.contains(&429), "{statuses:?}");
     assert!(
-        statuses[..10].iter().all(|status| *status == 200),
+        later.iter().all(|status| [200, 429].contains(status)),
         "{statuses:?}"
     );
-    assert_eq!(statuses[11], 429, "{statuses:?}");
 }

@@ -1,9 +1,9 @@
 //! What one client may cost the others.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::http::{Polling, Request};
-use crate::raw::Echo;
+use crate::raw::{Echo, PATIENCE};
 
 const CALM: [&str; 2] = ["--ping-interval-ms", "60000"];
 
@@ -79,6 +79,12 @@ fn a_node_that_is_full_says_so_and_takes_sessions_again() {
     polling.post("1").is(200, "ok");
     websocket.send_text("1");
     assert_eq!(websocket.closed(), Some(1000));
-    std::thread::sleep(Duration::from_millis(200));
-    let _places = (echo.session("/engine.io/"), echo.polling("/engine.io/"));
+    let until = Instant::now() + PATIENCE;
+    for _ in 0..2 {
+        let handshake = || echo.get("/engine.io/?EIO=4&transport=polling", "").answer();
+        while handshake().status != 200 {
+            assert!(Instant::now() < until, "a place was never given back");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
 }

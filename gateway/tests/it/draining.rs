@@ -1,7 +1,6 @@
 //! A server that is told to stop tells its sessions, however they are carried, and waits for them.
 
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use crate::http::Request;
 use crate::raw::Echo;
@@ -15,10 +14,9 @@ fn a_drain_ends_every_session_with_a_word() {
     // The connection stands already when the server stops to accept, as one from another node would; its request comes later.
     let head = format!("GET {} HTTP/1.1\r\nHost: localhost\r\n", told_later.target);
     let mut late = Request::raw(echo.address, head.as_bytes());
-    // Time to be accepted.
-    std::thread::sleep(Duration::from_millis(100));
+    // It is accepted when a later one is.
+    echo.has(3);
     let pid = echo.child.id().to_string();
-    let told = Instant::now();
     assert!(
         Command::new("kill")
             .args(["-TERM", &pid])
@@ -31,8 +29,5 @@ fn a_drain_ends_every_session_with_a_word() {
     late.more(b"\r\n");
     late.answer().is(200, "1");
     drop((polled, told_later));
-    while echo.child.try_wait().unwrap().is_none() {
-        assert!(told.elapsed() < Duration::from_secs(8), "the process stays");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    echo.leaves();
 }

@@ -138,14 +138,28 @@ impl Polling<'_> {
         self.echo.get(&self.target, "")
     }
 
-    /// Sends a GET and gives it the time to arrive.
+    /// Sends a GET and gives it the time to arrive: a while, and until another request was answered that came later.
     pub(crate) fn waiting_poll(&self) -> Request {
         let mut poll = self.begin_poll();
         assert!(
             poll.is_waiting(Duration::from_millis(150)),
             "answered at once"
         );
+        self.echo.open_sessions();
         poll
+    }
+
+    /// The same, once polls are released no more because a WebSocket probes.
+    pub(crate) fn poll_that_waits_again(&self) -> Request {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let mut poll = self.begin_poll();
+            if poll.is_waiting(Duration::from_millis(300)) {
+                return poll;
+            }
+            poll.answer().is(200, "6");
+            assert!(Instant::now() < until, "polls are still released");
+        }
     }
 
     pub(crate) fn poll(&self) -> Answer {

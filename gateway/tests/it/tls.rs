@@ -5,15 +5,16 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
 use confab_gateway::config::TlsConfig;
 use confab_gateway::http::accept::{AcceptConfig, Protocols};
 use confab_gateway::http::tls::{Certificates, Tls};
+use confab_gateway::metrics::TlsMetrics;
 use confab_shared::tls::{ClientFiles, Setting};
 use http::Response;
-use prometheus::{IntCounterVec, Opts};
+use prometheus::Registry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -22,6 +23,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use uuid::Uuid;
 
 use crate::peers::{accept_config, eventually, serve};
+use crate::raw::PATIENCE;
 
 /// An authority and what it has signed, in a directory of its own.
 struct Pki {
@@ -80,26 +82,42 @@ const KEY: &str = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
 /// A listener with TLS.
 struct Server {
     address: SocketAddr,
-    errors: IntCounterVec,
+    metrics: TlsMetrics,
 }
 
 impl Server {
     async fn start(config: &TlsConfig) -> Self {
-        let errors = IntCounterVec::new(Opts::new("errors", "errors"), &["reason"]).unwrap();
+        let metrics = TlsMetrics::register(&Registry::new()).unwrap();
         let certificates = Certificates::load(config).unwrap().unwrap();
-        let tls = Arc::new(Tls::new(certificates, errors.clone()));
+        let tls = Arc::new(Tls::new(certificates, metrics.clone()));
         tokio::spawn(tls.clone().keep_fresh());
         let accept = AcceptConfig {
-            header_timeout: Duration::from_millis(1_500),
+            header_timeout: Duration::from_secs(4),
             tls: Some(tls),
             ..accept_config(Protocols::Http1)
         };
         let address = serve(accept, async |_| Response::new(Body::from("ok"))).await;
-        Self { address, errors }
+        Self { address, metrics }
+    }
+
+    /// In how many days the certificate is over, as the metrics have it.
+    fn days_left(&self) -> i64 {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let end = self.metrics.certificate_expiry_timestamp_seconds.get();
+        let hours = (end - i64::try_from(now.as_secs()).unwrap()) / 3_600;
+        (hours + 12) / 24
+    }
+
+    async fn is_refused(&self, refused: i64) {
+        let gauge = &self.metrics.certificate_refused;
+        eventually("certificate_refused", || gauge.get() == refused).await;
     }
 
     async fn has_counted(&self, reason: &str, times: u64) {
-        let counter = self.errors.with_label_values(&[reason]);
+        let counter = self
+            .metrics
+            .handshake_errors_total
+            .with_label_values(&[reason]);
         eventually(reason, || counter.get() == times).await;
     }
 
@@ -194,21 +212,27 @@ async fn a_renewed_certificate_is_shown_and_a_bad_one_is_not() {
     let first = server.ask(&pki, None).await.unwrap().certificate();
     // Another key, and for a moment no certificate to it.
     let (certificate, key) = (pki.path("gateway.crt"), pki.path("gateway.key"));
-    pki.issue("next", 1);
+    pki.issue("next", 30);
+    assert_eq!(server.days_left(), 1);
     fs::copy(pki.path("next.key"), &key).unwrap();
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    server.is_refused(1).await;
     assert_eq!(server.ask(&pki, None).await.unwrap().certificate(), first);
     fs::write(&certificate, "no certificate").unwrap();
     tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert_eq!(
+        (server.days_left(), server.metrics.certificate_refused.get()),
+        (1, 1)
+    );
     assert_eq!(server.ask(&pki, None).await.unwrap().certificate(), first);
     fs::copy(pki.path("next.crt"), &certificate).unwrap();
-    for _ in 0..50 {
-        if server.ask(&pki, None).await.unwrap().certificate() != first {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
+    let begun = Instant::now();
+    while server.ask(&pki, None).await.unwrap().certificate() == first {
+        let took = begun.elapsed();
+        assert!(took < PATIENCE, "the new certificate was never shown");
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    panic!("the new certificate was never shown");
+    server.is_refused(0).await;
+    assert_eq!(server.days_left(), 30);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::http::{Polling, Request};
-use crate::raw::{Echo, Raw, frame};
+use crate::raw::{Echo, PATIENCE, Raw, frame};
 
 const CALM: [&str; 2] = ["--ping-interval-ms", "60000"];
 
@@ -12,8 +12,29 @@ fn websocket(session: &Polling<'_>) -> Raw {
     Raw::upgrade(session.echo.address, &session.upgrade_target())
 }
 
+/// The same where there was one before, which is refused until the server has noticed its end.
+fn next_websocket(session: &Polling<'_>) -> Raw {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let target = session.upgrade_target();
+        let (raw, answer) = Raw::try_upgrade(session.echo.address, &target, "");
+        if answer.status == 101 {
+            return raw;
+        }
+        answer.is_refused(3);
+        assert!(
+            Instant::now() < until,
+            "the one before was never noticed to have ended"
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 fn probed(session: &Polling<'_>) -> Raw {
-    let mut raw = websocket(session);
+    probe(websocket(session))
+}
+
+fn probe(mut raw: Raw) -> Raw {
     raw.send_text("2probe");
     assert_eq!(raw.text(), "3probe");
     raw
@@ -53,25 +74,28 @@ fn while_upgrading_every_poll_is_released_repeatedly() {
     let session = echo.polling("/engine.io/");
     let mut poll = session.waiting_poll();
     let mut raw = probed(&session);
-    let probed_at = Instant::now();
     poll.answer().is(200, "6");
-    assert!(
-        probed_at.elapsed() < Duration::from_millis(90),
-        "{:?}",
-        probed_at.elapsed()
-    );
     for _ in 0..5 {
-        let asked = Instant::now();
         session.poll().is(200, "6");
-        assert!(
-            asked.elapsed() < Duration::from_millis(200),
-            "{:?}",
-            asked.elapsed()
-        );
     }
     raw.send_text("5");
     raw.send_text("4moved");
     assert_eq!(raw.text(), "4moved");
+}
+
+#[test]
+fn a_poll_that_waits_is_released_at_the_probe() {
+    let echo = Echo::with(&CALM);
+    // Not only when the next release is due. A slow machine may take as long as that, but not every time.
+    let at_once = (0..20).any(|_| {
+        let session = echo.polling("/engine.io/");
+        let mut poll = session.waiting_poll();
+        let _raw = probed(&session);
+        let probed_at = Instant::now();
+        poll.answer().is(200, "6");
+        probed_at.elapsed() < Duration::from_millis(90)
+    });
+    assert!(at_once);
 }
 
 #[test]
@@ -171,16 +195,20 @@ fn a_probe_that_dies_leaves_polling_alive() {
     let echo = Echo::with(&CALM);
     let session = echo.polling("/engine.io/");
     for _ in 0..3 {
-        drop(probed(&session));
-        std::thread::sleep(Duration::from_millis(50));
+        drop(probe(next_websocket(&session)));
+        // Until that is noticed polls are released, and no other may probe.
+        let mut poll = session.poll_that_waits_again();
         session.post("4alive").is(200, "ok");
-        assert_eq!(session.packets(), "4alive");
+        poll.answer().is(200, "4alive");
     }
     let mut poll = session.waiting_poll();
     session.post("4and patient").is(200, "ok");
     poll.answer().is(200, "4and patient");
     // And another try may succeed.
-    let _raw = upgraded(&session);
+    let mut raw = probe(next_websocket(&session));
+    raw.send_text("5");
+    raw.send_text("4hello");
+    assert_eq!(raw.text(), "4hello");
 }
 
 #[test]
@@ -193,7 +221,7 @@ fn a_websocket_that_is_not_probed_properly_is_closed_and_polling_lives() {
         frame(true, 2, b"x", Some([1, 2, 3, 4])),
         frame(true, 1, b"2probe", None),
     ] {
-        let mut raw = websocket(&session);
+        let mut raw = next_websocket(&session);
         raw.send_raw(&bytes);
         assert!(raw.frame().is_none(), "{bytes:?}");
     }
@@ -203,15 +231,11 @@ fn a_websocket_that_is_not_probed_properly_is_closed_and_polling_lives() {
 
 #[test]
 fn an_upgrade_that_takes_too_long_leaves_polling_alive() {
-    let echo = Echo::with(&["--upgrade-timeout-ms", "150", "--ping-interval-ms", "60000"]);
+    let echo = Echo::with(&["--upgrade-timeout-ms", "2000"]);
     let session = echo.polling("/engine.io/");
     let mut raw = probed(&session);
     assert!(raw.frame().is_none());
-    let mut poll = session.waiting_poll();
-    assert!(
-        poll.is_waiting(Duration::from_millis(250)),
-        "polls are released no more"
-    );
+    let mut poll = session.poll_that_waits_again();
     session.post("4alive").is(200, "ok");
     poll.answer().is(200, "4alive");
 }
@@ -237,16 +261,23 @@ fn frames_behind_the_upgrade_in_one_segment_are_not_lost() {
 
 #[test]
 fn namespaces_and_the_heartbeat_go_on_after_the_upgrade() {
-    let echo = Echo::with(&["--connect-timeout-ms", "400"]);
-    let opened = Instant::now();
+    let echo = Echo::with(&[
+        "--connect-timeout-ms",
+        "2000",
+        "--ping-interval-ms",
+        "300",
+        "--ping-timeout-ms",
+        "2000",
+    ]);
     let session = echo.polling("/socket.io/");
     session.post("40").is(200, "ok");
     assert!(session.packets().contains("42[\"auth\",{}]"));
+    let joined = Instant::now();
     let mut raw = probed(&session);
     raw.send_text("5");
     raw.send_text("42[\"message\",1]");
     assert_eq!(raw.text(), "42[\"message-back\",1]");
-    while opened.elapsed() < Duration::from_secs(1) {
+    while joined.elapsed() < Duration::from_millis(2_300) {
         assert_eq!(raw.frame().unwrap().payload, b"2");
         raw.send_text("3");
     }
@@ -258,15 +289,24 @@ fn namespaces_and_the_heartbeat_go_on_after_the_upgrade() {
 #[test]
 fn the_heartbeat_of_a_session_that_upgrades_is_not_begun_anew() {
     let echo = Echo::with(&["--ping-interval-ms", "1500", "--ping-timeout-ms", "500"]);
-    let opened = Instant::now();
-    let session = echo.polling("/engine.io/");
-    std::thread::sleep(Duration::from_millis(1_000));
-    let mut raw = probed(&session);
-    raw.send_text("5");
-    assert_eq!(raw.frame().unwrap().payload, b"2");
-    let pinged = opened.elapsed();
-    assert!(pinged < Duration::from_millis(2_400), "{pinged:?}");
-    raw.closed();
-    let lived = opened.elapsed();
-    assert!(lived < Duration::from_millis(2_900), "{lived:?}");
+    // One that is begun anew is always as late as that; one that is not may be, on a slow machine, but not every time.
+    let mut seen = Vec::new();
+    let goes_on = (0..10).any(|_| {
+        let opened = Instant::now();
+        let session = echo.polling("/engine.io/");
+        std::thread::sleep(Duration::from_millis(1_000));
+        let (mut raw, answer) = Raw::try_upgrade(echo.address, &session.upgrade_target(), "");
+        if answer.status != 101 {
+            return false;
+        }
+        raw.send_text("2probe");
+        raw.send_text("5");
+        let is_ping = std::iter::from_fn(|| raw.frame()).any(|frame| frame.payload == b"2");
+        let pinged = opened.elapsed();
+        raw.closed();
+        let lived = opened.elapsed();
+        seen.push((pinged, lived));
+        is_ping && pinged < Duration::from_millis(2_400) && lived < Duration::from_millis(2_900)
+    });
+    assert!(goes_on, "{seen:?}");
 }

@@ -99,11 +99,16 @@ impl Model {
     }
 }
 
-/// The script with a clock of ours.
+/// The script with a clock of ours. Redis' own goes on meanwhile, so what is to be forgotten is kept: for how long it would have been is
+/// answered as well.
 fn script() -> String {
     assert_eq!(LIMIT.matches(CLOCK).count(), 1);
     assert_eq!(LIMIT.matches("TIME").count(), 1, "no other clock");
-    LIMIT.replace(CLOCK, "local time = { ARGV[#ARGV - 1], ARGV[#ARGV] }")
+    let script = LIMIT.replace(CLOCK, "local time = { ARGV[#ARGV - 1], ARGV[#ARGV] }");
+    format!(
+        "local function limit()\n{script}\nend\nlocal answer = limit()[1]\nlocal kept = redis.call('PTTL', KEYS[1])\n\
+         redis.call('PERSIST', KEYS[1])\nreturn {{ answer, tostring(kept) }}"
+    )
 }
 
 async fn ask(redis: &Client, key: &str, figures: &Figures, wanted: u64, now: u64) -> Answer {
@@ -119,7 +124,7 @@ async fn ask(redis: &Client, key: &str, figures: &Figures, wanted: u64, now: u64
     ];
     let arguments: Vec<String> = arguments.iter().map(u64::to_string).collect();
     let answers: Vec<String> = redis.eval(script(), key, arguments).await.unwrap();
-    let [answer] = &answers[..] else {
+    let [answer, kept] = &answers[..] else {
         panic!("{answers:?}")
     };
     let numbers: Vec<u64> = answer
@@ -130,10 +135,7 @@ async fn ask(redis: &Client, key: &str, figures: &Figures, wanted: u64, now: u64
         panic!("{answer}")
     };
     assert!(reset * 1_000 <= figures.most * figures.interval + 1_000);
-    let kept: i64 = redis.pttl(key).await.unwrap();
-    assert!(kept != -1 || verdict == 1, "nothing is kept for ever");
-    // Redis' own clock goes on meanwhile.
-    let _: bool = redis.persist(key).await.unwrap();
+    assert!(kept != "-1" || verdict == 1, "nothing is kept for ever");
     Answer {
         verdict,
         left,

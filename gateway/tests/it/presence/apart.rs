@@ -3,7 +3,7 @@
 use confab_shared::id::UserId;
 
 use super::world::{World, until};
-use super::{SOON, sees, with_world};
+use super::{IN_THE_END, SOON, sees, with_world};
 
 /// From here on PostgreSQL fails whenever it is asked about this account.
 async fn spoil(world: &World, user: UserId) {
@@ -45,7 +45,7 @@ fn who_cannot_be_found_out_about_holds_nobody_else_up() {
             let is_right = online.as_deref() == Some(&[eve]) && world.unsaid().await == 0;
             is_right.then_some(()).ok_or(format!("{online:?}"))
         };
-        until(SOON * 3, found).await.unwrap();
+        until(IN_THE_END, found).await.unwrap();
         spoil(&world, mal).await;
         // He is to be announced, and asks to be shown who is online, together with others.
         one.presence.appears(mal).await;
@@ -72,6 +72,6 @@ fn who_cannot_be_found_out_about_holds_nobody_else_up() {
                 unsaid => Err(format!("{unsaid} are not announced")),
             }
         };
-        until(SOON * 3, settled).await.unwrap();
+        until(IN_THE_END, settled).await.unwrap();
     });
 }

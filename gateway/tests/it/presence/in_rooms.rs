@@ -10,7 +10,7 @@ use confab_shared::redis::presence::Stay;
 use fred::interfaces::{HashesInterface, KeysInterface, SetsInterface};
 
 use super::world::{Gateway, PARTITIONS, World, hurried, until};
-use super::{SOON, with_world};
+use super::{IN_THE_END, SOON, with_world};
 
 fn somebody() -> Arc<Profile> {
     let id = UserId::generate();
@@ -88,7 +88,7 @@ fn a_room_is_a_nodes_while_somebody_of_it_is_there() {
 /// A node that notices late that it is taken for gone.
 async fn slow_gateway(world: &World) -> Gateway {
     let slow = Timing {
-        beat: SOON * 2,
+        beat: SOON * 6,
         term: SOON * 60,
         ..hurried()
     };
@@ -141,7 +141,7 @@ fn what_a_former_stay_noted_too_late_is_no_ghost() {
                 .is_some_and(|entry| entry.starts_with(&noted));
             is_right.then_some(()).ok_or(format!("{entry:?}"))
         };
-        until(SOON * 5, taken_over).await.unwrap();
+        until(IN_THE_END, taken_over).await.unwrap();
         here.presence.exit(room, ann.id, true).await;
         assert_eq!(heard.next().await, ("exited", ann.id));
         assert_eq!(here.presence.count(room).await.unwrap(), 0);

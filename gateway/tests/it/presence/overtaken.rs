@@ -10,7 +10,7 @@ use sqlx::{Connection, PgConnection};
 
 use super::watcher::Watcher;
 use super::world::{Gateway, World, hurried};
-use super::{SOON, sees, with_world_at};
+use super::{IN_THE_END, sees, with_world_at};
 
 /// As which node it asks whose questions about accounts wait while they are held.
 const HELD: &str = "held";
@@ -75,7 +75,7 @@ pub(super) async fn are_held(world: &World, expected: i64) {
         if waiting >= expected {
             return;
         }
-        assert!(began.elapsed() < SOON * 3, "{waiting} wait");
+        assert!(began.elapsed() < IN_THE_END, "{waiting} wait");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -83,7 +83,7 @@ pub(super) async fn are_held(world: &World, expected: i64) {
 async fn has_announced(gateway: &Gateway, expected: u64) {
     let began = Instant::now();
     while gateway.metrics.online.announced_total.get() < expected {
-        assert!(began.elapsed() < SOON * 3, "not announced");
+        assert!(began.elapsed() < IN_THE_END, "not announced");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -1,7 +1,6 @@
 //! What clients make of what they are sent, and what is said in rooms.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::time::Duration;
 
 use confab_gateway::hub::socket::SocketRef;
 use confab_shared::id::{NodeId, UserId};
@@ -10,6 +9,8 @@ use fred::clients::Client;
 use fred::types::Message;
 use serde_json::Value;
 use tokio::sync::broadcast;
+
+use crate::raw::PATIENCE;
 
 /// What a client has made of what it was sent.
 pub(super) struct Watcher {
@@ -85,7 +86,7 @@ pub(super) struct Heard {
 impl Heard {
     /// Who comes or goes next, and which.
     pub(super) async fn next(&mut self) -> (&'static str, UserId) {
-        let waiting = tokio::time::timeout(Duration::from_secs(5), self.messages.recv());
+        let waiting = tokio::time::timeout(PATIENCE, self.messages.recv());
         let message = waiting.await.expect("nothing is said").unwrap();
         let text: String = message.value.convert().unwrap();
         let (_, batch) = text.split_once('\n').unwrap();

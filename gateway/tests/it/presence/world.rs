@@ -8,6 +8,7 @@ use confab_gateway::backplane::{self, Backplane};
 use confab_gateway::config::{DEFAULTS, GatewayConfig};
 use confab_gateway::dialect::{self, Namespace};
 use confab_gateway::hub::Hub;
+use confab_gateway::hub::places::Orders;
 use confab_gateway::hub::send_queue::SendQueue;
 use confab_gateway::hub::socket::Socket;
 use confab_gateway::ingress::Ingress;
@@ -38,17 +39,25 @@ pub(super) const LARGEST_GROUP: u32 = 6;
 pub(super) const MOST_CONVERSATIONS: usize = 100;
 pub(super) const PARTITIONS: u16 = 16;
 
-/// As in production, ten times as fast.
+/// As in production, ten times as fast; but for leases, that a machine which stands still for a moment may not let lapse.
 pub(super) fn hurried() -> Timing {
     Timing {
         linger: Duration::from_millis(400),
         room_linger: Duration::from_millis(400),
         tick: Duration::from_millis(5),
         beat: Duration::from_millis(100),
-        term: Duration::from_millis(400),
+        term: Duration::from_secs(10),
         settling: Duration::from_millis(500),
         overdue: Duration::from_millis(400),
         round: Duration::from_millis(500),
+    }
+}
+
+/// The same where nodes are killed, and others have to notice.
+pub(super) fn mortal() -> Timing {
+    Timing {
+        term: Duration::from_millis(400),
+        ..hurried()
     }
 }
 
@@ -108,7 +117,15 @@ impl World {
             &vitals,
             &stop,
         );
-        let (hub, requests) = Hub::start(&config.hub, false, &metrics, &traces, &vitals, &stop);
+        let (hub, requests) = Hub::start(
+            &config.hub,
+            Orders::ONE,
+            false,
+            &metrics,
+            &traces,
+            &vitals,
+            &stop,
+        );
         let patience = Duration::from_secs(5);
         let parts = backplane::Parts {
             node: id,
@@ -210,6 +227,16 @@ impl World {
                 .unwrap();
         }
         count
+    }
+
+    /// The leases of all nodes' stays, whether they have lapsed or not.
+    pub(super) async fn stays(&self) -> BTreeSet<String> {
+        let all: Vec<String> = self
+            .redis
+            .zrange(Keyspace::stays(), 0, -1, None, false, None, false)
+            .await
+            .unwrap();
+        all.into_iter().collect()
     }
 
     /// The lease of a stay is over before its holder knows.

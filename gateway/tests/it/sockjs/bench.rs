@@ -56,7 +56,7 @@ impl Default for Setup {
             config: SockJsConfig {
                 enabled: true,
                 heartbeat_ms: 60_000,
-                disconnect_delay_ms: 1_500,
+                disconnect_delay_ms: 4_000,
                 response_limit: 4_096,
                 max_payload: 10_000,
                 base_url: String::new(),
@@ -313,7 +313,7 @@ impl MessageHandler for Echo {
                 return Err(DisconnectReason::LoggedOut);
             }
             ("slow", word) => {
-                tokio::time::sleep(Duration::from_millis(300)).await;
+                tokio::time::sleep(Duration::from_secs(2)).await;
                 session.say(word);
             }
             ("flood", count) => {

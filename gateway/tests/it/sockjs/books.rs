@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use confab_gateway::metrics::Metrics;
 use confab_gateway::registry::{Claims, RedisClaims, SessionName};
 use confab_shared::id::{NodeId, Partition};
 use confab_shared::redis::scripts;
@@ -49,8 +50,11 @@ pub(super) async fn calls(redis: &Client, command: &str) -> u64 {
 }
 
 fn both(redis: &Client) -> [(NodeId, RedisClaims); 2] {
-    [NodeId::generate(), NodeId::generate()]
-        .map(|id| (id, RedisClaims::new(redis.clone(), keyspace(), id)))
+    let counted = Metrics::new().unwrap().redis;
+    [NodeId::generate(), NodeId::generate()].map(|id| {
+        let claims = RedisClaims::new(redis.clone(), keyspace(), id, counted.clone());
+        (id, claims)
+    })
 }
 
 #[tokio::test]
@@ -112,16 +116,21 @@ async fn whoever_asks_for_what_is_not_there_costs_little() {
     let most = 3 + u64::try_from(began.elapsed().as_millis()).unwrap() / 100;
     let asked = calls(&redis, "evalsha").await - before;
     assert!(asked <= most, "{asked} of {most}");
-    // Another memory is not taken for the one that is known.
+    // Another memory is not taken for the one that is known. It is young for no longer than a slow machine may stand still.
     let name = SessionName::of("a session");
-    redis.flushall::<()>(false).await.unwrap();
-    name_memory(&redis, Duration::ZERO).await;
-    let (found, claimed) = tokio::join!(claims.find(name), async {
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        others.renew(&[name]).await
-    });
-    assert!(claimed.error.is_none());
-    assert_eq!(found.unwrap(), Some(other));
+    for tries_left in (0..5).rev() {
+        redis.flushall::<()>(false).await.unwrap();
+        name_memory(&redis, Duration::ZERO).await;
+        let (found, claimed) = tokio::join!(claims.find(name), async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            others.renew(&[name]).await
+        });
+        assert!(claimed.error.is_none());
+        if found.as_ref().is_ok_and(|found| *found == Some(other)) {
+            return;
+        }
+        assert!(tries_left > 0, "{found:?}");
+    }
 }
 
 #[tokio::test]
@@ -130,22 +139,28 @@ async fn in_a_young_memory_nobody_claims_what_may_be_anothers() {
     name_memory(&redis, OLD).await;
     let [(one, first), (two, second)] = both(&redis);
     let (old, new) = (SessionName::of("old"), SessionName::of("new"));
-    first.claim(old).await.unwrap();
-    redis.flushall::<()>(false).await.unwrap();
-    name_memory(&redis, Duration::ZERO).await;
-    let began = Instant::now();
-    let (claimed, found, fresh, ()) = tokio::join!(
-        second.claim(old),
-        second.find(old),
-        second.claim(new),
-        async {
-            tokio::time::sleep(Duration::from_millis(700)).await;
-            first.renew(&[old]).await;
+    // It is young for no longer than a slow machine may stand still.
+    for tries_left in (0..5).rev() {
+        redis.flushall::<()>(false).await.unwrap();
+        let began = Instant::now();
+        name_memory(&redis, Duration::ZERO).await;
+        let (claimed, found, fresh, ()) = tokio::join!(
+            second.claim(old),
+            second.find(old),
+            second.claim(new),
+            async {
+                tokio::time::sleep(Duration::from_millis(700)).await;
+                first.renew(&[old]).await;
+            }
+        );
+        assert!(began.elapsed() >= Duration::from_millis(1_900));
+        assert_eq!(fresh.unwrap(), two);
+        let of_old = (claimed.unwrap(), found.unwrap());
+        if of_old == (one, Some(one)) {
+            break;
         }
-    );
-    assert_eq!((claimed.unwrap(), found.unwrap()), (one, Some(one)));
-    assert_eq!(fresh.unwrap(), two);
-    assert!(began.elapsed() >= Duration::from_millis(1_900));
+        assert!(tries_left > 0, "{of_old:?}");
+    }
     // From a memory that nobody names, something can still be had.
     redis.flushall::<()>(false).await.unwrap();
     assert_eq!(second.claim(new).await.unwrap(), two);

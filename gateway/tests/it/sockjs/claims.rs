@@ -69,7 +69,7 @@ fn trouble(setup: &mut Setup, delay: Duration, failures: u32) {
 }
 
 fn slow(setup: &mut Setup) {
-    trouble(setup, Duration::from_millis(300), 0);
+    trouble(setup, Duration::from_secs(2), 0);
 }
 
 #[test]

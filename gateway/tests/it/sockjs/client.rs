@@ -49,10 +49,12 @@ impl Client {
         request(self.address, "POST", &format!("{}/xhr", self.path), "", "")
     }
 
-    /// A poll that has had the time to arrive.
+    /// A poll that has had the time to arrive: a while, and until another request was answered that came later.
     pub(crate) fn waiting_poll(&self) -> Request {
         let mut poll = self.begin_poll();
         assert!(poll.is_waiting(Duration::from_millis(150)));
+        let info = request(self.address, "GET", "/ws/info", "", "").answer();
+        assert_eq!(info.status, 200);
         poll
     }
 

@@ -281,7 +281,7 @@ impl StompApplication for Chat {
             return reply.refuse(&rejection);
         }
         if message.destination == "slowly" {
-            tokio::time::sleep(Duration::from_millis(600)).await;
+            tokio::time::sleep(Duration::from_millis(2_500)).await;
         }
         let mut board = self.0.lock();
         let sent = (message.destination.to_owned(), message.body.to_vec());
