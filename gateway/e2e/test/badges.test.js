@@ -5,7 +5,9 @@ import test from 'node:test';
 import { cut, recovers, stays, until } from './support/away.js';
 import { direct, group, join, say, stream } from './support/chat.js';
 import { client, sendTo } from './support/dialects.js';
+import { attempts } from './support/patience.js';
 import { people, register, unique } from './support/people.js';
+import { shown } from './support/presence.js';
 import { as, ok } from './support/rest.js';
 import { keys, message as messageShape } from './support/shapes.js';
 import { connect, heard, once, quiet, received, succeed } from './support/socket.js';
@@ -48,25 +50,30 @@ async function scene(t, options = {}) {
   return { ...users, a, b, phone, conversationId };
 }
 
-test('badges', { concurrency: 16, timeout: 120_000 }, async (t) => {
-  const limit = { timeout: 90_000 };
+test('badges', { concurrency: 16, timeout: 480_000 }, async (t) => {
+  const limit = { timeout: 360_000 };
   const tests = [];
   const check = (name, body) => tests.push(t.test(name, limit, body));
   await cast();
 
   check('who has not joined is told what is unread, with the last message; who has joined is not', async (t) => {
-    const { ann, ben, cat, dan, a, b, phone, conversationId } = await scene(t);
+    const { cat, dan } = await cast();
     const [c, d] = await Promise.all([connect(t, cat), connect(t, dan, { gateway: 1 })]);
-    await join(conversationId, a, c);
-    const begun = Date.now();
-    const content = unique();
-    const messageId = await say(a, conversationId, content);
-    for (const socket of [b, phone]) {
-      await shows(socket, conversationId, 1, 'after one message');
-      const { lastMessage, at } = badges(socket, conversationId).at(-1);
-      assert.deepEqual([lastMessage._id, lastMessage.content, lastMessage.sender._id, lastMessage.conversationId], [messageId, content, ann.id, conversationId]);
-      assert.ok(at - begun < 2 * EVERY_MS, `the first comes at once: ${at - begun} ms`);
-    }
+    const { ben, b, conversationId } = await attempts(5, 'the first badge comes at once', async () => {
+      const { ann, ben, a, b, phone, conversationId } = await scene(t);
+      await join(conversationId, a, c);
+      const begun = Date.now();
+      const content = unique();
+      const messageId = await say(a, conversationId, content);
+      let took = 0;
+      for (const socket of [b, phone]) {
+        await shows(socket, conversationId, 1, 'after one message');
+        const { lastMessage, at } = badges(socket, conversationId).at(-1);
+        assert.deepEqual([lastMessage._id, lastMessage.content, lastMessage.sender._id, lastMessage.conversationId], [messageId, content, ann.id, conversationId]);
+        took = Math.max(took, at - begun);
+      }
+      return took < EVERY_MS && { ben, b, conversationId };
+    });
     await unreadIs('one message', conversationId, [ben, 1], [cat, 1]);
     await quiet(SILENCE_MS);
     assert.deepEqual(badges(c, conversationId), [], 'cat has joined');
@@ -303,7 +310,7 @@ test('badges', { concurrency: 16, timeout: 120_000 }, async (t) => {
     const [overview] = ok(await as(eve, 'GET', '/chats/conversations'), 200);
     assert.equal(overview.lastMessage.status, 'read');
     f.disconnect();
-    await quiet(500);
+    await shown(eve, false, [fay]);
     await say(e, conversationId);
     await quiet(SILENCE_MS);
     assert.deepEqual(await statuses(eve, 1), ['read', 'read', 'sent']);

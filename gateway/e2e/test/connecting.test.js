@@ -10,7 +10,7 @@ import { people, unique } from './support/people.js';
 import { connect, dial, emitAck, once, opened, refused, rejected, succeed, watch } from './support/socket.js';
 
 const cast = people('ann', 'ben');
-const limit = { timeout: 60_000 };
+const limit = { timeout: 240_000 };
 
 function unauthorized(error) {
   assert.equal(error.message, 'Unauthorized');

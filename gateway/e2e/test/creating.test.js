@@ -10,7 +10,7 @@ import { connect, emitAck, heard, once, rejected, succeed } from './support/sock
 import { membershipCount, roles } from './support/truth.js';
 
 const cast = people('ann', 'ben', 'cat');
-const limit = { timeout: 60_000 };
+const limit = { timeout: 240_000 };
 
 async function trio(t) {
   const users = await cast();

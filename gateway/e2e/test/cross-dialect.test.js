@@ -10,7 +10,7 @@ import { as, ok } from './support/rest.js';
 import { connect, succeed } from './support/socket.js';
 import { voice } from './support/voices.js';
 
-const limit = { timeout: 120_000 };
+const limit = { timeout: 480_000 };
 
 /** A voice of `user` in `thread`, entered. */
 async function speaks(t, dialect, user, thread, options) {

@@ -9,7 +9,7 @@ import { as, failed, ok } from './support/rest.js';
 import { emitAck, heard, quiet, received, succeed } from './support/socket.js';
 import { voice } from './support/voices.js';
 
-const limit = { timeout: 90_000 };
+const limit = { timeout: 360_000 };
 const cast = people('ann', 'ben', 'cat', 'dan', 'eve');
 
 /** What a socket of each dialect sends to `thread`. */

@@ -9,7 +9,7 @@ import { restart } from './support/gateways.js';
 import { people, unique } from './support/people.js';
 import { connect } from './support/socket.js';
 
-test('the clients of a restarted gateway come back', { timeout: 90_000 }, async (t) => {
+test('the clients of a restarted gateway come back', { timeout: 360_000 }, async (t) => {
   const { ann, ben } = await people('ann', 'ben')();
   const a = await connect(t, ann, returns);
   const b = await connect(t, ben, { ...returns, gateway: 1, direct: true });

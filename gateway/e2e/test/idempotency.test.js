@@ -9,7 +9,7 @@ import { connect, emitAck, heard, once, succeed } from './support/socket.js';
 import { storedMessages } from './support/truth.js';
 
 const cast = people('ann', 'ben');
-const limit = { timeout: 60_000 };
+const limit = { timeout: 240_000 };
 
 async function pair(t) {
   const { ann, ben } = await cast();

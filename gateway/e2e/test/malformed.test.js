@@ -9,7 +9,7 @@ import { connect, emitAck, heard, once, rejected, succeed } from './support/sock
 import { storedMessages } from './support/truth.js';
 
 const cast = people('ann', 'ben', 'eve');
-const limit = { timeout: 120_000 };
+const limit = { timeout: 480_000 };
 
 /** Values that are no id, whatever kind of id is wanted; undefined leaves the field out. */
 const NO_ID = [undefined, null, true, {}, [], '', ' ', 'nope', '../../etc', '1.5', 'x'.repeat(5000), '\u0000', '\ud800'];

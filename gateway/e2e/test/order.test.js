@@ -20,7 +20,7 @@ async function hall(t) {
   return { users, sockets, conversationId };
 }
 
-test('1000 messages from four senders reach every member once, in one order, and PostgreSQL agrees', { timeout: 180_000 }, async (t) => {
+test('1000 messages from four senders reach every member once, in one order, and PostgreSQL agrees', { timeout: 720_000 }, async (t) => {
   const { users, sockets, conversationId } = await hall(t);
   const { last_seq: start } = await counters(conversationId);
   const sent = await Promise.all(
@@ -65,7 +65,7 @@ test('1000 messages from four senders reach every member once, in one order, and
   });
 });
 
-test('edits, deletes and reads among the messages keep the one order too', { timeout: 120_000 }, async (t) => {
+test('edits, deletes and reads among the messages keep the one order too', { timeout: 480_000 }, async (t) => {
   const { sockets, conversationId } = await hall(t);
   const busy = async (socket, name) => {
     for (let round = 0; round < 15; round += 1) {
@@ -97,7 +97,7 @@ test('edits, deletes and reads among the messages keep the one order too', { tim
   sockets.slice(1).forEach((socket, index) => assert.deepEqual(told(socket), first, `member ${index + 1} against member 0`));
 });
 
-test('a sender sees its own messages in the order it sent them, without waiting for any', { timeout: 60_000 }, async (t) => {
+test('a sender sees its own messages in the order it sent them, without waiting for any', { timeout: 240_000 }, async (t) => {
   const { sockets, conversationId } = await hall(t);
   const contents = Array.from({ length: 100 }, (_, index) => `without acknowledgement ${index}`);
   for (const content of contents) sockets[1].emit('sendMessage', { conversationId, content });

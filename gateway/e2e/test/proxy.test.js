@@ -9,7 +9,7 @@ import { freePort } from './support/gateways.js';
 import { startProxy } from './support/proxy.js';
 import { soon } from './support/wire.js';
 
-const limit = { timeout: 30_000 };
+const limit = { timeout: 120_000 };
 
 /** A server that answers with its name and what it was sent; `hang` paths are never answered. */
 async function server(t, name) {
@@ -47,6 +47,9 @@ async function front(t, ...urls) {
   return proxy;
 }
 
+/** Where nobody listens: an address of this machine that no program is told to use, whatever ports others take meanwhile. */
+const refusing = async () => `http://127.77.0.1:${await freePort()}`;
+
 const post = async (url, body) => (await fetch(url, { method: 'POST', body })).text();
 
 test('each request goes to the next server, with its body', limit, async (t) => {
@@ -60,7 +63,7 @@ test('each request goes to the next server, with its body', limit, async (t) => 
 
 test('a server that refuses the connection is passed over, body and all; none left is 502', limit, async (t) => {
   const living = await server(t, 'a');
-  const nobody = `http://127.0.0.1:${await freePort()}`;
+  const nobody = await refusing();
   const { url } = await front(t, nobody, living.url);
   for (let count = 0; count < 4; count += 1) assert.equal(await post(url, 'body'), 'a body');
   const dead = await front(t, nobody, nobody);
@@ -131,7 +134,7 @@ async function tunnel(url) {
 
 test('an upgraded connection carries both ways, and ends on both sides', limit, async (t) => {
   const one = await server(t, 'a');
-  const nobody = `http://127.0.0.1:${await freePort()}`;
+  const nobody = await refusing();
   const { url } = await front(t, nobody, one.url);
   const first = await tunnel(url);
   first.socket.write('second');

@@ -20,12 +20,12 @@ async function run(t, comment) {
   const script = fileURLToPath(new URL(`../.readme-example-${randomUUID()}.mjs`, import.meta.url));
   t.after(() => rm(script, { force: true }));
   await writeFile(script, here);
-  const { stdout, stderr } = await promisify(execFile)(process.execPath, [script], { timeout: 20_000 });
+  const { stdout, stderr } = await promisify(execFile)(process.execPath, [script], { timeout: 90_000 });
   assert.equal(stderr, '');
   return stdout;
 }
 
-test('two users chat through two gateways', { timeout: 30_000 }, async (t) => {
+test('two users chat through two gateways', { timeout: 120_000 }, async (t) => {
   const stdout = await run(t, 'alice on the first gateway');
   for (const name of ['alice', 'bob']) {
     assert.match(stdout, new RegExp(`${name} sees #\\d+ \\S+.*: Hello from 3000!`));
@@ -33,6 +33,6 @@ test('two users chat through two gateways', { timeout: 30_000 }, async (t) => {
   }
 });
 
-test('guests of Spring clients are in a public room', { timeout: 30_000 }, async (t) => {
+test('guests of Spring clients are in a public room', { timeout: 120_000 }, async (t) => {
   for (const stdout of await Promise.all([1, 2].map(() => run(t, 'A guest in the public room')))) assert.match(stdout, /CHAT of carol_\d+: Hello from Spring!/);
 });

@@ -9,7 +9,7 @@ import { connect, emitAck, heard, refused } from './support/socket.js';
 import { session } from './support/wire.js';
 
 const cast = people('ann', 'ben', 'eve');
-const limit = { timeout: 60_000 };
+const limit = { timeout: 240_000 };
 
 /** ben, away since one message; what he missed is one more. */
 async function absent(t) {

@@ -12,7 +12,7 @@ import { connect, emitAck, heard, once, quiet, received, story, succeed } from '
 import { storedMessages } from './support/truth.js';
 
 const cast = people('ann', 'ben', 'cat');
-const limit = { timeout: 90_000 };
+const limit = { timeout: 360_000 };
 const gateways = state.gateways.map((_, index) => gatewayUrl(index));
 
 /** ann, who speaks and stays; ben, who joined and is about to go away. */

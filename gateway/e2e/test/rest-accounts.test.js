@@ -10,7 +10,7 @@ import * as shapes from './support/shapes.js';
 import { connect } from './support/socket.js';
 
 const cast = people('ann', 'ben');
-const limit = { timeout: 60_000 };
+const limit = { timeout: 240_000 };
 
 const post = (path, body, gateway = 0) => request('POST', path, { body, gateway });
 

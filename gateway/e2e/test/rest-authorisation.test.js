@@ -11,7 +11,7 @@ import { as, ok, request } from './support/rest.js';
 import { entered } from './support/rooms.js';
 import { promote } from './support/truth.js';
 
-const limit = { timeout: 300_000 };
+const limit = { timeout: 1200_000 };
 
 /** Those whose token is good. */
 const KNOWN = ['owner', 'member', 'stranger', 'admin'];

@@ -10,7 +10,7 @@ import { connect, once } from './support/socket.js';
 import { membershipCount } from './support/truth.js';
 
 const cast = people('ann', 'ben', 'cat', 'eve');
-const limit = { timeout: 60_000 };
+const limit = { timeout: 240_000 };
 
 test('POST /conversations answers 201 and is heard on sockets', limit, async (t) => {
   const { ann, ben, cat } = await cast();

@@ -9,7 +9,7 @@ import { as, failed, ok, request } from './support/rest.js';
 import * as shapes from './support/shapes.js';
 
 const cast = people('ann');
-const limit = { timeout: 60_000 };
+const limit = { timeout: 240_000 };
 
 test('an unknown route is a JSON 404, with a token and without', limit, async () => {
   const { ann } = await cast();

@@ -10,7 +10,7 @@ import { connect, once } from './support/socket.js';
 import { storedMessages } from './support/truth.js';
 
 const cast = people('ann', 'ben', 'eve');
-const limit = { timeout: 60_000 };
+const limit = { timeout: 240_000 };
 
 async function pair() {
   const users = await cast();

@@ -6,7 +6,7 @@ import { failed, ok, request } from './support/rest.js';
 import { gatewayUrl, PATIENCE_MS } from './support/cluster.js';
 import { operations } from './support/openapi.js';
 
-const limit = { timeout: 60_000 };
+const limit = { timeout: 240_000 };
 
 test('the document is OpenAPI 3.1 and describes each operation as a whole', limit, async () => {
   const { document, all } = await operations();

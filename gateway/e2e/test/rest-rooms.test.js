@@ -8,7 +8,7 @@ import { entered } from './support/rooms.js';
 import * as shapes from './support/shapes.js';
 
 const cast = people('ann', 'ben');
-const limit = { timeout: 60_000 };
+const limit = { timeout: 240_000 };
 const ROOM = ['id', 'slug', 'name', 'description', 'maxUsers', 'userCount', 'createdBy', 'createdAt', 'lastActivity'];
 
 test('a room is made, shown, changed and ended', limit, async () => {

@@ -9,7 +9,7 @@ import { as, failed, nextPage, ok, request } from './support/rest.js';
 import * as shapes from './support/shapes.js';
 
 const cast = people('ann', 'ben');
-const limit = { timeout: 60_000 };
+const limit = { timeout: 240_000 };
 
 const login = async ({ email, password }) => ok(await request('POST', '/auth/login', { body: { email, password } }), 200).accessToken;
 const field = (body) => body.details.map((detail) => detail.field);

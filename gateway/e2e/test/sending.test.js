@@ -9,7 +9,7 @@ import { connect, emitAck, heard, once, quiet, rejected, succeed } from './suppo
 import { storedMessages } from './support/truth.js';
 
 const cast = people('ann', 'ben', 'cat');
-const limit = { timeout: 60_000 };
+const limit = { timeout: 240_000 };
 
 /** ann on gateway 0, ben and cat on gateway 1, in a fresh group, joined. */
 async function room(t) {

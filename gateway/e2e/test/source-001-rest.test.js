@@ -10,7 +10,7 @@ import { as, failed, ok, request } from './support/rest.js';
 import { keys, page, restMessage, user as userShape } from './support/shapes.js';
 
 const cast = people('ann', 'ben', 'cat');
-const limit = { timeout: 90_000 };
+const limit = { timeout: 360_000 };
 
 /** A table as the document has it: `{method, path, description, auth}` of each row. */
 function table(text) {
@@ -274,7 +274,7 @@ async function isAllowed(t, url, origin, allowed) {
   }
 }
 
-test('CORS configuration', { concurrency: 4, timeout: 120_000 }, async (t) => {
+test('CORS configuration', { concurrency: 4, timeout: 480_000 }, async (t) => {
   const at = (CORS_ORIGIN) => privateGateway(t, { CORS_ORIGIN, FRONTEND_URL: undefined });
   const strangers = ['http://evil.example', 'http://localhost:3001', 'https://localhost:3000', 'http://localhost:3000.evil.example', 'null'];
   const tests = [];

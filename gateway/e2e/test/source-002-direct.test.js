@@ -12,7 +12,7 @@ import { createElement as h, mount } from './support/react.js';
 import { connect, dial, heard, once, opened, received, refused, succeed } from './support/socket.js';
 
 const cast = people('ann', 'ben', 'cat');
-const limit = { timeout: 90_000 };
+const limit = { timeout: 360_000 };
 
 const saying = (content) => (message) => message.content === content;
 

@@ -10,7 +10,7 @@ import { storedMessages } from './support/truth.js';
 
 const MOST = 1_000;
 
-test('up to a thousand messages come at once, the others by `before`', { timeout: 180_000 }, async (t) => {
+test('up to a thousand messages come at once, the others by `before`', { timeout: 720_000 }, async (t) => {
   const [john, jane] = await Promise.all([register('john'), register('jane')]);
   const conversationId = await direct(john, jane);
   const writer = await connect(t, john);

@@ -7,7 +7,7 @@ import { as, failed, ok, request } from './support/rest.js';
 import { conversation, message, page } from './support/shapes.js';
 
 const cast = people('ann', 'ben', 'cat');
-const limit = { timeout: 90_000 };
+const limit = { timeout: 360_000 };
 
 /** `POST   /chats/conversations              - Create conversation`, each with what it is to be called with. */
 const TABLE = `

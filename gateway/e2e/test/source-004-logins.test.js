@@ -12,7 +12,7 @@ import { as, ok } from './support/rest.js';
 import { heard, once, opened } from './support/socket.js';
 
 const cast = people('ann', 'ben');
-const limit = { timeout: 90_000 };
+const limit = { timeout: 360_000 };
 
 test('auth:login with the token that the connection has already', limit, async (t) => {
   const { ann } = await cast();

@@ -10,7 +10,7 @@ import { nobody, people, register, unique } from './support/people.js';
 import { dial, heard, once, opened, received, succeed } from './support/socket.js';
 
 const cast = people('ann', 'ben', 'cat');
-const limit = { timeout: 90_000 };
+const limit = { timeout: 360_000 };
 
 test('without a room a message is for the lobby, where everybody is from the login on', limit, async (t) => {
   const { ann, ben, cat } = await cast();

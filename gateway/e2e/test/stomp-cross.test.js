@@ -13,7 +13,7 @@ import { barrier, chatBody } from './support/stomp-bodies.js';
 import { publicThreads, stompVoice } from './support/stomp-voice.js';
 import { voice } from './support/voices.js';
 
-const limit = { timeout: 90_000 };
+const limit = { timeout: 360_000 };
 
 /** A voice of `user` in `thread` over Socket.IO, entered. */
 async function speaks(t, dialect, user, thread, options) {

@@ -12,7 +12,7 @@ import { barrier, chatBody } from './support/stomp-bodies.js';
 import { storedMessages } from './support/truth.js';
 import { soon } from './support/wire.js';
 
-const limit = { timeout: 60_000 };
+const limit = { timeout: 240_000 };
 const cast = people('ann', 'ben');
 const VERSIONS = ['1.0', '1.1', '1.2'];
 

@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import test, { describe } from 'node:test';
 import { until } from './support/away.js';
+import { paced } from './support/chat.js';
 import { entryUrl } from './support/cluster.js';
 import { ChatPage } from './support/documents/spring-chat.js';
 import { register, slug, unique } from './support/people.js';
@@ -13,7 +14,7 @@ import { about, saying, session, socketFactory, WAYS } from './support/stomp.js'
 import { barrier, chatBody, say } from './support/stomp-bodies.js';
 import { storedMessages } from './support/truth.js';
 
-const limit = { timeout: 60_000 };
+const limit = { timeout: 240_000 };
 const name = (what = 'tab') => unique(what).replaceAll(' ', '_').slice(0, 32);
 
 /** A page that somebody has opened, connected; closed when the test is over. */
@@ -64,7 +65,7 @@ describe('the guide’s chat and what is built on it', { concurrency: true, ...l
       const [w, r] = await Promise.all([session(t, writer, { way }), session(t, await register('reader'), { way, gateway: 1 })]);
       const inboxes = await Promise.all([w, r].map((one) => one.listen(`/topic/${roomId}`)));
       const contents = [w, r].map((one) => Array.from({ length: 100 }, (_, index) => `${one.user.username} ${index} ${'x'.repeat(index)}.`));
-      await Promise.all([w, r].flatMap((one, index) => contents[index].map((content) => one.send('/app/chat.sendMessage', { roomId, content }))));
+      await Promise.all([w, r].map((one, index) => paced(contents[index].map((content) => () => one.send('/app/chat.sendMessage', { roomId, content })))));
       await barrier(w, roomId, ...inboxes);
       const room = ok(await as(writer, 'GET', `/api/rooms/${roomId}`), 200);
       const stored = await storedMessages(room.id);

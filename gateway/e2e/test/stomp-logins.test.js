@@ -5,13 +5,14 @@ import test from 'node:test';
 import { until } from './support/away.js';
 import { jwtSecret, state } from './support/cluster.js';
 import { issue, resign, seconds } from './support/jwt.js';
+import { lateness } from './support/patience.js';
 import { login, nobody, people, register, slug } from './support/people.js';
 import { as, ok } from './support/rest.js';
 import { quiet } from './support/socket.js';
 import { about, dial, session, WAYS } from './support/stomp.js';
 import { barrier } from './support/stomp-bodies.js';
 
-const limit = { timeout: 60_000 };
+const limit = { timeout: 240_000 };
 const cast = people('ann', 'ben');
 const WITHIN_MS = 5_000;
 
@@ -71,9 +72,10 @@ test('a token that ends ends its sessions, on every gateway and over each transp
   const [phones, laptops] = [await everywhere(phone), await everywhere(laptop)];
   const stranger = await session(t, (await cast()).ann);
   ok(await as(phone, 'POST', '/auth/logout', undefined, { gateway: 1 }), 204);
-  const begun = Date.now();
+  const [begun, late] = [Date.now(), lateness()];
   await Promise.all(phones.map((one) => one.failed()));
-  assert.ok(Date.now() - begun <= WITHIN_MS, `all were closed after ${Date.now() - begun} ms`);
+  const took = Date.now() - begun;
+  assert.ok(took <= WITHIN_MS + late(), `all were closed after ${took} ms`);
   await quiet(300);
   for (const one of [...laptops, stranger]) assert.equal(one.closes.length, 0, 'another token’s session stays');
   await refused(t, { token: phone.token });
@@ -89,7 +91,8 @@ test('a token that ends ends its sessions, on every gateway and over each transp
 test('a session does not outlive its token', limit, async (t) => {
   const ann = await register('ann');
   const sessions = await Promise.all(WAYS.map((way, gateway) => {
-    const token = resign(ann.token, { claims: { exp: seconds(4) }, secret: jwtSecret() });
+    // Late enough for everybody to have come by then.
+    const token = resign(ann.token, { claims: { exp: seconds(10) }, secret: jwtSecret() });
     return session(t, ann, { token, way, gateway: gateway % 2 });
   }));
   for (const one of sessions) assert.ok((await one.failed()).headers.message, `${one.way} is told`);

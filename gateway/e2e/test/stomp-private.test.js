@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import test, { describe } from 'node:test';
 import { until } from './support/away.js';
-import { group } from './support/chat.js';
+import { group, paced } from './support/chat.js';
 import { client, sendTo } from './support/dialects.js';
 import { nobody, people, register, slug, unique } from './support/people.js';
 import { as, ok } from './support/rest.js';
@@ -12,7 +12,7 @@ import { dial, refuses, saying, session, WAYS } from './support/stomp.js';
 import { badgeBody, barrier, privateBody } from './support/stomp-bodies.js';
 import { storedMessages, unreadIs } from './support/truth.js';
 
-const limit = { timeout: 60_000 };
+const limit = { timeout: 240_000 };
 const cast = people('ann', 'ben');
 
 const write = (speaker, receiver, content = unique()) => speaker.send('/app/chat.private', { receiverId: receiver.id, content }).then(() => content);
@@ -47,7 +47,7 @@ describe('what is one’s own', { concurrency: true, ...limit }, () => {
       const [ann, ben] = await Promise.all([register('ann'), register('ben')]);
       const sessions = await Promise.all(WAYS.map((way, index) => session(t, index % 2 ? ann : ben, { way, gateway: index % 2 })));
       const inboxes = await Promise.all(sessions.map((one) => one.listen('/user/queue/messages')));
-      await Promise.all(Array.from({ length: 200 }, (_, index) => {
+      await paced(Array.from({ length: 200 }, (_, index) => () => {
         const speaker = sessions[index % sessions.length];
         return write(speaker, speaker.user === ann ? ben : ann, `number ${index}`);
       }));

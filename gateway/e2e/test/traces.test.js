@@ -5,9 +5,11 @@ import assert from 'node:assert/strict';
 import { once as happens } from 'node:events';
 import path from 'node:path';
 import test from 'node:test';
+import { until } from './support/away.js';
 import { barrier, group, join, say } from './support/chat.js';
 import { state } from './support/cluster.js';
-import { freePort, privateGateway, runProgram } from './support/gateways.js';
+import { onPorts, privateGateway, runProgram } from './support/gateways.js';
+import { scrape } from './support/metrics.js';
 import { collector, eventually, KIND } from './support/otlp.js';
 import { people, unique } from './support/people.js';
 import { command } from './support/redis.js';
@@ -15,36 +17,47 @@ import { connect, once, quiet } from './support/socket.js';
 import { session } from './support/stomp.js';
 
 const cast = people('ann', 'ben');
-const limit = { timeout: 120_000 };
-/** The worker of the test's own has a third of the partitions: among so many conversations are some of its own. */
+const limit = { timeout: 480_000 };
+/** The worker of the test's own has its share of the partitions: among so many conversations are some of its own. */
 const CONVERSATIONS = 24;
 
-const settings = (url, ratio) => ({
+const settings = (url, ratio, trusts = false) => ({
   CONFAB_TRACES__ENDPOINT: url,
   CONFAB_TRACES__SAMPLE_RATIO: String(ratio),
+  CONFAB_TRACES__TRUST_PARENT: String(trusts),
   CONFAB_TRACES__INTERVAL_MS: '100',
 });
 
-/** A worker beside those of the cluster, until `leave()`. */
+/** A worker beside those of the cluster, with its share of the partitions, until `leave()`. */
 async function worker(t, url) {
-  const internal = await freePort();
+  const { child, internal } = await onPorts(1, (port) => startWorker(t, url, port));
+  await until(async () => {
+    const told = await scrape(internal);
+    const share = Math.floor(told.value('confab_worker_partitions') / (state.workers.length + 1));
+    return told.value('confab_worker_owned_partitions') >= Math.max(1, share);
+  }, 'the worker has its share');
+  return async () => {
+    const ended = happens(child, 'exit');
+    child.kill('SIGTERM');
+    await ended;
+  };
+}
+
+async function startWorker(t, url, port) {
+  const internal = `http://127.0.0.1:${port}`;
   const env = {
     PATH: process.env.PATH,
     CONFAB_ENVIRONMENT: 'development',
-    CONFAB_HTTP__INTERNAL_LISTEN: `127.0.0.1:${internal}`,
+    CONFAB_HTTP__INTERNAL_LISTEN: `127.0.0.1:${port}`,
     DATABASE_URL: state.postgres.url,
     REDIS_URL: state.redis.url,
     // As OpenTelemetry's own tools are told.
     OTEL_EXPORTER_OTLP_ENDPOINT: url,
     OTEL_SERVICE_NAME: 'the-worker',
   };
-  const isReady = async () => (await fetch(`http://127.0.0.1:${internal}/readyz`, { signal: AbortSignal.timeout(2_000) })).ok;
+  const isReady = async () => (await fetch(`${internal}/readyz`, { signal: AbortSignal.timeout(2_000) })).ok;
   const child = await runProgram(t, path.join(state.programs, 'confab-worker'), ['run'], { env, isReady });
-  return async () => {
-    const ended = happens(child, 'exit');
-    child.kill('SIGTERM');
-    await ended;
-  };
+  return { child, internal };
 }
 
 const only = (list, what) => {
@@ -64,7 +77,6 @@ test('a message is one trace, from the socket to every gateway that shows it', l
   const leave = await worker(t, url);
   const { ann, ben } = await cast();
   const [a, b] = await Promise.all([connect(t, ann, { url: one, transports: ['websocket'] }), connect(t, ben, { url: other, transports: ['websocket'] })]);
-  await quiet(2_000); // until the worker has its share of the partitions
   const secret = unique('secret');
   const conversations = await Promise.all(Array.from({ length: CONVERSATIONS }, () => group(ann, [ben])));
   for (const conversation of conversations) {
@@ -75,7 +87,7 @@ test('a message is one trace, from the socket to every gateway that shows it', l
   const { own, named } = await eventually(() => {
     const roots = spans.filter(({ name, attributes }) => name === 'sendMessage' && attributes['confab.command'] === 'send_message');
     const whole = roots.map(({ trace }) => processed(spans, trace)).filter(Boolean);
-    return whole.find(({ named }) => named('process room').length === 2 && named('process send_message').length === 1);
+    return whole.find(({ own, named }) => own.length >= 7 && named('process room').length === 2 && named('process send_message').length === 1);
   }, () => `a whole trace; there are ${[...new Set(spans.map(({ name }) => name))]}`);
   // Its statements are another trace's, which may be sent later.
   const process = only(named('process send_message'), 'the worker’s');
@@ -134,13 +146,35 @@ test('a message is one trace, from the socket to every gateway that shows it', l
   for (const hidden of [secret, ann.token, ann.email]) assert.ok(!everything.includes(hidden), 'what people say, and their secrets, are in no span');
 });
 
-test('a request’s traceparent decides; a frame over STOMP begins a trace', limit, async (t) => {
+test('a traceparent of anybody’s decides nothing, and is a link', limit, async (t) => {
   const { url, spans } = await collector(t);
   const gateway = await privateGateway(t, settings(url, 1));
   const silent = await privateGateway(t, settings(url, 0));
+  const parent = '00f067aa0ba902b7';
+  const ask = async (base, trace, flags) => {
+    const answer = await fetch(`${base}/health`, { headers: { traceparent: `00-${trace}-${parent}-${flags}` } });
+    assert.equal(answer.status, 200);
+  };
+  const [asked, unasked, never] = ['a', 'b', 'c'].map((digit) => digit.repeat(32));
+  await ask(silent, never, '01');
+  await ask(gateway, asked, '01');
+  await ask(gateway, unasked, '00');
+  const requests = await eventually(() => {
+    const found = spans.filter(({ name }) => name === 'GET /health');
+    return found.length === 2 && found;
+  }, () => `both requests’ spans: ${spans.map(({ name }) => name)}`);
+  assert.ok(requests.every((request) => request.parent === '' && ![asked, unasked, never].includes(request.trace)));
+  assert.deepEqual(requests.flatMap(({ links }) => links), [{ trace: asked, id: parent }]);
+  await quiet(500);
+  assert.equal(spans.length, 2, 'the other gateway traces nothing');
+});
+
+test('a traceparent that is trusted decides; a frame over STOMP begins a trace', limit, async (t) => {
+  const { url, spans } = await collector(t);
+  const gateway = await privateGateway(t, settings(url, 1, true));
+  const silent = await privateGateway(t, settings(url, 0, true));
   const leave = await worker(t, url);
   const { ann, ben } = await cast();
-  await quiet(2_000);
   const conversations = await Promise.all(Array.from({ length: CONVERSATIONS }, () => group(ann, [ben])));
   const post = async (base, conversationId, traceparent) => {
     const headers = { authorization: `Bearer ${ann.token}`, 'content-type': 'application/json', ...(traceparent ? { traceparent } : {}) };
@@ -154,7 +188,10 @@ test('a request’s traceparent decides; a frame over STOMP begins a trace', lim
     await post(gateway, conversation, `00-${id(number + 100)}-${parent}-00`);
     await post(silent, conversation);
   }
-  const { own, named } = await eventually(() => conversations.map((_, number) => processed(spans, id(number))).find(Boolean), 'a trace that a client began');
+  const { own, named } = await eventually(() => {
+    const begun = conversations.map((_, number) => processed(spans, id(number))).filter(Boolean);
+    return begun.find(({ named }) => ['POST /messages', 'send ingress', 'process send_message'].every((name) => named(name).length > 0));
+  }, 'a trace that a client began');
   const request = only(own.filter(({ name }) => name === 'POST /messages'), 'the request');
   assert.equal(request.parent, parent);
   assert.equal(request.kind, KIND.server);

@@ -5,18 +5,23 @@ import test from 'node:test';
 import { cut, recovers, stays, until } from './support/away.js';
 import { barrier, direct, group, join, say } from './support/chat.js';
 import { client, refuses, sendTo } from './support/dialects.js';
-import { mortalGateway } from './support/gateways.js';
+import { mortalGateway, privateGateway } from './support/gateways.js';
 import { come, enter, logIn, publicRoom } from './support/namespaced.js';
+import { attempts } from './support/patience.js';
 import { nobody, people, register, unique } from './support/people.js';
 import { as, ok } from './support/rest.js';
-import { connect, heard, once, quiet, received, rejected, succeed } from './support/socket.js';
+import { connect, emitAck, heard, once, quiet, received, rejected, succeed } from './support/socket.js';
 import { counters } from './support/truth.js';
 
 const cast = people('ann', 'ben', 'cat', 'eve');
 /** How long nobody is typing without a further word of it; what a clock may find too early, and a busy machine too late. */
 const LASTS_MS = 5_000;
 const EARLY_MS = 1_000;
-const LATE_MS = 3_000;
+const LATE_MS = 15_000;
+/** How often a word of it is passed on. */
+const INTERVAL_MS = 2_000;
+/** For gateways on which nobody's typing ends within a test unless it is said to have ended. */
+const LASTING = { CONFAB_HUB__TYPING_TIMEOUT_MS: '600000' };
 
 const WORDS = ['userTyping', 'userStoppedTyping'];
 
@@ -32,28 +37,33 @@ function told(socket, user, conversationId) {
 
 const course = (...args) => told(...args).map(([isTyping]) => isTyping);
 const begins = (socket, user, id) => until(() => course(socket, user, id).at(-1) === true, `${user.username} is typing`);
-const ends = (socket, user, id, ms) => until(() => course(socket, user, id).at(-1) === false, `${user.username} is typing no more`, ms);
+const ends = (socket, user, id) => until(() => course(socket, user, id).at(-1) === false, `${user.username} is typing no more`);
 
-/** ann and cat with gateway 0, ben with gateway 1, all in a new group's room. */
-async function trio(t, options = {}) {
+/** Where clients of the cluster's own gateways go. */
+const COMMON = [{ gateway: 0 }, { gateway: 1 }];
+
+/** ann and cat with one gateway, ben with another one, all in a new group's room. */
+async function trio(t, places = COMMON, options = {}) {
   const users = await cast();
   const conversationId = await group(users.ann, [users.ben, users.cat]);
   const [a, b, c] = await Promise.all([
-    connect(t, users.ann, { gateway: 0, ...options }), connect(t, users.ben, { gateway: 1, ...options }), connect(t, users.cat, { gateway: 0, ...options }),
+    connect(t, users.ann, { ...places[0], ...options }), connect(t, users.ben, { ...places[1], ...options }), connect(t, users.cat, { ...places[0], ...options }),
   ]);
   await join(conversationId, a, b, c);
   return { ...users, a, b, c, conversationId };
 }
 
-test('typing', { concurrency: 16, timeout: 120_000 }, async (t) => {
-  const limit = { timeout: 60_000 };
+test('typing', { concurrency: 16, timeout: 480_000 }, async (t) => {
+  const limit = { timeout: 240_000 };
   const tests = [];
   const check = (name, body) => tests.push(t.test(name, limit, body));
   await cast();
+  // Where only a stop that was said ends anybody's typing, however slow the machine is.
+  const lasting = (await Promise.all([0, 1].map(() => privateGateway(t, LASTING)))).map((url) => ({ url }));
 
   check('the others in the room are told, on every gateway; not the typist’s own devices, and not who has not joined', async (t) => {
-    const { ann, ben, a, b, c, conversationId } = await trio(t);
-    const [second, outside] = await Promise.all([connect(t, ann, { gateway: 1 }), connect(t, ben)]);
+    const { ann, ben, a, b, c, conversationId } = await trio(t, lasting);
+    const [second, outside] = await Promise.all([connect(t, ann, lasting[1]), connect(t, ben, lasting[0])]);
     await join(conversationId, second);
     await succeed(a, 'typing', { conversationId });
     for (const socket of [b, c]) await begins(socket, ann, conversationId);
@@ -72,42 +82,53 @@ test('typing', { concurrency: 16, timeout: 120_000 }, async (t) => {
 
   check('it needs no acknowledgement, and stops by itself after five seconds', async (t) => {
     const { ann, a, b, c, conversationId } = await trio(t);
+    const begun = Date.now();
     a.emit('typing', { conversationId });
     for (const socket of [b, c]) await ends(socket, ann, conversationId);
     for (const socket of [b, c]) {
       const [[, from], [, to], ...more] = told(socket, ann, conversationId);
-      assert.ok(to - from >= LASTS_MS - EARLY_MS && to - from <= LASTS_MS + LATE_MS, `typing for ${to - from} ms`);
+      assert.ok(to - begun >= LASTS_MS - EARLY_MS && to - from <= LASTS_MS + LATE_MS, `typing for ${to - from} ms, ${to - begun} ms after the key`);
       assert.deepEqual(more, []);
     }
   });
 
   check('who goes on typing is typing until the last key and five seconds', async (t) => {
-    const { ann, a, b, c, conversationId } = await trio(t);
-    const begun = Date.now();
-    while (Date.now() - begun < LASTS_MS + 3_000) {
-      a.emit('typing', { conversationId });
-      await quiet(250);
-    }
-    for (const socket of [b, c]) {
-      const shown = course(socket, ann, conversationId);
-      assert.ok(shown.length <= 5 && shown.every(Boolean), `of some thirty keys: ${shown}`);
-    }
-    const last = Date.now();
-    for (const socket of [b, c]) {
-      await ends(socket, ann, conversationId);
-      const [, at] = told(socket, ann, conversationId).at(-1);
-      // Keys are throttled, so the others may have heard of one that was two seconds earlier.
-      assert.ok(at - last >= LASTS_MS - 2_000 - EARLY_MS && at - last <= LASTS_MS + LATE_MS, `${at - last} ms after the last key`);
-    }
+    await attempts(3, 'the machine let her type for long enough', async () => {
+      const { ann, a, b, c, conversationId } = await trio(t);
+      const begun = Date.now();
+      let [last, pause] = [begun, 0];
+      while (Date.now() - begun < LASTS_MS + 3_000) {
+        pause = Math.max(pause, Date.now() - last);
+        last = Date.now();
+        a.emit('typing', { conversationId });
+        await quiet(250);
+      }
+      const most = 3 + Math.floor((Date.now() - begun) / INTERVAL_MS);
+      for (const socket of [b, c]) {
+        const shown = course(socket, ann, conversationId);
+        // Whoever is held up for longer than that has stopped, as far as anybody can tell.
+        if (pause > EARLY_MS && !shown.every(Boolean)) return false;
+        assert.ok(shown.length <= most && shown.every(Boolean), `of some thirty keys: ${shown}`);
+      }
+      for (const socket of [b, c]) {
+        await ends(socket, ann, conversationId);
+        const [, at] = told(socket, ann, conversationId).at(-1);
+        // Keys are throttled, so the others may have heard of one that was earlier.
+        assert.ok(at - last >= LASTS_MS - INTERVAL_MS - EARLY_MS && at - last <= LASTS_MS + LATE_MS, `${at - last} ms after the last key`);
+      }
+      return true;
+    });
   });
 
   check('many keys are few words', async (t) => {
-    const { ann, a, b, c, conversationId } = await trio(t);
-    const answers = await Promise.all(Array.from({ length: 20 }, () => a.timeout(10_000).emitWithAck('typing', { conversationId })));
+    const { ann, a, b, c, conversationId } = await trio(t, lasting);
+    const begun = Date.now();
+    const answers = await Promise.all(Array.from({ length: 20 }, () => emitAck(a, 'typing', { conversationId })));
     assert.ok(answers.every(({ success }) => success === true), JSON.stringify(answers.find(({ success }) => !success)));
     await begins(b, ann, conversationId);
     await barrier(conversationId, b, b, c);
-    for (const socket of [b, c]) assert.ok(course(socket, ann, conversationId).length <= 3, `${course(socket, ann, conversationId)}`);
+    const most = 3 + Math.floor((Date.now() - begun) / INTERVAL_MS);
+    for (const socket of [b, c]) assert.ok(course(socket, ann, conversationId).length <= most, `${course(socket, ann, conversationId)}`);
   });
 
   for (const [how, speak] of [
@@ -143,17 +164,17 @@ test('typing', { concurrency: 16, timeout: 120_000 }, async (t) => {
   }
 
   check('a message that is refused ends nothing: who stops then has to be believed', async (t) => {
-    const { ann, a, b, c, conversationId } = await trio(t);
+    const { ann, a, b, c, conversationId } = await trio(t, lasting);
     await succeed(a, 'typing', { conversationId });
     for (const socket of [b, c]) await begins(socket, ann, conversationId);
     await rejected(a, 'NOT_FOUND', 'sendMessage', { conversationId, content: unique(), replyTo: '4611686018427387904' });
     assert.deepEqual(course(b, ann, conversationId), [true]);
     await succeed(a, 'stopTyping', { conversationId });
-    for (const socket of [b, c]) await ends(socket, ann, conversationId, LASTS_MS - 2_000);
+    for (const socket of [b, c]) await ends(socket, ann, conversationId);
   });
 
   check('somebody else’s message ends nobody’s typing', async (t) => {
-    const { ann, a, b, c, conversationId } = await trio(t);
+    const { ann, a, b, c, conversationId } = await trio(t, lasting);
     a.emit('typing', { conversationId });
     await begins(c, ann, conversationId);
     await barrier(conversationId, b, b, c);
@@ -165,47 +186,38 @@ test('typing', { concurrency: 16, timeout: 120_000 }, async (t) => {
     ['loses its connection', (a) => cut(a)],
   ]) {
     check(`who ${how} has stopped`, async (t) => {
-      const { ann, a, b, c, conversationId } = await trio(t, stays);
+      const { ann, a, b, c, conversationId } = await trio(t, lasting, stays);
       a.emit('typing', { conversationId });
       for (const socket of [b, c]) await begins(socket, ann, conversationId);
-      const gone = Date.now();
       await go(a);
-      for (const socket of [b, c]) {
-        await ends(socket, ann, conversationId);
-        const took = told(socket, ann, conversationId).at(-1)[1] - gone;
-        assert.ok(took < LASTS_MS - 2_000, `said after ${took} ms, sooner than it would stop by itself`);
-      }
+      for (const socket of [b, c]) await ends(socket, ann, conversationId);
     });
   }
 
   check('of two devices that type the last one counts; leaving the room ends it as well', async (t) => {
-    const { ann, a, b, c, conversationId } = await trio(t);
-    const second = await connect(t, ann, { gateway: 1 });
+    const { ann, a, b, c, conversationId } = await trio(t, lasting);
+    const second = await connect(t, ann, lasting[1]);
     for (const socket of [a, second]) await succeed(socket, 'typing', { conversationId });
     for (const socket of [b, c]) await begins(socket, ann, conversationId);
     await quiet(300);
     a.disconnect();
     await quiet(1_000);
     for (const socket of [b, c]) assert.deepEqual(course(socket, ann, conversationId), [true], 'the other device still types');
-    const gone = Date.now();
     second.disconnect();
-    for (const socket of [b, c]) {
-      await ends(socket, ann, conversationId);
-      assert.ok(told(socket, ann, conversationId).at(-1)[1] - gone < LASTS_MS - 2_000, 'sooner than by itself');
-    }
+    for (const socket of [b, c]) await ends(socket, ann, conversationId);
     const { cat } = await cast();
     await succeed(c, 'typing', { conversationId });
     await begins(b, cat, conversationId);
     await succeed(c, 'leaveRoom', { conversationId });
-    await ends(b, cat, conversationId, LASTS_MS - 2_000);
+    await ends(b, cat, conversationId);
   });
 
   check('who joins while somebody types is told so', async (t) => {
-    const { ann, ben, a, b, conversationId } = await trio(t);
+    const { ann, ben, a, b, conversationId } = await trio(t, lasting);
     const keys = setInterval(() => a.emit('typing', { conversationId }), 500);
     t.after(() => clearInterval(keys));
     await begins(b, ann, conversationId);
-    const late = await connect(t, ben, { gateway: 1 });
+    const late = await connect(t, ben, lasting[1]);
     await join(conversationId, late);
     await begins(late, ann, conversationId);
     clearInterval(keys);
@@ -215,14 +227,14 @@ test('typing', { concurrency: 16, timeout: 120_000 }, async (t) => {
 
   check('in a public room one has to be there', async (t) => {
     const { ann, ben, eve } = await cast();
-    const [a, b, outside] = await Promise.all([come(t, ann), come(t, ben, { gateway: 1 }), connect(t, eve, { gateway: 1 })]);
+    const [a, b, outside] = await Promise.all([come(t, ann, lasting[0]), come(t, ben, lasting[1]), connect(t, eve, lasting[1])]);
     const { id } = await publicRoom(a);
     for (const socket of [a, b]) await enter(socket, id);
     await rejected(outside, 'FORBIDDEN', 'typing', { conversationId: id });
     await succeed(a, 'status:typing', { roomId: id, isTyping: true });
     await once(b, 'status:typing', ({ userId, isTyping }) => userId === ann.id && isTyping);
     await succeed(a, 'chat:room:leave', id);
-    await once(b, 'status:typing', ({ userId, isTyping }) => userId === ann.id && !isTyping, LASTS_MS - 2_000);
+    await once(b, 'status:typing', ({ userId, isTyping }) => userId === ann.id && !isTyping);
   });
 
   check('whose gateway is killed does not type for ever', async (t) => {
@@ -234,7 +246,7 @@ test('typing', { concurrency: 16, timeout: 120_000 }, async (t) => {
     a.emit('typing', { conversationId });
     await begins(b, ann, conversationId);
     kill();
-    await ends(b, ann, conversationId, LASTS_MS + LATE_MS);
+    await ends(b, ann, conversationId);
     assert.deepEqual(course(b, ann, conversationId), [true, false]);
   });
 
@@ -259,8 +271,8 @@ test('typing', { concurrency: 16, timeout: 120_000 }, async (t) => {
   });
 
   check('a member need not have joined to be seen typing', async (t) => {
-    const { ann, b, conversationId } = await trio(t);
-    const outside = await connect(t, ann, { gateway: 1 });
+    const { ann, b, conversationId } = await trio(t, lasting);
+    const outside = await connect(t, ann, lasting[1]);
     await succeed(outside, 'typing', { conversationId });
     await begins(b, ann, conversationId);
     await succeed(outside, 'stopTyping', { conversationId });
@@ -268,7 +280,7 @@ test('typing', { concurrency: 16, timeout: 120_000 }, async (t) => {
   });
 
   check('nothing of it is kept: not in the history, not for who comes back', async (t) => {
-    const { ann, ben, a, b, conversationId } = await trio(t, stays);
+    const { ann, ben, a, b, conversationId } = await trio(t, COMMON, stays);
     const before = await say(a, conversationId);
     await once(b, 'newMessage', ({ message }) => message._id === before);
     const was = await counters(conversationId);
@@ -318,10 +330,10 @@ test('typing', { concurrency: 16, timeout: 120_000 }, async (t) => {
   check('each dialect sees the others type in its own words', async (t) => {
     const [ann, ben, cat, dan] = await Promise.all(['ann', 'ben', 'cat', 'dan'].map((name) => register(name)));
     const conversationId = await group(ann, [ben, cat, dan]);
-    const a = await client(t, 'conversations', ann);
-    const b = await client(t, 'namespaced', ben, { gateway: 1 });
-    const c = await client(t, 'rooms', cat);
-    const d = await client(t, 'direct', dan, { gateway: 1 });
+    const a = await client(t, 'conversations', ann, lasting[0]);
+    const b = await client(t, 'namespaced', ben, lasting[1]);
+    const c = await client(t, 'rooms', cat, lasting[0]);
+    const d = await client(t, 'direct', dan, lasting[1]);
     await join(conversationId, a);
     await enter(b, conversationId);
     await succeed(c, 'chat.addUser', { roomId: conversationId });

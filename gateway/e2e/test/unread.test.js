@@ -10,7 +10,7 @@ import { connect, heard, once, rejected, succeed } from './support/socket.js';
 import { counters, unreadIs } from './support/truth.js';
 
 const cast = people('ann', 'ben', 'cat', 'dan');
-const limit = { timeout: 120_000 };
+const limit = { timeout: 480_000 };
 
 /** ann and cat on gateway 0, ben on gateway 1; nobody has joined the room yet. */
 async function trio(t) {

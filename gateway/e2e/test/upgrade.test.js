@@ -12,7 +12,7 @@ import { connect, emitAck, heard, quiet, succeed } from './support/socket.js';
 import { ask, raw } from './support/wire.js';
 
 const cast = people('ann', 'ben');
-const limit = { timeout: 90_000 };
+const limit = { timeout: 360_000 };
 const gateways = state.gateways.map((_, index) => gatewayUrl(index));
 
 async function door(t, options) {

@@ -58,6 +58,17 @@ export async function comeBack(socket, url) {
   return socket.recovered;
 }
 
+/**
+ * Waits until `socket` is recovered when it comes back. After Redis lost its memory nobody is before something was announced, and for a
+ * moment after that.
+ */
+export async function recoverable(socket) {
+  await until(async () => {
+    if (socket.connected) await cut(socket);
+    return comeBack(socket).catch(() => false);
+  }, 'sessions are recovered again');
+}
+
 /** Asserts that `socket` comes back as what it was. */
 export async function recovers(socket, was, url, where = '') {
   assert.equal(await comeBack(socket, url), true, `recovered ${where}`);

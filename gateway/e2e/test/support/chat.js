@@ -38,18 +38,23 @@ export async function barrier(conversationId, speaker, ...sockets) {
   return messageId;
 }
 
-/** Sends all of `payloads` with at most `window` unanswered at a time, in order; the acknowledgements, in order. */
-export async function stream(socket, payloads, window = 32) {
-  const answers = new Array(payloads.length);
+/** Makes all of `calls`, in order, with at most `window` unanswered at a time; the answers, in order. */
+export async function paced(calls, window = 32) {
+  const answers = new Array(calls.length);
   const inFlight = new Set();
-  for (const [index, payload] of payloads.entries()) {
+  for (const [index, call] of calls.entries()) {
     if (inFlight.size >= window) await Promise.race(inFlight);
-    const sent = emitAck(socket, 'sendMessage', payload).then((answer) => {
+    const made = call().then((answer) => {
       answers[index] = answer;
-      inFlight.delete(sent);
+      inFlight.delete(made);
     });
-    inFlight.add(sent);
+    inFlight.add(made);
   }
   await Promise.all(inFlight);
   return answers;
+}
+
+/** Sends all of `payloads` with at most `window` unanswered at a time, in order; the acknowledgements, in order. */
+export function stream(socket, payloads, window) {
+  return paced(payloads.map((payload) => () => emitAck(socket, 'sendMessage', payload)), window);
 }

@@ -6,7 +6,7 @@
 // anything; it takes itself for connected, keeps what it is told to send, and cannot even be closed. Its ping timeout ends that,
 // pingInterval + pingTimeout after the last ping: 85 seconds with Confab's defaults.
 //
-// Nothing here may be used where the test itself has not broken a connection: there, a deaf client is the server's fault.
+// Nothing here but `abandon` may be used where the test itself has not broken a connection: there, a deaf client is the server's fault.
 
 /** Whether `socket` is deaf. An upgrade that goes well is never seen like this: it passes through this state without a pause. */
 export function isDeaf(socket) {
@@ -19,4 +19,10 @@ export function endDeafness(socket) {
   const deaf = isDeaf(socket);
   if (deaf) socket.io.engine._onClose('ping timeout');
   return deaf;
+}
+
+/** For a client whose test is over: one that is deaf, or closing while it changes over, would keep this process for as long as it waits. */
+export function abandon(socket) {
+  const { engine } = socket.io;
+  if (engine?.upgrading && engine.readyState !== 'closed') engine._onClose('forced close');
 }

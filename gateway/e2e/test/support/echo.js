@@ -3,7 +3,7 @@
 import { existsSync } from 'node:fs';
 import net from 'node:net';
 import { fileURLToPath } from 'node:url';
-import { freePort, runProgram } from './gateways.js';
+import { onPorts, runProgram } from './gateways.js';
 import { startProxy } from './proxy.js';
 
 const PLACES = ['debug', 'release'].map((profile) => fileURLToPath(new URL(`../../../../target/${profile}/examples/echo`, import.meta.url)));
@@ -23,16 +23,18 @@ async function answers(port) {
 
 /** Runs `count` nodes that know each other; a URL at which each request meets the next of them. */
 export async function echo(t, { count = 3, flags = [] } = {}) {
-  const nodes = [];
-  for (let node = 0; node < count; node += 1) nodes.push({ node, port: await freePort(), internal: await freePort() });
-  const peers = nodes.map(({ node, internal }) => `${node}=127.0.0.1:${internal}`).join(',');
-  await Promise.all(
-    nodes.map(({ node, port, internal }) => {
-      const own = count > 1 ? ['--node', String(node), '--internal-port', String(internal), '--peers', peers] : [];
-      return runProgram(t, echoProgram(), ['--port', String(port), ...own, ...flags], { env: process.env, isReady: () => answers(port) });
-    }),
-  );
-  const proxy = await startProxy(nodes.map(({ port }) => `http://127.0.0.1:${port}`));
+  const urls = await onPorts(2 * count, async (...ports) => {
+    const nodes = Array.from({ length: count }, (_, node) => ({ node, port: ports[node], internal: ports[count + node] }));
+    const peers = nodes.map(({ node, internal }) => `${node}=127.0.0.1:${internal}`).join(',');
+    await Promise.all(
+      nodes.map(({ node, port, internal }) => {
+        const own = count > 1 ? ['--node', String(node), '--internal-port', String(internal), '--peers', peers] : [];
+        return runProgram(t, echoProgram(), ['--port', String(port), ...own, ...flags], { env: process.env, isReady: () => answers(port) });
+      }),
+    );
+    return nodes.map(({ port }) => `http://127.0.0.1:${port}`);
+  });
+  const proxy = await startProxy(urls);
   t.after(() => proxy.close());
   return proxy.url;
 }

@@ -1,14 +1,17 @@
 // Gateways as things that die and come back, and gateways of a test's own with other settings.
 
 import { execFile, spawn } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import net from 'node:net';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { currentState, jwtSecret, state } from './cluster.js';
 
-const RESTART_MS = 60_000;
-const READY_MS = 20_000;
+const RESTART_MS = 180_000;
+const READY_MS = 60_000;
+/** Where ports are looked for: below those of clusters, and below those that the system gives to whoever connects to somewhere. */
+const PORTS = [15_000, 20_000];
 
 const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
 
@@ -23,13 +26,29 @@ export async function restart(index) {
   await promisify(execFile)(command, args, { timeout: RESTART_MS });
 }
 
-/** A port that nobody listens on. */
+/** A port that nobody listens on, at this moment. */
 export async function freePort() {
-  const server = net.createServer();
-  await new Promise((resolve, reject) => server.once('error', reject).listen(0, '127.0.0.1', resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => { server.close(resolve); });
-  return port;
+  for (;;) {
+    const port = randomInt(...PORTS);
+    const server = net.createServer();
+    const isFree = await new Promise((resolve) => server.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => resolve(true)));
+    if (!isFree) continue;
+    await new Promise((resolve) => { server.close(resolve); });
+    return port;
+  }
+}
+
+/** What `start` starts on `count` free ports: it is given others if somebody was quicker. */
+export async function onPorts(count, start) {
+  for (let attempt = 1; ; attempt += 1) {
+    const ports = new Set();
+    while (ports.size < count) ports.add(await freePort());
+    try {
+      return await start(...ports);
+    } catch (error) {
+      if (attempt === 5 || !/Address already in use/.test(error.message)) throw error;
+    }
+  }
 }
 
 /** Runs a program for the time of the test `t`, until `isReady()`; what it said is in the error when it does not get so far. */
@@ -39,14 +58,18 @@ export async function runProgram(t, program, args, { env, isReady }) {
   for (const stream of [child.stdout, child.stderr]) {
     stream.on('data', (chunk) => { said = (said + chunk).slice(-4_000); });
   }
-  const ended = once(child, 'exit');
+  // Not before all that it said has been read.
+  const ended = once(child, 'close');
   t.after(async () => {
     child.kill('SIGKILL');
     await ended;
   });
   const deadline = Date.now() + READY_MS;
   while (!(await isReady().catch(() => false))) {
-    if (child.exitCode !== null || child.signalCode !== null) throw new Error(`${program} ended at once:\n${said}`);
+    if (child.exitCode !== null || child.signalCode !== null) {
+      await ended;
+      throw new Error(`${program} ended at once:\n${said}`);
+    }
     if (Date.now() > deadline) throw new Error(`${program} is not ready:\n${said}`);
     await pause(50);
   }
@@ -59,19 +82,11 @@ export async function privateGateway(t, settings) {
 }
 
 /** The same, to be killed by the test, or asked what it counts: `{url, internal, child, kill()}`. */
-export async function mortalGateway(t, settings = {}) {
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      return await startGateway(t, settings);
-    } catch (error) {
-      // A port that was free may be somebody's own way out by now.
-      if (attempt === 5 || !/Address already in use/.test(error.message)) throw error;
-    }
-  }
+export function mortalGateway(t, settings = {}) {
+  return onPorts(2, (port, internal) => startGateway(t, port, internal, settings));
 }
 
-async function startGateway(t, settings) {
-  const [port, internal] = [await freePort(), await freePort()];
+async function startGateway(t, port, internal, settings) {
   const env = {
     ...process.env,
     CONFAB_ENVIRONMENT: 'development',

@@ -12,6 +12,9 @@ export class LightClient {
   connected = false;
   /** Whether it comes back by itself, through the common door, when it lost its connection. */
   returns = false;
+  /** When it lost its connection, and when it was there again, each time that it came back by itself. */
+  absences = [];
+  #lost;
   #socket;
   #token;
   #namespace;
@@ -33,6 +36,8 @@ export class LightClient {
         else if (frame[0] === '0') socket.send(`40${this.#namespace},${JSON.stringify({ token: this.#token })}`);
         else if (frame.startsWith(`40${this.#namespace},`)) {
           this.connected = true;
+          if (this.#lost) this.absences.push({ from: this.#lost, to: Date.now() });
+          this.#lost = undefined;
           resolve();
         } else if (frame.startsWith('44')) reject(new Error(frame));
       });
@@ -40,6 +45,7 @@ export class LightClient {
       socket.once('close', (code) => {
         reject(new Error(`closed (${code}) before it was accepted`));
         if (this.#socket !== socket) return;
+        if (this.connected) this.#lost = Date.now();
         this.connected = false;
         if (this.returns) setTimeout(() => this.#comeBack(), RETRY_MS * (0.5 + Math.random()));
       });

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { io } from 'socket.io-client';
 import { entryUrl, gatewayUrl, PATIENCE_MS, transports } from './cluster.js';
+import { abandon } from './deaf.js';
 import { keys } from './shapes.js';
 
 /** socket → everything it received, in order, and who waits for what. */
@@ -30,7 +31,10 @@ export function watch(t, socket) {
       }
     }
   });
-  t.after(() => socket.disconnect());
+  t.after(() => {
+    socket.disconnect();
+    abandon(socket);
+  });
   return socket;
 }
 
