@@ -1,22 +1,22 @@
 # shellcheck shell=bash
-# Stages that run beside the others, one after the other, since most of what they do is waiting. Each has a cluster of its own, so
-# that nobody else's processes are killed under it: BESIDE[NAME] says by how much its ports are above the others', beside_NAME what it does.
+# Stages with clusters of their own, so that nobody else's processes are killed under them: apart_NAME says what such a stage does. Those in BESIDE
+# run beside the others, one after the other, since most of what they do is waiting; BESIDE[NAME] is how far their ports are above the others'.
 # shellcheck disable=SC2154 # BESIDE, WANTED and STAGES are deploy/test's
 
 beside_dir() { echo "$ROOT/target/test-$1"; }
 
 # In a process of its own.
-run_beside() ( # STAGE
+run_apart() ( # STAGE PORTS-ABOVE-THE-OTHERS'
     declare variable verdict=0
     export CONFAB_DEV_DIR
     CONFAB_DEV_DIR=$(beside_dir "$1")
     for variable in CONFAB_DEV_{GATEWAY,INTERNAL,POSTGRES,REDIS,PROXY}_PORT; do
-        export "$variable=$((${!variable} + BESIDE[$1]))"
+        export "$variable=$((${!variable} + $2))"
     done
     mkdir -p "$CONFAB_DEV_DIR"
     trap 'stop_test_cluster stop' EXIT
     trap interrupted INT TERM HUP
-    "beside_$1" || verdict=1
+    "apart_$1" || verdict=1
     trap - EXIT
     stop_test_cluster "$( ((verdict)) && echo stop || echo clean)"
     exit "$verdict"
@@ -49,7 +49,7 @@ begin_beside() {
         for stage in "${stages[@]}"; do
             begun=$SECONDS verdict=0
             # In the background and waited for, so that an interruption is not kept waiting.
-            run_beside "$stage" >"$TEST_DIR/$stage.log" 2>&1 &
+            run_apart "$stage" "${BESIDE[$stage]}" >"$TEST_DIR/$stage.log" 2>&1 &
             BESIDE_PID=$!
             wait "$BESIDE_PID" || verdict=1
             echo "$verdict $((SECONDS - begun))" >"$TEST_DIR/beside-$stage.part"
@@ -62,12 +62,8 @@ begin_beside() {
 # Shows what came of a stage that runs beside; one that does not runs now.
 stage_beside() { # STAGE
     if [[ -z ${BESIDE_PID:-} ]]; then
-        run_beside "$1" &
-        BESIDE_PID=$!
-        local verdict=0
-        wait "$BESIDE_PID" || verdict=1
-        BESIDE_PID=
-        return "$verdict"
+        in_background run_apart "$1" "${BESIDE[$1]}"
+        return
     fi
     local result=$TEST_DIR/beside-$1 verdict took
     while [[ ! -e $result ]]; do

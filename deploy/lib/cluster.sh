@@ -10,7 +10,7 @@ LAYOUT_FILE=$DEV_DIR/layout
 SETTINGS_FILE=$DEV_DIR/settings
 
 # Longest graceful stops: a gateway spreads its clients' reconnections over 30 s, a worker finishes its batch in 10 s.
-readonly GATEWAY_STOP=35 WORKER_STOP=15 SERVICE_STOP=30 READY_LIMIT=60
+readonly GATEWAY_STOP=35 WORKER_STOP=15 SERVICE_STOP=30 READY_LIMIT=180
 
 gateway_port() { echo $((GATEWAY_PORT + $1)); }
 gateway_scheme() { if [[ $TLS == no ]]; then echo http; else echo https; fi; }
@@ -167,7 +167,7 @@ write_state() {
         done
         for name in $(proxy_name); do printf '%s\n' "proxy $(pid_of "$name") - - $PROXY_PORT"; done
     } | jq -Rn \
-        --arg redis "$(redis_url)" \
+        --arg redis "$(redis_url "$(redis_credentials)")" --arg redis_scheme "$(redis_scheme)" \
         --arg postgres "$(postgres_url)" --argjson postgres_pid "$(pid_of postgres)" \
         --arg secret "$(program_environment 0 && echo "${JWT_SECRET:-$DEV_JWT_SECRET}")" --arg programs_dir "$BIN_DIR" \
         --arg scheme "$(gateway_scheme)" --arg ca "$([[ $TLS == no ]] || echo "$TLS_DIR/ca.crt")" \
@@ -175,7 +175,7 @@ write_state() {
          | def http: "http://127.0.0.1:" + .;
            def list($kind): [$programs[] | select(.[0] == $kind)];
            def server: {
-             pid: (.[1] | tonumber), url: ("redis://127.0.0.1:" + .[4]), restart: ($restart + (.[2] | split("-")))};
+             pid: (.[1] | tonumber), url: ($redis_scheme + "://127.0.0.1:" + .[4]), restart: ($restart + (.[2] | split("-")))};
          {
            gateways: [list("gateways")[] | {
              pid: (.[1] | tonumber), url: ($scheme + "://127.0.0.1:" + .[4]), internal: (.[3] | http), restart: ($restart + ["gateway", .[2]])}],

@@ -97,7 +97,7 @@ apt_install() (
     fi
 
     apt() {
-        as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=120 "$@" >>"$log" 2>&1 </dev/null
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=900 -o Acquire::Retries=5 "$@" >>"$log" 2>&1 </dev/null
     }
     if ! { apt update && apt install -y --no-install-recommends "$@"; }; then
         show_tail "$log" 30
@@ -123,6 +123,14 @@ require_node_version() {
     version=$(node --version)
     version=${version#v}
     ((${version%%.*} >= 18)) || die "Node 18 or newer is needed, found $version"
+}
+
+# What is built says which commit it was built from. It is asked for by the programs' main.rs alone, so another commit costs little.
+name_commit() {
+    if [[ -z ${CONFAB_COMMIT:-} ]]; then
+        CONFAB_COMMIT=$(git -C "$ROOT" describe --always --dirty --abbrev=12 --exclude '*' 2>/dev/null) || CONFAB_COMMIT=
+    fi
+    export CONFAB_COMMIT
 }
 
 # rustup installs beside the home directory and only login shells get it into their PATH.

@@ -26,43 +26,44 @@ redis_port() { # NAME
     esac
 }
 
-# What the programs are given as REDIS_URL.
-redis_url() {
-    local name nodes=
+# What the programs are given as REDIS_URL; others may need the credentials in it.
+redis_url() { # [USER:PASSWORD@]
+    local scheme name nodes=
+    scheme=$(redis_scheme)
     case $REDIS in
-    single)
-        if [[ $TLS == no ]]; then
-            printf 'redis://127.0.0.1:%s\n' "$REDIS_PORT"
-        else
-            printf 'rediss://confab:%s@127.0.0.1:%s\n' "$(<"$TLS_DIR/redis.password")" "$REDIS_PORT"
-        fi
-        ;;
+    single) printf '%s://%s127.0.0.1:%s\n' "$scheme" "${1:-}" "$REDIS_PORT" ;;
     cluster)
         for name in redis-{1..5}; do nodes+="&node=127.0.0.1:$(redis_port "$name")"; done
-        printf 'redis-cluster://127.0.0.1:%s?%s\n' "$REDIS_PORT" "${nodes#&}"
+        printf '%s-cluster://%s127.0.0.1:%s?%s\n' "$scheme" "${1:-}" "$REDIS_PORT" "${nodes#&}"
         ;;
     sentinel)
         for name in sentinel-1 sentinel-2; do nodes+="&node=127.0.0.1:$(redis_port "$name")"; done
-        printf 'redis-sentinel://127.0.0.1:%s?%s&sentinelServiceName=%s\n' "$(redis_port sentinel-0)" "${nodes#&}" "$SENTINEL_SERVICE"
+        printf '%s-sentinel://%s127.0.0.1:%s?%s&sentinelServiceName=%s\n' "$scheme" "${1:-}" "$(redis_port sentinel-0)" "${nodes#&}" "$SENTINEL_SERVICE"
         ;;
     esac
 }
 
-redis_ask() { # NAME COMMAND…
+redis_scheme() { if [[ $TLS == no ]]; then echo redis; else echo rediss; fi; }
+
+redis_cli() { # NAME ARGUMENT…
     if [[ $TLS == yes ]]; then
-        redis_tls_cli "${@:2}" 2>/dev/null
-        return
+        redis_tls_cli "$@"
+    else
+        redis-cli -h 127.0.0.1 -p "$(redis_port "$1")" "${@:2}"
     fi
-    redis-cli -h 127.0.0.1 -p "$(redis_port "$1")" "${@:2}" 2>/dev/null
+}
+
+redis_ask() { # NAME COMMAND…
+    redis_cli "$@" 2>/dev/null
 }
 
 # Redis keeps nothing on disk: Confab's promises must hold when it comes back empty. Where others take over they do so soon, for that is
-# what is tried here.
+# what is tried here; but not because a busy machine stood still for a moment.
 write_redis_conf() { # NAME
     local port listener
     port=$(redis_port "$1")
     listener="port $port"
-    [[ $TLS == no ]] || listener=$(redis_tls_conf)
+    [[ $TLS == no ]] || listener=$(redis_tls_conf "$1")
     mkdir -p "$REDIS_DIR/$1"
     (umask 077 && cat >"$REDIS_DIR/$1/redis.conf") <<CONF
 bind 127.0.0.1
@@ -81,24 +82,28 @@ CONF
 cluster-enabled yes
 cluster-config-file nodes.conf
 cluster-port $((port + 20))
-cluster-node-timeout 1000
+cluster-node-timeout 3000
 cluster-replica-validity-factor 0
 cluster-allow-replica-migration no
 CONF
 }
 
 write_sentinel_conf() { # NAME
+    local listener
+    listener="port $(redis_port "$1")"
+    [[ $TLS == no ]] || listener=$(sentinel_tls_conf "$1")
     mkdir -p "$REDIS_DIR/$1"
-    cat >"$REDIS_DIR/$1/sentinel.conf" <<CONF
+    (umask 077 && cat >"$REDIS_DIR/$1/sentinel.conf") <<CONF
 bind 127.0.0.1
-port $(redis_port "$1")
+$listener
 dir $REDIS_DIR/$1
 daemonize no
 logfile ""
 sentinel monitor $SENTINEL_SERVICE 127.0.0.1 $(redis_port redis-0) 2
-sentinel down-after-milliseconds $SENTINEL_SERVICE 1000
+sentinel down-after-milliseconds $SENTINEL_SERVICE 3000
 sentinel failover-timeout $SENTINEL_SERVICE 5000
 CONF
+    [[ $TLS == no ]] || sentinel_tls_users >>"$REDIS_DIR/$1/sentinel.conf"
 }
 
 # Whom the Sentinels hold for the primary, by its port; the first server, before there are any.
@@ -185,7 +190,7 @@ start_redis() {
         wait_ready sentinel-0 "$READY_LIMIT" sentinels_agree
     elif [[ $REDIS == cluster ]]; then
         for name in $(redis_names); do addresses+=("127.0.0.1:$(redis_port "$name")"); done
-        redis-cli --cluster create "${addresses[@]}" --cluster-replicas 1 --cluster-yes >"$LOG_DIR/redis-cluster.log" 2>&1 ||
+        redis_cli redis-0 --cluster create "${addresses[@]}" --cluster-replicas 1 --cluster-yes >"$LOG_DIR/redis-cluster.log" 2>&1 ||
             { show_tail "$LOG_DIR/redis-cluster.log" 30 && die "the Redis Cluster could not be made"; }
         : >"$REDIS_DIR/joined"
         wait_ready redis-0 "$READY_LIMIT" cluster_is_whole

@@ -33,7 +33,7 @@ make_certificates() {
         done
         # Both databases take it for the programs'.
         issue_certificate confab 'extendedKeyUsage=clientAuth' || exit
-        for name in redis.password operator.password app.password; do od -An -N24 -tx1 /dev/urandom | tr -d ' \n' >"$name"; done
+        for name in {redis,sentinel,operator,app}.password; do od -An -N24 -tx1 /dev/urandom | tr -d ' \n' >"$name"; done
         printf '%s\n' "${JWT_SECRET:-$DEV_JWT_SECRET}" >jwt.secret
     ) >"$LOG_DIR/tls.log" 2>&1; then
         show_tail "$LOG_DIR/tls.log" 30
@@ -63,18 +63,46 @@ postgres_tls_query() {
 }
 
 # The programs' rights are those of the files that deploy/README.md gives to operators; that is where they are tried.
-redis_tls_conf() {
+redis_tls_conf() { # NAME
+    redis_tls_listener "$1"
     cat <<CONF
-port 0
-tls-port $REDIS_PORT
-tls-cert-file $TLS_DIR/redis.crt
-tls-key-file $TLS_DIR/redis.key
-tls-ca-cert-file $TLS_DIR/ca.crt
-tls-auth-clients yes
-tls-protocols "TLSv1.2 TLSv1.3"
+masteruser operator
+masterauth $(<"$TLS_DIR/operator.password")
 user default off
 user operator on >$(<"$TLS_DIR/operator.password") ~* &* +@all
 user confab on >$(<"$TLS_DIR/redis.password") $(redis_rule)
+CONF
+    [[ $REDIS != cluster ]] || echo 'tls-cluster yes'
+}
+
+# To each other servers show the certificate that is a client's.
+redis_tls_listener() { # NAME
+    cat <<CONF
+port 0
+tls-port $(redis_port "$1")
+tls-cert-file $TLS_DIR/redis.crt
+tls-key-file $TLS_DIR/redis.key
+tls-client-cert-file $TLS_DIR/confab.crt
+tls-client-key-file $TLS_DIR/confab.key
+tls-ca-cert-file $TLS_DIR/ca.crt
+tls-auth-clients yes
+tls-replication yes
+tls-protocols "TLSv1.2 TLSv1.3"
+CONF
+}
+
+# Sentinels have a password of their own, also among themselves.
+sentinel_tls_conf() { # NAME
+    redis_tls_listener "$1"
+    printf 'requirepass %s\n' "$(<"$TLS_DIR/sentinel.password")"
+}
+
+# As whom they watch over the servers. It stands behind the line that says whom they watch over.
+sentinel_tls_users() {
+    cat <<CONF
+sentinel auth-user $SENTINEL_SERVICE operator
+sentinel auth-pass $SENTINEL_SERVICE $(<"$TLS_DIR/operator.password")
+sentinel sentinel-pass $(<"$TLS_DIR/sentinel.password")
 CONF
 }
 
@@ -82,10 +110,15 @@ CONF
 redis_rule() { grep -v '^#' "$ROOT/deploy/redis/confab.acl" | tr -s '\n ' ' '; }
 
 # redis-cli for the cluster's operator.
-redis_tls_cli() {
-    REDISCLI_AUTH=$(<"$TLS_DIR/operator.password") redis-cli -h 127.0.0.1 -p "$REDIS_PORT" --user operator --no-auth-warning \
-        --tls --cacert "$TLS_DIR/ca.crt" --cert "$TLS_DIR/confab.crt" --key "$TLS_DIR/confab.key" "$@"
+redis_tls_cli() { # NAME ARGUMENT…
+    local user=operator secret=operator
+    [[ $1 != sentinel-* ]] || user=default secret=sentinel
+    REDISCLI_AUTH=$(<"$TLS_DIR/$secret.password") redis-cli -h 127.0.0.1 -p "$(redis_port "$1")" --user "$user" --no-auth-warning \
+        --tls --cacert "$TLS_DIR/ca.crt" --cert "$TLS_DIR/confab.crt" --key "$TLS_DIR/confab.key" "${@:2}"
 }
+
+# For those who have nothing but the URL.
+redis_credentials() { [[ $TLS == no ]] || printf 'confab:%s@' "$(<"$TLS_DIR/redis.password")"; }
 
 # As the owner of the tables, whom only `migrate` needs to be.
 create_app_role() {
@@ -103,9 +136,11 @@ SQL
 # Settings of both programs, and nothing that is secret among them.
 export_tls_settings() {
     unset JWT_SECRET
-    export DATABASE_URL=postgres://confab_app@127.0.0.1:$POSTGRES_PORT/confab REDIS_URL=rediss://127.0.0.1:$REDIS_PORT
+    export DATABASE_URL=postgres://confab_app@127.0.0.1:$POSTGRES_PORT/confab REDIS_URL
+    REDIS_URL=$(redis_url)
     export CONFAB_DATABASE__PASSWORD_FILE=$TLS_DIR/app.password CONFAB_DATABASE__TLS_MODE=verify-full
     export CONFAB_REDIS__USERNAME=confab CONFAB_REDIS__PASSWORD_FILE=$TLS_DIR/redis.password
+    [[ $REDIS != sentinel ]] || export CONFAB_REDIS__SENTINEL_PASSWORD_FILE=$TLS_DIR/sentinel.password
     export CONFAB_AUTH__JWT_SECRET_FILE=$TLS_DIR/jwt.secret
     local section
     for section in DATABASE REDIS; do

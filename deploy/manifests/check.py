@@ -22,6 +22,8 @@ import smoke
 from programs import Programs, own_environment
 
 ADAPTER, KEDA = "../../components/prometheus-adapter", "../../components/keda"
+# What is built: both overlays, and production with the other way of autoscaling.
+BUILDS = ("dev", "production", "production with KEDA")
 
 
 def kustomize(directory: Path) -> list:
@@ -33,19 +35,20 @@ def kustomize(directory: Path) -> list:
     return list(yaml.safe_load_all(built.stdout))
 
 
-def builds(root: Path):
-    """Both overlays, and production with the other way of autoscaling. Made from a copy, with the secrets that dev asks for."""
+def builds(root: Path, wanted: tuple):
+    """Those of BUILDS that are wanted, made from a copy, with the secrets that dev asks for."""
     with tempfile.TemporaryDirectory() as place:
         copy = Path(place) / "k8s"
         shutil.copytree(root / "k8s", copy)
         (copy / "overlays/dev/secrets.env").write_text("".join(f"{key}={value}\n" for key, value in pods.SECRETS.items()))
-        yield pods.Build("dev", kustomize(copy / "overlays/dev"))
-        yield pods.Build("production", kustomize(copy / "overlays/production"))
         overlay = copy / "overlays/production/kustomization.yaml"
-        if f"- {ADAPTER}\n" not in overlay.read_text():
+        usual = overlay.read_text()
+        if f"- {ADAPTER}\n" not in usual:
             raise ValueError(f"overlays/production does not name {ADAPTER}, so the other way cannot be tried")
-        overlay.write_text(overlay.read_text().replace(f"- {ADAPTER}\n", f"- {KEDA}\n"))
-        yield pods.Build("production with KEDA", kustomize(overlay.parent))
+        for name in wanted:
+            overlay.write_text(usual.replace(f"- {ADAPTER}\n", f"- {KEDA}\n") if name.endswith("KEDA") else usual)
+            directory = copy / "overlays" / name.split()[0]
+            yield pods.Build(name, kustomize(directory), (directory / "kustomization.yaml").read_text())
 
 
 def of_containers(root: Path, programs: Programs):
@@ -54,11 +57,11 @@ def of_containers(root: Path, programs: Programs):
         yield from check(root, programs)
 
 
-def of_clusters(root: Path, programs: Programs, state: Path | None = None):
-    """What is wrong with k8s/."""
+def of_clusters(root: Path, programs: Programs, state: Path | None = None, wanted: tuple = BUILDS):
+    """What is wrong with k8s/, as far as the builds that are wanted show it."""
     built = []
     try:
-        built.extend(builds(root))
+        built.extend(builds(root, wanted))
     except ValueError as error:
         yield f"kustomize: {error}"
         return

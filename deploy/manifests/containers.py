@@ -41,7 +41,15 @@ def stages(text: str) -> dict:
 def linted(text: str) -> list:
     """What hadolint says."""
     said = subprocess.run([TOOLS / "hadolint", "--no-color", "-"], input=text, capture_output=True, text=True, env=own_environment())
-    return [f"Dockerfile: {line}" for line in said.stdout.splitlines()]
+    return [f"Dockerfile: {line}" for line in words(said)]
+
+
+def words(checked: subprocess.CompletedProcess) -> list:
+    """What a tool complains of, line by line: also one that only says by its exit status that something is wrong, perhaps with itself."""
+    said = checked.stdout.splitlines()
+    if checked.returncode and not said:
+        said = checked.stderr.splitlines() or [f"{Path(checked.args[0]).name} ended with {checked.returncode} and said nothing"]
+    return said
 
 
 @cache
@@ -52,7 +60,7 @@ def schematic(text: str) -> str:
         file.flush()
         checker = [TOOLS / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", file.name]
         checked = subprocess.run(checker, capture_output=True, text=True, env=own_environment())
-    return checked.stdout.strip() if checked.returncode else ""
+    return "\n".join(words(checked)) if checked.returncode else ""
 
 
 def image(root: Path, programs: Programs):
@@ -144,13 +152,36 @@ def composition(root: Path, programs: Programs):
         yield f"env.example: nothing reads {variable}"
     secrets = {variable: SECRET for variable, value in given.items() if not value}
     composed = yaml.safe_load(interpolated(text, given | secrets))
+    builds = [complaint for program in ("confab-gateway", "confab-worker") for complaint in built_once(program, composed)]
+    if builds:
+        yield from builds
+        return
     for service, content in composed["services"].items():
         yield from contained(f"compose.yaml, {service}", service, content, composed)
         yield from mounted(f"compose.yaml, {service}", content, composed, root)
         program = content["image"].split(":")[0]
         if program in ("confab-gateway", "confab-worker"):
-            yield from composed_program(f"compose.yaml, {service}", service, content, program, composed, root, programs)
+            build = built_by(program, composed)["build"]
+            yield from composed_program(f"compose.yaml, {service}", service, content | {"build": build}, program, composed, root, programs)
+    yield from unknown_targets(root, composed)
     yield from nginx(root, composed)
+
+
+def built_by(program: str, composed: dict) -> dict:
+    """The service that an image is built for."""
+    return next(it for it in composed["services"].values() if it["image"].startswith(f"{program}:") and "build" in it)
+
+
+def built_once(program: str, composed: dict):
+    """Builds of one image at the same time disturb each other, and a stranger's image of that name is not wanted."""
+    users = [it for it in composed["services"].values() if it["image"].startswith(f"{program}:")]
+    others = [it for it in users if "build" not in it]
+    if len(users) - len(others) != 1:
+        yield f"compose.yaml: {program} is built for {len(users) - len(others)} services; one is meant"
+    if any(it.get("pull_policy") != "never" for it in others):
+        yield f"compose.yaml: {program} would be fetched from a registry (pull_policy)"
+    if len({it["image"] for it in users}) > 1:
+        yield f"compose.yaml: {program} has several images"
 
 
 def contained(where: str, service: str, content: dict, composed: dict):
@@ -158,7 +189,8 @@ def contained(where: str, service: str, content: dict, composed: dict):
     for key, wanted in {"read_only": True, "cap_drop": ["ALL"], "security_opt": ["no-new-privileges:true"]}.items():
         if content.get(key) != wanted:
             yield f"{where}: {key} is not {wanted}"
-    if "build" not in content and not re.match(r"\d+:\d+$", content.get("user", "")) or content.get("user", "").startswith("0:"):
+    ours = content["image"].startswith("confab-")  # the Dockerfile says who
+    if not ours and not re.match(r"\d+:\d+$", content.get("user", "")) or content.get("user", "").startswith("0:"):
         yield f"{where}: user is not a number other than 0"
     if "limits" not in content.get("deploy", {}).get("resources", {}):
         yield f"{where}: no limits of resources"
@@ -178,6 +210,9 @@ def contained(where: str, service: str, content: dict, composed: dict):
     for network in content.get("networks", []):
         if network not in composed["networks"]:
             yield f"{where}: there is no network {network}"
+        address = (content["networks"][network] or {}).get("ipv4_address") if isinstance(content["networks"], dict) else None
+        if address and ipaddress.ip_address(address) not in ipaddress.ip_network(composed["networks"][network]["ipam"]["config"][0]["subnet"]):
+            yield f"{where}: {address} is no address of the network {network}"
     if content["image"].endswith(":latest") or ":" not in content["image"]:
         yield f"{where}: image {content['image']} may be another one tomorrow"
 
@@ -228,11 +263,10 @@ def composed_program(where, service, content, program, composed, root, programs)
     drain = settings["drain"]["limit_seconds"] if program == "confab-gateway" else settings["worker"]["drain_seconds"]
     if int(content["stop_grace_period"].rstrip("s")) < drain + 5:
         yield f"{where}: stop_grace_period {content['stop_grace_period']} is less than {drain} s of drain and 5 s to spare"
-    if content["networks"]["inside"].get("aliases") != [build["target"]]:
-        yield f"{where}: Prometheus does not find it as {build['target']}"
+    if f"{service}:{port_of(settings['http']['internal_listen'])}" not in scraped(build["target"], root):
+        yield f"{where}: Prometheus does not ask it"
     if program == "confab-gateway":
-        if settings["cluster"]["advertise"] != f"{service}:{port_of(settings['http']['internal_listen'])}":
-            yield f"{where}: other gateways would look for it at {settings['cluster']['advertise']}"
+        yield from apart(where, content, settings)
         address = composed["services"]["nginx"]["networks"]["edge"]["ipv4_address"]
         proxies = [ipaddress.ip_network(it) for it in settings["http"]["trusted_proxies"].split(",")]
         if not any(ipaddress.ip_address(address) in it for it in proxies):
@@ -243,15 +277,43 @@ def composed_program(where, service, content, program, composed, root, programs)
             yield f"{where}: nginx passes nothing on to {service}:{settings['http']['port']}"
 
 
+def scraped(job: str, root: Path) -> list:
+    """The targets of a job of deploy/prometheus/prometheus.yml."""
+    jobs = yaml.safe_load((root / "deploy/prometheus/prometheus.yml").read_text())["scrape_configs"]
+    return [target for it in jobs if it["job_name"] == job for group in it["static_configs"] for target in group["targets"]]
+
+
+def unknown_targets(root: Path, composed: dict):
+    """Nobody is missed who is not meant to be there."""
+    for job in ("gateway", "worker"):
+        for target in scraped(job, root):
+            if target.split(":")[0] not in composed["services"]:
+                yield f"prometheus.yml: there is no container {target}"
+
+
+def apart(where: str, content: dict, settings: dict):
+    """Whoever reaches the internal listener is believed: it is where only the others are."""
+    listens, inside = settings["http"]["internal_listen"], content["networks"]["inside"].get("ipv4_address")
+    if listens.rpartition(":")[0] != inside:
+        yield f"{where}: its internal listener is at {listens}, not on the network inside alone"
+    if settings["cluster"]["advertise"] != listens:
+        yield f"{where}: other gateways would look for it at {settings['cluster']['advertise']}"
+
+
 def nginx(root: Path, composed: dict):
     """nginx takes its configuration, with the containers' names and places replaced by ones that are here."""
     source = root / "deploy/nginx"
     text = "\n".join(path.read_text() for path in sorted(source.glob("*.conf")))
     if re.search(r"^\s*(ip_hash|hash|sticky|random)\b", text, re.M):
         yield "nginx: keeps clients on one gateway"
+    hosts = composed["services"]["nginx"].get("extra_hosts", {})
     for word in re.findall(r"server (gateway-[\w-]+):", text):
         if word not in composed["services"]:
             yield f"nginx: there is no container {word}"
+        elif hosts.get(word) != composed["services"][word]["networks"]["edge"].get("ipv4_address"):
+            yield f"nginx: would not start while {word} is away: its address is not among extra_hosts"
+    if not re.search(r"^worker_processes \d+;", text, re.M):
+        yield "nginx: starts as many workers as the machine has processors, whatever it may use of them"
     listening = re.search(r"listen (\d+)", text)[1]
     if f":{listening}" not in "".join(composed["services"]["nginx"]["ports"]):
         yield f"nginx: its port {listening} is not the one that is published"
@@ -261,7 +323,7 @@ def nginx(root: Path, composed: dict):
             moved = re.sub(r"gateway-\d+:", "127.0.0.1:", path.read_text()).replace("/tmp/", f"{place}/").replace("/dev/stdout", f"{place}/access")
             (Path(place) / path.name).write_text(moved)
         tried = subprocess.run([program, "-t", "-q", "-p", place, "-c", "nginx.conf", "-e", "stderr"], capture_output=True, text=True, env=own_environment())
-        yield from (f"nginx: {line}" for line in tried.stderr.splitlines() if tried.returncode)
+        yield from (f"nginx: {line}" for line in words(tried) if tried.returncode)
 
 
 CHECKS = (image, composition)

@@ -1,5 +1,6 @@
 """Everything but pods: schemas, references between objects, who may reach whom, autoscaling, alerts. Each check yields complaints in words."""
 
+import ipaddress
 import json
 import re
 from functools import cache
@@ -18,8 +19,12 @@ SCHEMAS = {
     path.stem: jsonschema.Draft202012Validator(json.loads(path.read_text()))
     for path in sorted((Path(__file__).parent / "schemas").glob("*.json"))
 }
+# Where caches of names on nodes, and some clouds' name servers, have their addresses.
+NODE_LOCAL = ipaddress.ip_network("169.254.0.0/16")
+# Pods that there are beside the most that an autoscaler asks for, while they are replaced.
+OVERLAP = 3
 # Annotations by which proxies keep a client on one gateway.
-STICKY = re.compile(r"affinity|sticky|session-cookie|hash-by|hash_balance", re.I)
+STICKY = re.compile(r"affinity|sticky|session-cookie|hash-by|hash_balance|lb-method: (ip_)?hash", re.I)
 
 
 def valid(build: Build):
@@ -52,8 +57,8 @@ def unsticky(build: Build, _programs: Programs):
         where = f"{document['kind']} {name(document)}"
         if document.get("spec", {}).get("sessionAffinity", "None") != "None":
             yield f"{where}: sessionAffinity"
-        for key in document["metadata"].get("annotations", {}):
-            if STICKY.search(key):
+        for key, value in document["metadata"].get("annotations", {}).items():
+            if STICKY.search(f"{key}: {value}"):
                 yield f"{where}: annotation {key} would keep clients on one gateway"
 
 
@@ -86,6 +91,9 @@ def referred(build: Build, _programs: Programs):
     for service in build.all("Service"):
         yield from ports_exist(build, f"Service {name(service)}", service["spec"]["selector"], [it["targetPort"] for it in service["spec"]["ports"]])
     for ingress in build.all("Ingress"):
+        for named in filter(None, ingress["metadata"].get("annotations", {}).get("nginx.org/websocket-services", "").split(",")):
+            if not build.find("Service", named):
+                yield f"Ingress {name(ingress)}: there is no Service {named} to pass WebSockets to"
         for rule in ingress["spec"]["rules"]:
             for path in rule["http"]["paths"]:
                 backend = path["backend"]["service"]
@@ -142,6 +150,9 @@ def guarded(build: Build, programs: Programs):
         reached = {named.get(port["port"], port["port"]) for rule in egress for port in rule.get("ports", [])}
         if not {*stores, 53} <= reached:
             yield f"{program}: may not reach ports {sorted({*stores, 53} - reached)}"
+        peers = [peer for rule in egress if {"protocol": "UDP", "port": 53} in rule.get("ports", []) for peer in rule["to"]]
+        if not any(ipaddress.ip_network(peer["ipBlock"]["cidr"]).supernet_of(NODE_LOCAL) for peer in peers if "ipBlock" in peer):
+            yield f"{program}: finds no names where each node has a cache of them, at {NODE_LOCAL}"
         if program == "confab-gateway" and "internal" not in reached:
             yield f"{program}: may not reach other gateways"
 
@@ -162,6 +173,8 @@ def scaled(build: Build, programs: Programs):
             query = trigger["metadata"].get("query", "")
             if query and f'namespace="{it["metadata"]["namespace"]}"' not in query:
                 yield f"ScaledObject {name(it)}: asks for another namespace than its own: {query}"
+            if trigger["type"] == "prometheus" and trigger["metadata"].get("ignoreNullValues") != "false":
+                yield f"ScaledObject {name(it)}: takes no answer for nothing to do (ignoreNullValues)"
             if "connections" in query:
                 yield from connections_fit(build, programs, trigger["metadata"]["threshold"])
     if build.name.startswith("dev"):
@@ -190,6 +203,16 @@ def scaled(build: Build, programs: Programs):
         budgets = [it for it in build.all("PodDisruptionBudget") if build.template(program) and selected(it["spec"]["selector"], build.template(program))]
         if [it["spec"].get("maxUnavailable") for it in budgets] != [1]:
             yield f"{program}: no PodDisruptionBudget that lets one go at a time"
+
+
+def affordable(build: Build, programs: Programs):
+    """What PostgreSQL has to have room for, once there are as many pods as autoscalers may make, is what the overlay says of it."""
+    most = {it["spec"]["scaleTargetRef"]["name"]: it["spec"]["maxReplicas"] for it in build.all("HorizontalPodAutoscaler")}
+    most |= {it["spec"]["scaleTargetRef"]["name"]: it["spec"]["maxReplicaCount"] for it in build.all("ScaledObject")}
+    pools = {program: settings_of(build, programs, program).get("database", {}).get("max_connections", 0) for program in most if build.template(program)}
+    needed = sum((most[program] + OVERLAP) * pool for program, pool in pools.items())
+    if most and f" = {needed}." not in build.notes:
+        yield f"PostgreSQL needs room for {needed} connections: {build.name}'s kustomization.yaml gives another sum"
 
 
 def settings_of(build: Build, programs: Programs, program: str) -> dict:
@@ -248,4 +271,4 @@ def asked_of_prometheus(builds: list, values: dict) -> set:
     return {series for query in queries for series in re.findall(r"confab_\w+", query)}
 
 
-CHECKS = (unsticky, referred, guarded, scaled, pictured)
+CHECKS = (unsticky, referred, guarded, scaled, affordable, pictured)

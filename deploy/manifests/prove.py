@@ -5,10 +5,12 @@
 
 import argparse
 import shutil
+import stat
 import sys
 import tempfile
 from pathlib import Path
 
+import containers
 from check import of_clusters, of_containers
 from programs import Programs
 
@@ -57,11 +59,12 @@ BREAKS = [
     (GATEWAY, "terminationGracePeriodSeconds: 85", "terminationGracePeriodSeconds: 74", "terminationGracePeriodSeconds 74"),
     (GATEWAY, "sleep: { seconds: 10 }", "sleep: { seconds: 1 }", "preStop"),
     (GATEWAY, "minReadySeconds: 45", "minReadySeconds: 35", "drain at once"),
-    (SETTINGS, "DRAIN__SPREAD_SECONDS=30", "DRAIN__SPREAD_SECONDS=55", "after its spread"),
+    (SETTINGS, "DRAIN__SPREAD_SECONDS=30", "DRAIN__SPREAD_SECONDS=55", "drain.limit_seconds"),
     (WORKER, "terminationGracePeriodSeconds: 20", "terminationGracePeriodSeconds: 10", "terminationGracePeriodSeconds 10"),
     # What one object says of another.
     (GATEWAY, "sessionAffinity: None", "sessionAffinity: ClientIP", "sessionAffinity"),
-    (f"{PRODUCTION}/ingress.yaml", "nginx.ingress.kubernetes.io/proxy-body-size: 2m", "nginx.ingress.kubernetes.io/affinity: cookie", "annotation"),
+    (f"{PRODUCTION}/ingress.yaml", "nginx.org/client-max-body-size: 2m", "nginx.org/lb-method: ip_hash", "annotation"),
+    (f"{PRODUCTION}/ingress.yaml", "nginx.org/websocket-services: confab-gateway", "nginx.org/websocket-services: gateway", "there is no Service gateway"),
     (f"{PRODUCTION}/ingress.yaml", "port: { name: public }", "port: { name: http }", "Ingress confab"),
     (WORKER, "name: confab-worker-settings", "name: confab-settings", "no ConfigMap"),
     (GATEWAY, "key: REDIS_URL", "key: REDIS", "no key REDIS"),
@@ -70,11 +73,17 @@ BREAKS = [
     (WORKER, "publishNotReadyAddresses: true\n  selector: { app.kubernetes.io/name: confab-worker }", "publishNotReadyAddresses: true\n  selector: { app: confab-worker }", "selects no pod"),
     (f"{MONITORING}/service-monitors.yaml", 'confab/metrics: "true"', 'confab/metrics: "yes"', "ServiceMonitor"),
     (f"{PRODUCTION}/kustomization.yaml", "priorityClassName, value: confab", "priorityClassName, value: high", "no PriorityClass high"),
-    (POLICY, "policyTypes: [Ingress, Egress]\n---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata:\n  name: confab-names", "policyTypes: [Egress]\n---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata:\n  name: confab-names", "leave it open"),
+    (POLICY, "policyTypes: [Ingress, Egress]\n---", "policyTypes: [Egress]\n---", "leave it open"),
     (POLICY, "- podSelector: { matchLabels: { app.kubernetes.io/name: confab-gateway } }\n        - namespaceSelector", "- namespaceSelector: {}\n        - namespaceSelector", "opens the internal listener"),
     (POLICY, "{ protocol: TCP, port: public }", "{ protocol: TCP, port: http }", "has a port http"),
     (f"{PRODUCTION}/store-policy.yaml", "port: 6379", "port: 6380", "may not reach ports [6379]"),
+    (POLICY, "169.254.0.0/16", "169.254.169.254/32", "finds no names"),
     # Autoscaling.
+    (f"{KEDA}/gateway.yaml", 'ignoreNullValues: "false"', 'ignoreNullValues: "true"', "takes no answer for nothing to do"),
+    (f"{ADAPTER}/gateway.yaml", "maxReplicas: 20", "maxReplicas: 21", "needs room for 536"),
+    (f"{KEDA}/worker.yaml", "maxReplicaCount: 16", "maxReplicaCount: 15", "needs room for 512"),
+    (f"{PRODUCTION}/kustomization.yaml", "MAX_CONNECTIONS=16", "MAX_CONNECTIONS=20", "needs room for 612"),
+    (f"{PRODUCTION}/kustomization.yaml", "MAX_CONNECTIONS=8", "MAX_CONNECTIONS=2", "refuses this"),
     (f"{ADAPTER}/worker.yaml", "maxReplicas: 16", "maxReplicas: 17", "more than there are partitions"),
     (f"{KEDA}/worker.yaml", "maxReplicaCount: 16", "maxReplicaCount: 17", "more than there are partitions"),
     (f"{ADAPTER}/gateway.yaml", "stabilizationWindowSeconds: 1800", "stabilizationWindowSeconds: 60", "scaled down faster"),
@@ -102,9 +111,17 @@ BREAKS = [
     (COMPOSE, "restart: unless-stopped", "restart: 7", "compose.yaml:"),
     (COMPOSE, "JWT_SECRET: ${JWT_SECRET:?set it in deploy/.env, see deploy/env.example}", "JWT_SECRET: ${JWT_SECRET:-secret}", "JWT_SECRET"),
     (COMPOSE, "${CONFAB_PORT:-8080}", "${CONFAB_PROT:-8080}", "CONFAB_PROT"),
-    (COMPOSE, "CONFAB_HTTP__TRUSTED_PROXIES: 10.213.47.10", "CONFAB_HTTP__TRUSTED_PROXY: 10.213.47.10", "trusted_proxy"),
-    (COMPOSE, "CONFAB_HTTP__TRUSTED_PROXIES: 10.213.47.10", "CONFAB_HTTP__TRUSTED_PROXIES: 10.213.48.10", "does not trust nginx"),
-    (COMPOSE, "CONFAB_CLUSTER__ADVERTISE: gateway-2:9100", "CONFAB_CLUSTER__ADVERTISE: gateway-1:9100", "would look for it"),
+    (COMPOSE, "CONFAB_HTTP__TRUSTED_PROXIES: &", "CONFAB_HTTP__TRUSTED_PROXY: &", "trusted_proxy"),
+    (COMPOSE, "&at-nginx 10.213.47.10", "&at-nginx 10.213.48.10", "is no address of the network"),
+    (COMPOSE, "ipv4_address: *at-nginx", "ipv4_address: 10.213.47.9", "does not trust nginx"),
+    (COMPOSE, "ipv4_address: *at-gateway-2", "ipv4_address: 10.213.47.13", "while gateway-2 is away"),
+    (COMPOSE, "    <<: *gateway\n    pull_policy: never", "    <<: *gateway", "fetched from a registry"),
+    (COMPOSE, "    <<: *worker\n    pull_policy: never", "    <<: *worker\n    build: { context: .., dockerfile: deploy/Dockerfile, target: worker }", "is built for 3 services"),
+    (COMPOSE, "CONFAB_CLUSTER__ADVERTISE: 10.213.48.12:9100", "CONFAB_CLUSTER__ADVERTISE: 10.213.48.11:9100", "would look for it"),
+    (COMPOSE, "CONFAB_HTTP__INTERNAL_LISTEN: 10.213.48.12:9100", "CONFAB_HTTP__INTERNAL_LISTEN: 0.0.0.0:9100", "not on the network inside alone"),
+    (COMPOSE, "inside: { ipv4_address: 10.213.48.12 }", "inside: { ipv4_address: 10.213.49.12 }", "is no address of the network"),
+    ("deploy/prometheus/prometheus.yml", "gateway-1:9100, gateway-2:9100", "gateway-1:9100", "Prometheus does not ask it"),
+    ("deploy/prometheus/prometheus.yml", "worker-2:9100", "worker-2:9100, worker-3:9100", "there is no container worker-3"),
     (COMPOSE, "stop_grace_period: 40s", "stop_grace_period: 20s", "stop_grace_period"),
     (COMPOSE, "healthcheck, --ready]\n    interval: 5s\n    timeout: 3s\n    start_period: 20s\n  # More than drain", "healthcheck, --quick]\n    interval: 5s\n    timeout: 3s\n    start_period: 20s\n  # More than drain", "refuses this"),
     (COMPOSE, "command: [migrate]", "command: [migrates]", "refuses this"),
@@ -120,7 +137,33 @@ BREAKS = [
     (NGINX, "server gateway-2:3000", "server gateway-3:3000", "gateway-3"),
     (NGINX, "server_tokens off;", "server_tokens maybe;", "nginx:"),
     (NGINX, "listen 8080", "listen 8081", "is not the one that is published"),
+    ("deploy/nginx/nginx.conf", "worker_processes 2;", "worker_processes auto;", "as many workers"),
 ]
+
+
+def looked(file: str, root: Path, programs: Programs):
+    """What the checks say that may notice a change of this file. One build shows it: making all of them each time would take minutes."""
+    if not file.startswith("k8s/"):
+        return of_containers(root, programs)
+    if file.startswith(DEV):
+        return of_clusters(root, programs, wanted=("dev",))
+    return of_clusters(root, programs, wanted=("production with KEDA" if file.startswith(KEDA) else "production",))
+
+
+def unheard(text: str) -> list:
+    """The tools that fail without a word and are taken for content."""
+    checks, usual = {"hadolint": containers.linted, "check-jsonschema": containers.schematic}, containers.TOOLS
+    missed = []
+    with tempfile.TemporaryDirectory() as place:
+        containers.TOOLS = Path(place)
+        for tool, check in checks.items():
+            path = containers.TOOLS / tool
+            path.write_text("#!/bin/sh\nexit 3\n")
+            path.chmod(path.stat().st_mode | stat.S_IXUSR)
+            if "ended with 3" not in str(check(f"# {tool}\n{text}")):
+                missed.append(tool)
+    containers.TOOLS = usual
+    return missed
 
 
 def main() -> int:
@@ -149,12 +192,14 @@ def main() -> int:
                 missed += 1
                 continue
             path.write_text(whole.replace(before, after, 1))
-            looked = of_clusters if file.startswith("k8s/") else of_containers
-            found = set(looked(copy, programs)) - usual
+            found = set(looked(file, copy, programs)) - usual
             path.write_text(whole)
             if not any(expected in complaint for complaint in found):
                 print(f"not noticed: {file}: {before!r} -> {after!r}; complaints: {sorted(found)}")
                 missed += 1
+    for tool in unheard("FROM scratch\n"):
+        print(f"not noticed: {tool} fails without a word")
+        missed += 1
     print(f"{len(BREAKS)} breaks, {missed} not noticed")
     return 1 if missed else 0
 

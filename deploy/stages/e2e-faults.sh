@@ -6,6 +6,6 @@ ON_CLUSTER[e2e-faults]=1
 NEEDS[e2e-faults]=node
 BESIDE[e2e-faults]=400
 
-beside_e2e-faults() {
+apart_e2e-faults() {
     install_suite && start_cluster && with_cluster run_suite --faults
 }

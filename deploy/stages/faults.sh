@@ -7,9 +7,9 @@ BESIDE[faults]=300
 
 run_faults() {
     CONFAB_TEST_STATE=$CONFAB_DEV_DIR/state.json with_cluster \
-        bounded 1200 cargo test --workspace --locked "${FEATURES[@]}" --test faults -- --include-ignored --skip replicated_
+        bounded 3600 cargo test --workspace --locked "${FEATURES[@]}" --test faults -- --include-ignored --skip replicated_
 }
 
-beside_faults() {
+apart_faults() {
     start_cluster && run_faults
 }

@@ -15,20 +15,25 @@ find_kustomize() {
         CONFAB_KUSTOMIZE="$place/kustomize build"
         if [[ ! -x $place/kustomize ]]; then
             if ! command -v go >/dev/null; then
-                say "not run: neither kubectl nor Go, which could make a kustomize, is installed"
-                return 1
+                not_possible "neither kubectl nor Go, which could make a kustomize, is installed"
+                return
             fi
-            GOBIN=$place bounded 300 go install "sigs.k8s.io/kustomize/kustomize/v5@$KUSTOMIZE" || return
+            GOBIN=$place fetch 900 go install "sigs.k8s.io/kustomize/kustomize/v5@$KUSTOMIZE" || return
         fi
     fi
     export CONFAB_KUSTOMIZE
 }
 
 run_manifests() {
-    bounded 120 env PYTHONDONTWRITEBYTECODE=1 "$ROOT/target/manifests/bin/python" "$ROOT/deploy/manifests/check.py" \
+    bounded 900 env PYTHONDONTWRITEBYTECODE=1 "$ROOT/target/manifests/bin/python" "$ROOT/deploy/manifests/check.py" \
         --programs "$TEST_DIR/bin" --state "$TEST_DIR/state.json"
 }
 
+# Breaks one thing after another, and expects the checks to notice.
+prove_manifests() {
+    bounded 400 env PYTHONDONTWRITEBYTECODE=1 "$ROOT/target/manifests/bin/python" "$ROOT/deploy/manifests/prove.py" --programs "$TEST_DIR/bin"
+}
+
 stage_manifests() {
-    find_kustomize && ensure_venv manifests "$ROOT/deploy/manifests/requirements.txt" && with_cluster run_manifests
+    find_kustomize && ensure_venv manifests "$ROOT/deploy/manifests/requirements.txt" && with_cluster run_manifests && prove_manifests
 }

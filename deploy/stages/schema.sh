@@ -9,7 +9,7 @@ run_schemathesis() {
     local api
     api=$(jq -r '.gateways[0].url' "$TEST_DIR/state.json")
     # Its hooks and settings are where it stands.
-    CONFAB_STATE=$TEST_DIR/state.json bounded 300 env -C "$ROOT/deploy/schemathesis" PYTHONDONTWRITEBYTECODE=1 \
+    CONFAB_STATE=$TEST_DIR/state.json bounded 1200 env -C "$ROOT/deploy/schemathesis" PYTHONDONTWRITEBYTECODE=1 \
         "$ROOT/target/schemathesis/bin/schemathesis" --config-file schemathesis.toml run --checks all "$api/api/openapi.json"
 }
 

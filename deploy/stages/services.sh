@@ -5,6 +5,7 @@
 ON_CLUSTER[services]=1
 
 stage_services() {
+    say_seed
     CONFAB_TEST_STATE=$TEST_DIR/state.json with_cluster \
-        bounded 600 cargo test --workspace --exclude "$PURE" --locked --no-fail-fast "${FEATURES[@]}" --test it -- --include-ignored
+        bounded 2400 cargo test --workspace --exclude "$PURE" --locked --no-fail-fast "${FEATURES[@]}" --test it -- --include-ignored
 }

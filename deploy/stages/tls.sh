@@ -1,29 +1,32 @@
 # shellcheck shell=bash
-# shellcheck disable=SC2034 # NEEDS, ON_CLUSTER and BESIDE are read by deploy/test
+# shellcheck disable=SC2034 # NEEDS and ON_CLUSTER are read by deploy/test
 # TLS everywhere, with the least rights: what clients do (a part of the Node suite, over https and wss), that nobody needed more rights
-# than the documented ones, that no secret was logged, and that whoever is not to be believed is not.
+# than the documented ones, that no secret was logged, and that whoever is not to be believed is not. Then the same rights on a Redis
+# Cluster and behind Sentinels, where other commands are needed.
 
 ON_CLUSTER[tls]=1
 NEEDS[tls]='node openssl'
-BESIDE[tls]=900
 
 # Every dialect's sockets, polls and upgrades; REST; STOMP over WebSockets and SockJS.
 readonly OVER_TLS=(connecting sending stomp-guide)
 
-operator_says() { # ARGUMENT…
+operator_says() { # PORT ARGUMENT…
     local tls=$CONFAB_DEV_DIR/tls
-    REDISCLI_AUTH=$(<"$tls/operator.password") redis-cli -p "$CONFAB_DEV_REDIS_PORT" --user operator --no-auth-warning \
-        --tls --cacert "$tls/ca.crt" --cert "$tls/confab.crt" --key "$tls/confab.key" "$@"
+    REDISCLI_AUTH=$(<"$tls/operator.password") redis-cli -p "$1" --user operator --no-auth-warning \
+        --tls --cacert "$tls/ca.crt" --cert "$tls/confab.crt" --key "$tls/confab.key" "${@:2}"
 }
 
 # Redis keeps the last that it has forbidden; PostgreSQL's refusals are logged.
 rights_sufficed() {
-    local forbidden
-    forbidden=$(operator_says acl log) || return
-    if [[ -n $forbidden ]]; then
-        say "Redis has forbidden:" "$forbidden"
-        return 1
-    fi
+    local server servers forbidden
+    servers=$(jq -r '.redis.servers[].url' "$CONFAB_DEV_DIR/state.json") || return
+    for server in $servers; do
+        forbidden=$(operator_says "${server##*:}" acl log) || return
+        if [[ -n $forbidden ]]; then
+            say "$server has forbidden:" "$forbidden"
+            return 1
+        fi
+    done
     if grep -h 'permission denied' "$CONFAB_DEV_DIR"/log/*.log; then
         say "PostgreSQL has forbidden that"
         return 1
@@ -54,7 +57,7 @@ is_refused() { # PATTERN VARIABLE=VALUE…
     for name in DATABASE REDIS; do
         settings+=("CONFAB_${name}__TLS_CA_FILE=$tls/ca.crt" "CONFAB_${name}__TLS_CERT_FILE=$tls/confab.crt" "CONFAB_${name}__TLS_KEY_FILE=$tls/confab.key")
     done
-    said=$(env "${settings[@]}" "$@" timeout 20 "$CONFAB_DEV_BIN_DIR/confab-gateway" 2>&1) || code=$?
+    said=$(env "${settings[@]}" "$@" timeout 60 "$CONFAB_DEV_BIN_DIR/confab-gateway" 2>&1) || code=$?
     if ((code == 0 || code == 124)) || ! grep -qE -- "$pattern" <<<"$said"; then
         say "with $*: expected a refusal that says $pattern, found exit code $code and:" "$said"
         return 1
@@ -76,15 +79,18 @@ nobody_else_is_believed() {
 
 # A client that does not believe the gateway goes, and is counted.
 doubt_is_counted() {
-    local tls=$CONFAB_DEV_DIR/tls counted='^confab_gateway_tls_handshake_errors_total\{reason="refused_by_client"\} [1-9]'
-    if openssl s_client -connect "127.0.0.1:$CONFAB_DEV_GATEWAY_PORT" -CAfile "$tls/stranger.crt" -verify_return_error </dev/null &>/dev/null; then
+    local tls=$CONFAB_DEV_DIR/tls deadline=$((SECONDS + 30)) counted='^confab_gateway_tls_handshake_errors_total\{reason="refused_by_client"\} [1-9]'
+    if timeout 60 openssl s_client -connect "127.0.0.1:$CONFAB_DEV_GATEWAY_PORT" -CAfile "$tls/stranger.crt" -verify_return_error </dev/null &>/dev/null; then
         say "a stranger's authority has signed the gateway's certificate"
         return 1
     fi
-    curl -sf --noproxy '*' "http://127.0.0.1:$CONFAB_DEV_INTERNAL_PORT/metrics" | grep -E "$counted" || {
-        say "the metrics do not have $counted"
-        return 1
-    }
+    until curl -sf --noproxy '*' "http://127.0.0.1:$CONFAB_DEV_INTERNAL_PORT/metrics" | grep -E "$counted"; do
+        if ((SECONDS >= deadline)); then
+            say "the metrics do not have $counted"
+            return 1
+        fi
+        pause 0.5
+    done
 }
 
 try_tls() {
@@ -93,6 +99,27 @@ try_tls() {
         rights_sufficed && doubt_is_counted && nobody_else_is_believed && no_secret_logged
 }
 
-beside_tls() {
-    install_suite && deploy/dev clean && bounded 180 deploy/dev --detach --gateways 2 --workers 2 --tls --proxy && with_cluster try_tls
+# That the programs are ready means that they have connected, and taken their leases.
+try_tls_cluster() {
+    say "Redis: cluster"
+    NODE_EXTRA_CA_CERTS=$CONFAB_DEV_DIR/tls/ca.crt CONFAB_ENTRY=direct CONFAB_TRANSPORTS=websocket run_suite sending &&
+        rights_sufficed && no_secret_logged
 }
+
+try_tls_sentinel() {
+    say "Redis: sentinel"
+    rights_sufficed && no_secret_logged
+}
+
+start_tls() { # ARGUMENT…
+    deploy/dev clean && bounded 900 deploy/dev --detach --gateways 2 --tls "$@"
+}
+
+apart_tls() {
+    install_suite && start_tls --workers 2 --proxy && with_cluster try_tls &&
+        start_tls --workers 1 --no-seed --redis cluster && with_cluster try_tls_cluster &&
+        start_tls --workers 1 --no-seed --redis sentinel && with_cluster try_tls_sentinel
+}
+
+# In its turn: what runs beside the others takes as long as they do without it.
+stage_tls() { in_background run_apart tls 900; }

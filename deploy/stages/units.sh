@@ -3,7 +3,7 @@
 # systemd: the units are sound and tight, name nothing that does not exist, and work: deploy/roll replaces real ones.
 
 ON_CLUSTER[units]=1
-NEEDS[units]=systemd-analyze
+NEEDS[units]='systemd-analyze promtool'
 
 readonly UNITS_DIR=$TEST_DIR/units
 # In tenths: systemd calls up to 2.9 OK.
@@ -20,10 +20,30 @@ units_installed() {
     deploy/systemd/install --destdir "$UNITS_DIR/root" --programs "$TEST_DIR/bin" || return
     printf '# mine\n' >>"$UNITS_DIR/root/etc/confab/gateway.toml"
     twice=$(deploy/systemd/install --destdir "$UNITS_DIR/root" --programs "$TEST_DIR/bin") || return
-    [[ $twice == *"kept as they were: gateway.toml worker.toml secrets.env"* ]] || wrong "install said: $twice" || return
+    [[ $twice == *"kept as they were: $UNITS_DIR/root/etc/confab/gateway.toml"*/worker.toml*/secrets.env* ]] || wrong "install said: $twice" || return
     grep -q '^# mine$' "$UNITS_DIR/root/etc/confab/gateway.toml" || wrong "settings were overwritten" || return
     [[ $(stat -c %a "$UNITS_DIR/root/etc/confab/secrets.env") == 600 ]] || wrong "everybody can read secrets.env" || return
     grep -qE '^JWT_SECRET=[0-9a-f]{96}$' "$UNITS_DIR/root/etc/confab/secrets.env" || wrong "no secret was drawn"
+}
+
+# Prometheus and Grafana of the same host: what is installed for them is whole, and README.md names it.
+units_monitored() {
+    local twice arguments dashboards root=$UNITS_DIR/root
+    [[ ! -e $root/etc/prometheus && ! -e $root/etc/grafana ]] || wrong "monitoring was installed unasked" || return
+    deploy/systemd/install --monitoring --destdir "$root" --programs "$TEST_DIR/bin" >/dev/null || return
+    printf '# mine\n' >>"$root/etc/prometheus/confab.yml"
+    twice=$(deploy/systemd/install --monitoring --destdir "$root" --programs "$TEST_DIR/bin") || return
+    [[ $twice == *"$root/etc/prometheus/confab.yml"* ]] && grep -q '^# mine$' "$root/etc/prometheus/confab.yml" || wrong "what is scraped was overwritten" || return
+    arguments=$(sed -n "s/^ *echo 'ARGS=\"\(.*\)\"' .*/\1/p" deploy/systemd/README.md)
+    [[ $arguments =~ --config\.file=([^ ]+) && -f $root${BASH_REMATCH[1]} ]] || wrong "Prometheus would be started with '$arguments'" || return
+    promtool check config "$root${BASH_REMATCH[1]}" >"$UNITS_DIR/promtool.txt" 2>&1 && grep -q '[1-9][0-9]* rules found' "$UNITS_DIR/promtool.txt" ||
+        wrong "promtool: $(<"$UNITS_DIR/promtool.txt")" || return
+    [[ $arguments =~ --web\.listen-address=([^ ]+) ]] && grep -qF "url: http://${BASH_REMATCH[1]}" "$root"/etc/grafana/provisioning/datasources/*.yml ||
+        wrong "Grafana would not find the Prometheus that is started with '$arguments'" || return
+    [[ $(sed -n 's/^ *\(- \)\?\(name\|uid\|isDefault\): /\2=/p' "$root"/etc/grafana/provisioning/datasources/*.yml | tr '\n' ' ') == 'name=Confab uid=confab isDefault=false ' ]] ||
+        wrong "a data source that is there already would be taken over" || return
+    dashboards=$(sed -n 's/^ *path: //p' "$root/etc/grafana/provisioning/dashboards/confab.yml")
+    jq -e '.panels | length > 0' "$root$dashboards/confab.json" >/dev/null || wrong "Grafana would look for dashboards in $dashboards"
 }
 
 # The same units with the programs where they are.
@@ -60,6 +80,8 @@ checked() { # UNIT
 units_name_what_exists() {
     local unit said status=0 units=$UNITS_DIR/root/usr/local/lib/systemd/system
     for unit in confab-gateway@ confab-worker@ confab-migrate; do
+        # Stores and names may be away for longer than any number of starts.
+        grep -qx 'StartLimitIntervalSec=0' "$units/$unit.service" || wrong "$unit is given up after some starts, and cannot be started by hand then" || return
         said=$(checked "$units/$unit.service" 2>&1) || wrong "$unit: $said" || return
         # Secrets are the same for both programs.
         said=$(grep -v -e 'auth\.jwt_secret$' <<<"$said") || :
@@ -99,9 +121,13 @@ restart)
     echo 4000000 >"$FAKE/pid-${*: -1}" ;;
 esac
 SH
-    # An instance's address is its name here.
-    # shellcheck disable=SC2016
-    printf '#!/bin/bash\n[[ -z ${DEAF:-} || ${*: -1} == *"$DEAF"* ]]\n' >"$UNITS_DIR/fake/curl"
+    # An instance's address is its name here. LOST is ready until gateway 2 has been restarted.
+    cat >"$UNITS_DIR/fake/curl" <<'SH'
+#!/bin/bash
+[[ -z ${DEAF:-} || ${*: -1} == *"$DEAF"* ]] || exit 22
+[[ -z ${NOT_READY:-} || ${*: -1} != *"$NOT_READY"* ]] || exit 22
+[[ -z ${LOST:-} || ${*: -1} != *"$LOST"* ]] || ! grep -q gateway@2 "$FAKE/restarted"
+SH
     printf '#!/bin/bash\n' >"$UNITS_DIR/fake/journalctl"
     chmod +x "$UNITS_DIR"/fake/*
 }
@@ -127,10 +153,25 @@ units_rolled_in_order() {
         fake_roll 0 'worker@1 worker@2 worker@10' -- --workers &&
         fake_roll 0 '' -- --dry-run --migrate &&
         fake_roll 1 'gateway@1 gateway@2' FAILS=gateway -- &&
-        # Only the first one is ready, so it stays.
-        fake_roll 1 '' DEAF=gateway@1. -- &&
+        # One of the others is not ready, so none goes; with --anyway one must be left of its own kind.
+        fake_roll 1 '' NOT_READY=worker@10. -- &&
+        fake_roll 0 'gateway@1 gateway@2 gateway@10' NOT_READY=worker@10. -- --gateways &&
+        fake_roll 1 'gateway@1 gateway@2' LOST=gateway@1. -- &&
+        fake_roll 0 "$all" LOST=gateway@1. -- --anyway &&
+        fake_roll 1 '' DEAF=gateway@1. -- --anyway &&
         fake_roll 2 '' FAILED=confab-worker@3.service -- &&
-        fake_roll 1 '' -- --nonsense
+        fake_roll 1 '' -- --nonsense &&
+        roll_wants_curl
+}
+
+# Without it every instance would look as if it were not ready.
+roll_wants_curl() {
+    local name
+    mkdir -p "$UNITS_DIR/few"
+    for name in dirname readlink; do ln -sf "$(command -v "$name")" "$UNITS_DIR/few/$name"; done
+    if PATH=$UNITS_DIR/few "$BASH" deploy/roll >"$UNITS_DIR/roll.txt" 2>&1 || ! grep -q 'curl is missing' "$UNITS_DIR/roll.txt"; then
+        wrong "roll without curl says: $(<"$UNITS_DIR/roll.txt")"
+    fi
 }
 
 # The real thing: the units as they were installed, with other ports as README.md says they are changed, under a systemd of their own.
@@ -142,8 +183,8 @@ units_live() {
     cp "$root"/usr/local/lib/systemd/system/* "$work/config/systemd/user/" || return
     live_settings "$work/config/systemd/user" >"$root/etc/confab/secrets.env" || return
     bounded 300 deploy/lib/under-systemd "$work" "$root" deploy/lib/live-units "$CONFAB_DEV_GATEWAY_PORT" "$CONFAB_DEV_INTERNAL_PORT" "$work" || status=$?
-    if ((status == 77)); then
-        say "the units were not started here; what else is said of them holds"
+    if ((status == NOT_POSSIBLE)); then
+        UNITS_NOT_STARTED=1
         return 0
     fi
     if ((status != 0)); then
@@ -171,5 +212,7 @@ shell_sound() {
 }
 
 stage_units() {
-    units_installed && units_sound && units_name_what_exists && units_rolled_in_order && shell_sound && with_cluster units_live
+    UNITS_NOT_STARTED=
+    units_installed && units_monitored && units_sound && units_name_what_exists && units_rolled_in_order && shell_sound && with_cluster units_live || return
+    [[ -z $UNITS_NOT_STARTED ]] || not_possible "the units were not started; what else is said of them holds"
 }
