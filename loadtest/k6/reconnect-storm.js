@@ -28,5 +28,7 @@ export const { options, setup, room, visit, post, handleSummary } = chat({
     // Somebody who was still on the way back could not be cut again.
     reconnects: [`count>=${Math.floor(lost * cycles * 0.9)}`],
     reconnect_ms: [`p(99)<${limit + spread * 1000}`],
+    // What is broken from outside may keep answers back, or leave nobody there to send.
+    ...(share > 0 ? {} : { messages_unanswered: [], sends_skipped: [] }),
   },
 });

@@ -5,7 +5,7 @@
 // RATE for DURATION, within two seconds SPIKE times as much, for SPIKE_DURATION, then RATE again for DURATION. OVERLOADED is a
 // fair answer to the crowd; what was promised before and after must be kept, and nothing may be lost.
 
-import { chat, perPhase } from './lib/chat.js';
+import { SAID, chat, perPhase } from './lib/chat.js';
 import { common, duration, number } from './lib/settings.js';
 
 const settings = common({ users: 100, members: 5, rate: 30, duration: '30s', ramp: '10s', overloadedOk: true });
@@ -31,6 +31,6 @@ export const { options, setup, room, visit, post, handleSummary } = chat({
     'ack_ms{phase:1-before}': [`p(99)<${settings.limits.ack}`],
     'ack_ms{phase:4-after}': [`p(99)<${settings.limits.ack}`],
     'messages_overloaded{phase:4-after}': ['count==0'],
-    ack_ms: [], delivery_ms: [], messages_unconfirmed: [],
+    ack_ms: [], delivery_ms: [], messages_unconfirmed: [], ...SAID,
   },
 });

@@ -1,12 +1,15 @@
-// Checks of what needs no server: the codec, the pace, the ledger, the timers. Run by `deploy/test` before any load.
+// Checks of what needs no server: the codec, the pace, the ledger, the timers, what a member counts. Run by `deploy/test` before any load.
 //
 //   k6 run loadtest/k6/check/self.js
 
 import { Counter, Rate } from 'k6/metrics';
+import { DIALECTS, verdict } from '../lib/dialect.js';
 import { decode, encode } from '../lib/packet.js';
 import { Ledger } from '../lib/ledger.js';
+import { Member } from '../lib/member.js';
 import { Pace } from '../lib/pace.js';
 import { seconds } from '../lib/settings.js';
+import { pause } from '../lib/socketio.js';
 import { read, stamp } from '../lib/stamp.js';
 import { after, cancel, sleep } from '../lib/timers.js';
 
@@ -14,7 +17,22 @@ const holds = new Rate('holds');
 /** An error in a check would end the iteration, and all that had been asked by then might hold. */
 const finished = new Counter('finished');
 
-export const options = { vus: 1, iterations: 1, thresholds: { holds: ['rate==1'], finished: ['count==1'] } };
+/** How long a part of a member's absence takes, in ms. */
+const AWAY = 50;
+
+export const options = {
+  vus: 1,
+  iterations: 1,
+  thresholds: {
+    holds: ['rate==1'],
+    finished: ['count==1'],
+    // See `away`, and `sentAway`: in, in, not back.
+    disconnects: ['count==1'],
+    reconnects: ['count==2'],
+    reconnect_ms: [`min>=${3 * AWAY}`],
+    connected: ['rate>0.6', 'rate<0.7'],
+  },
+};
 
 function same(what, found, wanted) {
   const right = JSON.stringify(found) === JSON.stringify(wanted);
@@ -75,6 +93,66 @@ function ledger(what, found, play) {
   same(what, Object.entries(book.found).filter(([, count]) => count > 0), Object.entries(found));
 }
 
+function verdicts() {
+  const answered = (code) => ({ outcome: 'answered', reply: { success: false, error: { code } } });
+  same('refused', verdict(answered('OVERLOADED')), { verdict: 'refused', code: 'OVERLOADED' });
+  same('a refused repetition says nothing of the first', verdict(answered('OVERLOADED'), 1), { verdict: 'open', code: 'OVERLOADED' });
+  same('nobody knows', verdict(answered('TIMEOUT')), { verdict: 'open', code: 'TIMEOUT' });
+  same('no answer', verdict({ outcome: 'timeout' }), { verdict: 'open', code: 'timeout' });
+}
+
+function pauses() {
+  const backoff = { first: 1000, longest: 5000, jitter: 0.5 };
+  same('pauses without chance', [0, 1, 2, 3, 9].map((attempts) => pause(attempts, backoff, 0.5)), [1000, 2000, 4000, 5000, 5000]);
+  same('none is longer than the longest', [0, 2, 3, 9].map((attempts) => pause(attempts, backoff, 1)), [1500, 5000, 5000, 5000]);
+}
+
+/** A member whose connection is in the check's hands, in its room: `{member, socket, client}`. */
+async function inside() {
+  const socket = { connected: true, on() {}, request: () => Promise.resolve({ outcome: 'answered', reply: { success: true } }) };
+  const client = { socket: () => socket, open() {}, close() {}, pings: 0 };
+  const member = new Member({ settings: { ackTimeoutMs: 1000 }, dialect: DIALECTS.conversations, place: 'r', user: { token: 't' }, name: 'of the check', client });
+  const opened = member.open();
+  socket.onconnect({ recovered: false, again: false });
+  same('a member gets in', await opened, true);
+  return { member, socket, client };
+}
+
+/** Lost, in vain, let in unrecovered, lost before it is in the room, and back once more. */
+async function away() {
+  const { member, socket, client } = await inside();
+  socket.connected = false;
+  socket.ondisconnect('transport close', 'cut');
+  client.onclose('transport close', 'cut');
+  const back = member.back();
+  await sleep(AWAY);
+  client.onclose('transport error', 'nobody is there');
+  await sleep(AWAY);
+  const { request } = socket;
+  socket.request = () => Promise.resolve({ outcome: 'disconnected' });
+  socket.connected = true;
+  socket.onconnect({ recovered: false, again: true });
+  await sleep(AWAY);
+  same('who is connected and not in the room is not there', member.present, false);
+  socket.request = request;
+  // A session that was never in the room is recovered as just that.
+  socket.onconnect({ recovered: true, again: true });
+  await back;
+  same('a member is back', member.present, true);
+  member.close();
+}
+
+/** Whoever may not come back keeps nobody waiting. */
+async function sentAway() {
+  const { member, socket } = await inside();
+  socket.connected = false;
+  let told = false;
+  member.back().then(() => { told = true; });
+  socket.onrefused({ message: 'Unauthorized (as it should be, in this check)' });
+  await sleep(0);
+  same('who waits for a member that was refused is told', told, true);
+}
+
 function ledgers() {
   const send = (book, count) => { for (let n = 1; n <= count; n += 1) book.next('s'); };
   const confirm = (book, ...numbers) => numbers.forEach((n) => book.confirmed('s', n));
@@ -93,6 +171,25 @@ function ledgers() {
   ledger('never sent, and came', { phantom: 2 }, (book, tell) => { tell(1); });
   ledger('b was not recovered', { excused: 1 }, (book, tell) => { send(book, 1); confirm(book, 1); tell(1, { to: ['a'] }); book.excuse('b', 20); });
   ledger('excused, and came after all', { excused: 1 }, (book, tell) => { send(book, 1); confirm(book, 1); tell(1, { to: ['a'] }); book.excuse('b', 20); tell(1, { to: ['b'] }); });
+  ledger('two messages with one seq', { outOfOrder: 2 }, (book, tell) => { send(book, 2); confirm(book, 1, 2); tell(1, { seq: 7 }); tell(2, { seq: 7 }); });
+  ledger('a refused repetition of what is stored', {}, (book, tell) => { send(book, 1); book.retried('s', 1); book.unknown('s', 1); tell(1); });
+  ledger('what nobody knows of keeps nobody waiting', {}, (book, tell) => {
+    send(book, 2);
+    book.unknown('s', 1);
+    same('waiting for the second', book.outstanding(), 1);
+    tell(1, { to: ['a'] });
+    same('b must have the first, too', book.outstanding(), 2);
+    tell(1, { to: ['b'] });
+    book.unknown('s', 2);
+    same('nothing to wait for', [book.outstanding(), book.quiet()], [0, true]);
+  });
+  ledger('an excuse is no arrival', { excused: 1 }, (book) => { send(book, 1); book.unknown('s', 1); book.excuse('b', 20); });
+  ledger('of too much that nobody knows of nothing is kept', {}, (book, tell) => {
+    send(book, 6000);
+    for (let n = 1; n <= 6000; n += 1) book.unknown('s', n);
+    same('nothing to wait for, again', book.outstanding(), 0);
+    tell(6000);
+  });
   // What other VUs send.
   const other = { stream: 'v' };
   ledger('others\' messages', {}, (book, tell) => { tell(1, other); tell(2, { ...other, after: 1 }); });
@@ -124,7 +221,11 @@ async function timers() {
 
 export default async function () {
   await timers();
+  await away();
+  await sentAway();
   packets();
+  verdicts();
+  pauses();
   stamps();
   pace();
   ledgers();

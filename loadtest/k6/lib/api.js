@@ -46,11 +46,23 @@ export class Api {
   }
 }
 
-/** The answer's JSON, or null. */
+/** The answer's JSON, or null if there is none, or none that has fields. */
 export function json(answer) {
   try {
-    return JSON.parse(answer.body);
+    const value = JSON.parse(answer.body);
+    return typeof value === 'object' ? value : null;
   } catch {
     return null;
   }
+}
+
+/** Sends a message; resolves to an answer for `verdict`, with the message if it was stored. `key` is to REST what a tempId is to sockets. */
+export async function postMessage(api, { name = 'POST /messages', token, body, key }) {
+  const answer = await api.later('POST', '/messages', { name, token, body, headers: { 'Idempotency-Key': key }, expected: [201, 429, 503] });
+  const found = json(answer);
+  const stored = answer.status === 201 && found !== null && found.content === body.content && found.conversationId === body.conversationId;
+  if (stored) return { outcome: 'answered', reply: { success: true }, message: found, at: Date.now() };
+  // Neither is an error's: nothing says what became of it.
+  if (found === null || answer.status === 201) return { outcome: 'unreadable' };
+  return { outcome: 'answered', reply: { error: found } };
 }

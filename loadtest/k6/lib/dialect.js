@@ -26,10 +26,13 @@ export const DIALECTS = { conversations, rooms };
 /** Refusals after which a message is surely not stored. The others (TIMEOUT, INTERNAL) leave it open. */
 const SURE = new Set(['RATE_LIMITED', 'OVERLOADED', 'VALIDATION_FAILED', 'PAYLOAD_TOO_LARGE', 'FORBIDDEN', 'NOT_FOUND', 'UNAUTHORIZED', 'CONFLICT']);
 
-/** What an acknowledgement's or a request's answer means: `confirmed`, `refused` (and not stored), or `open`, with its code. */
-export function verdict({ outcome, reply }) {
+/**
+ * What an acknowledgement's or a request's answer means: `confirmed`, `refused` (and not stored), or `open`, with its code. A refused
+ * repetition leaves open what became of the attempts before it.
+ */
+export function verdict({ outcome, reply }, repeated = 0) {
   if (outcome !== 'answered') return { verdict: 'open', code: outcome };
-  if (reply && reply.success === true) return { verdict: 'confirmed', code: undefined, id: reply.messageId };
+  if (reply && reply.success === true) return { verdict: 'confirmed', code: undefined };
   const code = (reply && reply.error && reply.error.code) || 'UNREADABLE';
-  return { verdict: SURE.has(code) ? 'refused' : 'open', code };
+  return { verdict: SURE.has(code) && repeated === 0 ? 'refused' : 'open', code };
 }

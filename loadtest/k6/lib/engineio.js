@@ -162,7 +162,7 @@ export class Engine {
   async _handshake() {
     const answer = await this._request('GET', this._route.url('polling'));
     if (this._closed || !this._ok(answer, 'handshake')) return;
-    this._take(answer.body);
+    this._take(answer);
     this._poll();
   }
 
@@ -173,13 +173,12 @@ export class Engine {
       this._polling = undefined;
       // What a poll brings while it is moved to a WebSocket counts like any other.
       if (this._closed || !this._ok(answer, 'poll')) return;
-      this._take(answer.body);
+      this._take(answer);
     }
     this._moved();
   }
 
-  _take(body) {
-    const at = Date.now();
+  _take({ body, at }) {
     for (const packet of body.split(SEPARATOR)) this._receive(packet, at);
   }
 
@@ -206,14 +205,16 @@ export class Engine {
   }
 
   async _request(method, url, body = null) {
+    const begun = Date.now();
     try {
-      return await http.asyncRequest(method, url, body, {
+      const answer = await http.asyncRequest(method, url, body, {
         headers: body === null ? {} : { 'Content-Type': 'text/plain;charset=UTF-8' },
         tags: { name: `socket.io ${method === 'GET' ? 'poll' : 'post'}` },
         timeout: POLL_LIMIT,
         // A session that is over answers 400, which is no failure of the server.
         responseCallback: null,
       });
+      return { status: answer.status, body: answer.body, error: answer.error, at: arrival(begun, answer.timings) };
     } catch (error) {
       return { status: 0, body: '', error: `${error}` };
     }
@@ -257,6 +258,11 @@ export class Engine {
     for (const packet of this._waiting.splice(0)) ws.send(packet);
     this._moving = false;
   }
+}
+
+/** When an answer was there: the script may get round to it later. */
+function arrival(begun, { blocked, connecting, tls_handshaking: handshaking, duration }) {
+  return Math.min(Date.now(), Math.ceil(begun + blocked + connecting + handshaking + duration));
 }
 
 /** Takes no notice of a WebSocket any more. One that is being made cannot be closed before it is. */

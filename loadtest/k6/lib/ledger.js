@@ -50,14 +50,14 @@ export class Ledger {
 
   /** Somebody who sends from here. */
   open(stream) {
-    this._own.set(stream, { last: 0, high: new Map(), flying: new Map(), unconfirmed: new Recent(), sure: new Recent() });
+    this._own.set(stream, { last: 0, high: new Map(), flying: new Map(), unconfirmed: new Recent(), sure: new Recent(), idle: 0 });
   }
 
   /** The next number of a stream. */
   next(stream) {
     const own = this._own.get(stream);
     own.last += 1;
-    own.flying.set(own.last, { state: 'sent', missing: new Set(this._members.keys()), retried: false });
+    own.flying.set(own.last, { state: 'sent', missing: new Set(this._members.keys()), retried: false, came: false });
     return own.last;
   }
 
@@ -79,13 +79,18 @@ export class Ledger {
     own.sure.add(n);
     const message = own.flying.get(n);
     own.flying.delete(n);
-    if (message && this._came(message)) this._find('phantom', `${stream} ${n} was refused, and came`);
+    if (message && message.came) this._find('phantom', `${stream} ${n} was refused, and came`);
   }
 
   /** Nobody can say whether it is stored. */
   unknown(stream, n) {
     const own = this._own.get(stream);
     own.unconfirmed.add(n);
+    const message = own.flying.get(n);
+    if (!message) return;
+    // It waits for nothing: perhaps it never comes. So many of them are not kept.
+    if (!message.came && own.unconfirmed.full) own.flying.delete(n);
+    else if (!message.came) own.idle += 1;
     this._become(own, n, 'unknown');
   }
 
@@ -97,11 +102,9 @@ export class Ledger {
   }
 
   _forget(own, n, message) {
-    if (message.state !== 'sent' && message.missing.size === 0) own.flying.delete(n);
-  }
-
-  _came(message) {
-    return message.missing.size < this._members.size;
+    if (message.state === 'sent' || message.missing.size > 0) return;
+    if (!this._due(message)) own.idle -= 1;
+    own.flying.delete(n);
   }
 
   /** A message came to a member; its `seq` is given where the dialect has one. Says whether it is the first time. */
@@ -112,7 +115,7 @@ export class Ledger {
     const came = own ? this._receivedOwn(member, place, own, stamp) : this._receivedForeign(member, place, stamp);
     if (came === 'again') return false;
     if (came === 'late') this._find('outOfOrder', `${stamp.stream} ${stamp.n} came to ${member} after a later one`);
-    else if (seq < place.seq) this._find('outOfOrder', `${stamp.stream} ${stamp.n} with seq ${seq} came to ${member} after ${place.seq}`);
+    else if (seq <= place.seq) this._find('outOfOrder', `${stamp.stream} ${stamp.n} with seq ${seq} came to ${member} after ${place.seq}`);
     if (seq > place.seq) place.seq = seq;
     return true;
   }
@@ -122,11 +125,15 @@ export class Ledger {
     if (message && message.missing.delete(member)) {
       const high = own.high.get(member) || 0;
       own.high.set(member, Math.max(n, high));
+      if (message.state === 'unknown' && !message.came) own.idle -= 1;
+      message.came = true;
       this._forget(own, n, message);
       return n < high && !message.retried ? 'late' : 'first';
     }
     // Sent before this member had entered again, and excused.
     if (at < place.since) return 'first';
+    // Nothing was kept of it.
+    if (!message && own.unconfirmed.full && own.unconfirmed.has(n) && !own.sure.has(n)) return 'first';
     if (own.sure.has(n)) this._find('phantom', `${stream} ${n} was refused, and came to ${member}`);
     else if (n > own.last) this._find('phantom', `${stream} ${n} was never sent, and came to ${member}`);
     else this._find('duplicated', `${stream} ${n} came to ${member} again`);
@@ -164,21 +171,18 @@ export class Ledger {
 
   /** Whether everything that was sent has been answered, and what was confirmed has come to everybody. */
   quiet() {
-    for (const own of this._own.values()) {
-      for (const message of own.flying.values()) if (message.state === 'sent' || this._due(message)) return false;
-    }
-    return true;
+    return this.outstanding() === 0;
   }
 
   /** It is stored, so everybody must have it: somebody was told so, or has received it. */
   _due(message) {
-    return message.state === 'confirmed' || this._came(message);
+    return message.state === 'confirmed' || message.came;
   }
 
-  /** How many of this VU's messages are not yet where they must go. */
+  /** How many of this VU's messages are not yet answered, or not yet where they must go. */
   outstanding() {
     let count = 0;
-    for (const own of this._own.values()) count += own.flying.size;
+    for (const own of this._own.values()) count += own.flying.size - own.idle;
     return count;
   }
 

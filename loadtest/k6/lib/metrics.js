@@ -23,6 +23,8 @@ export const requestsOverloaded = new Counter('requests_overloaded');
 /** What came to members, and what was due but could not be sent. */
 export const delivered = new Counter('messages_delivered');
 export const retried = new Counter('messages_retried');
+/** Attempts that were left open although the connection held: no answer in time, or one that does not say what became of the message. */
+export const unanswered = new Counter('messages_unanswered');
 export const skipped = new Counter('sends_skipped');
 
 /** Broken promises, one for each message and member. */
@@ -40,12 +42,30 @@ export const notRecovered = new Counter('not_recovered');
 export const connected = new Rate('connected');
 export const pings = new Counter('pings_answered');
 
-/** Rooms, visits and other flows that came to their end; one that ends by an error in the script does not. */
+/** Rooms, visits and other flows that came to their end; one that ends by an error in the script, or is cut off, does not. */
 export const finished = new Counter('flows_finished');
+/** Those under way. Whatever is left at the end has not come to its own. */
+export const unsettled = new Counter('flows_unsettled');
 export const expected = new Rate('expected');
 
-/** What must hold of every run that sends messages over sockets; `rooms` of them. */
-export function promises(settings, rooms) {
+/** Whether this is one of a share of all. */
+export function oneOf(share) {
+  return share >= 1 || Math.random() < share;
+}
+
+/** Runs what may neither fail nor stop on its way. */
+export async function flow(name, run) {
+  unsettled.add(1, { flow: name });
+  await run();
+  unsettled.add(-1, { flow: name });
+  finished.add(1, { flow: name });
+}
+
+/**
+ * What must hold of every run that sends messages over sockets; `rooms` of them. In all, `arrivals` visits and requests begin; `deserted`
+ * says that rooms may be without anybody at times.
+ */
+export function promises(settings, { rooms, arrivals, deserted }) {
   const { limits } = settings;
   return {
     lost: ['count==0'],
@@ -55,6 +75,7 @@ export function promises(settings, rooms) {
     not_recovered: ['count==0'],
     excused: ['count==0'],
     messages_unconfirmed: ['count==0'],
+    messages_unanswered: ['count==0'],
     messages_refused: ['count==0'],
     messages_sent: ['count>0'],
     messages_acked: ['count>0'],
@@ -63,11 +84,22 @@ export function promises(settings, rooms) {
     expected: ['rate==1'],
     recovered: ['rate==1'],
     'flows_finished{flow:room}': [`count==${rooms}`],
+    flows_unsettled: ['count==0'],
     ...(limits.rateLimitedOk ? {} : { messages_rate_limited: ['count==0'] }),
     ...(limits.overloadedOk ? {} : { messages_overloaded: ['count==0'] }),
     ack_ms: [`p(99)<${limits.ack}`],
     delivery_ms: [`p(99)<${limits.delivery}`],
+    ...(limits.lessLoadOk ? {} : {
+      late_ms: [`p(99)<${limits.late}`],
+      [deserted ? 'sends_skipped{why:full}' : 'sends_skipped']: ['count==0'],
+      ...dropped(arrivals),
+    }),
   };
+}
+
+/** That k6 has begun what was due, but for one in a hundred. */
+export function dropped(arrivals) {
+  return arrivals > 0 ? { dropped_iterations: [`count<=${Math.floor(arrivals / 100)}`] } : {};
 }
 
 /** What every summary's trends show. */

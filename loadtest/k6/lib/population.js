@@ -15,7 +15,7 @@ const AT_ONCE = 8;
 const PAGE = 100;
 const TOKEN_SECONDS = 24 * 3600;
 
-/** `{run, users: [{id, username, token}], rooms: [{id, members: [index of a user]}]}`. */
+/** A run's users and rooms, for `roomOf` and `only`: `{run, rooms: [text]}`. Each VU gets a copy of it, and texts are small. */
 export function populate(settings) {
   const run = Math.floor(Math.random() * 2 ** 40).toString(36).padStart(8, '0');
   const api = new Api(settings.urls);
@@ -28,7 +28,19 @@ export function populate(settings) {
     const body = demand(answer, [200, 201], 'a room could not be made');
     rooms[index].id = body._id || body.id;
   });
-  return { run, users, rooms };
+  return { run, rooms: rooms.map(({ id, members }) => JSON.stringify({ id, users: members.map((member) => users[member]) })) };
+}
+
+/** One of a run's rooms with its members: `{id, users: [{id, username, token}]}`. */
+export function roomOf({ rooms }, index) {
+  return JSON.parse(rooms[index]);
+}
+
+/** The same for a VU that wants no other: it forgets them. */
+export function only(population, index) {
+  const room = roomOf(population, index);
+  population.rooms = null;
+  return room;
 }
 
 function prepareRoom(api, dialect, users, { members }, name) {

@@ -20,6 +20,7 @@ const GROUPS = [
     messages_acked: 'confirmed: stored in PostgreSQL',
     messages_delivered: 'came to a member, the sender included',
     messages_retried: 'sent again with the same tempId',
+    messages_unanswered: 'attempts left open though the connection held: no confirmation in time, TIMEOUT or INTERNAL',
     messages_rate_limited: 'refused by a rate limit: the load was not what it should be; switch the limits off',
     messages_overloaded: 'refused because there was more than the cluster could take',
     messages_refused: 'refused for another reason',
@@ -27,21 +28,21 @@ const GROUPS = [
     requests_overloaded: 'REST: 503',
   }],
   ['Times', 'In milliseconds. What is sent is timed from when it is handed over; whole milliseconds, so half of one too much on average.', {
-    ack_ms: 'from a send to its confirmation',
+    ack_ms: 'from a send to its confirmation, repeated ones included, if the connection held',
     delivery_ms: 'from a send to its arrival at one member',
     connect_ms: 'from the first attempt to being in the room',
     reconnect_ms: 'from a lost connection to being in the room again, pauses included',
     visit_ms: 'a whole visit: connect, enter, send, hear it, leave',
-    http_req_duration: 'requests; polls that wait for something to happen are among them',
   }],
   ['Connections', '', {
     connected: 'share that got in',
     ws_sessions: 'WebSockets made',
-    disconnects: 'lost, on purpose or not',
+    disconnects: 'connections lost, on purpose or not',
     reconnects: 'came back',
     recovered: 'share of those that were recovered',
     pings_answered: 'heartbeats',
     flows_finished: 'rooms, visits and other flows that came to their end',
+    flows_unsettled: 'those that did not: ended by an error, or cut off',
     expected: 'share of checks that found what they expected',
   }],
   ['Was this the load that was asked for?', 'If not, the figures are of another load: give k6 more of a machine, or ask for less.', {
@@ -52,10 +53,10 @@ const GROUPS = [
   }],
 ];
 
-/** `handleSummary` of a script. */
-export function summary({ script, question, settings }) {
+/** `handleSummary` of a script; messages, or requests, are sent for so many `seconds` of it. */
+export function summary({ script, question, settings, seconds }) {
   return (data) => {
-    const view = { script, question, settings, ended: new Date().toISOString(), seconds: data.state.testRunDurationMs / 1000, metrics: data.metrics };
+    const view = { script, question, settings, ended: new Date().toISOString(), seconds: data.state.testRunDurationMs / 1000, metrics: rated(data.metrics, seconds) };
     return {
       stdout: terminal(view),
       [`${DIRECTORY}/${script}.html`]: page(view),
@@ -63,6 +64,17 @@ export function summary({ script, question, settings }) {
       [`${DIRECTORY}/${script}.json`]: `${JSON.stringify({ ...view, passed: broken(view).length === 0, broken: broken(view) }, null, 2)}\n`,
     };
   };
+}
+
+/** What k6 calls a rate is by the whole run, in which users are made first: it is put right where it says something, and left out elsewhere. */
+function rated(metrics, seconds) {
+  const [, , messages] = GROUPS.find(([title]) => title === 'Messages');
+  return Object.fromEntries(Object.entries(metrics).map(([name, metric]) => {
+    if (metric.type !== 'counter') return [name, metric];
+    const { rate, ...values } = metric.values;
+    const shown = name.split('{')[0] in messages && !name.includes('{phase:');
+    return [name, { ...metric, values: shown && seconds > 0 ? { ...values, rate: values.count / seconds } : values }];
+  }));
 }
 
 function broken({ metrics }) {
@@ -80,7 +92,7 @@ const round = (value) => {
 function line({ type, values }) {
   if (type === 'trend') return `p50 ${round(values.med)}  p95 ${round(values['p(95)'])}  p99 ${round(values['p(99)'])}  max ${round(values.max)}  of ${round(values.count)}`;
   if (type === 'rate') return values.passes + values.fails > 0 ? `${round(values.rate * 100)} %  of ${round(values.passes + values.fails)}` : 'of none';
-  if (type === 'counter') return `${round(values.count)}  (${round(values.rate)}/s)`;
+  if (type === 'counter') return `${round(values.count)}${values.rate > 0 ? `  (${round(values.rate)}/s)` : ''}`;
   return round(values.value);
 }
 
@@ -92,12 +104,14 @@ function terminal(view) {
     lines.push(`  ${title}`);
     for (const name of shown) lines.push(`    ${name.padEnd(24)} ${line(view.metrics[name])}`);
   }
+  const routes = routesOf(view.metrics);
+  if (routes.length) lines.push('  Requests, in ms', ...routes.map((name) => `    ${/name:(.+)\}/.exec(name)[1].padEnd(32)} ${line(view.metrics[name])}`));
   const rows = phases(view.metrics);
   if (rows.length) {
     lines.push('  By phase');
     for (const { phase, get } of rows) {
       const of = (name, value) => round((get(name) || {})[value]);
-      lines.push(`    ${phase.padEnd(24)} sent ${of('messages_sent', 'count')}  ack p50 ${of('ack_ms', 'med')} p99 ${of('ack_ms', 'p(99)')}  delivery p99 ${of('delivery_ms', 'p(99)')}  overloaded ${of('messages_overloaded', 'count')}  late p99 ${of('late_ms', 'p(99)')}`);
+      lines.push(`    ${phase.padEnd(24)} sent ${of('messages_sent', 'count')}  ack p50 ${of('ack_ms', 'med')} p99 ${of('ack_ms', 'p(99)')}  delivery p99 ${of('delivery_ms', 'p(99)')}  overloaded ${of('messages_overloaded', 'count')}  skipped ${of('sends_skipped', 'count')}  late p99 ${of('late_ms', 'p(99)')}`);
     }
   }
   const failures = broken(view);
@@ -187,14 +201,18 @@ function byPhase(metrics) {
     `<tr><td>${escape(phase)}</td>${columns.map(([, name, value]) => `<td class="n">${round((get(name) || {})[value])}</td>`).join('')}</tr>`)).join('')}</table>`;
 }
 
+function routesOf(metrics) {
+  return Object.keys(metrics).filter((name) => name.startsWith('http_req_duration{name:')).sort();
+}
+
 /** Requests by route. */
 function requests(metrics) {
-  const names = Object.keys(metrics).filter((name) => name.startsWith('http_req_duration{name:')).sort();
+  const names = routesOf(metrics);
   return names.length ? `<h2>Requests, in ms</h2>${trendTable(metrics, names)}` : '';
 }
 
 function others(metrics) {
   const known = new Set(GROUPS.flatMap(([, , names]) => Object.keys(names)));
   const rest = Object.keys(metrics).filter((name) => !known.has(name) && !/\{(phase|name):/.test(name)).sort();
-  return `<h2>The rest</h2><table>${rest.map((name) => row(metrics[name], `<td><code>${escape(name)}</code></td><td class="n">${escape(line(metrics[name]))}</td><td>${conditions(metrics[name])}</td>`)).join('')}</table>`;
+  return `<h2>The rest</h2><p>k6's own figures have the requests in them by which users and rooms were made.</p><table>${rest.map((name) => row(metrics[name], `<td><code>${escape(name)}</code></td><td class="n">${escape(line(metrics[name]))}</td><td>${conditions(metrics[name])}</td>`)).join('')}</table>`;
 }

@@ -7,6 +7,7 @@ import { DIALECTS } from './dialect.js';
 import { Ledger } from './ledger.js';
 import { Member } from './member.js';
 import * as metrics from './metrics.js';
+import { send } from './sending.js';
 import { read, stamp } from './stamp.js';
 import { sleep } from './timers.js';
 
@@ -30,23 +31,23 @@ async function until(condition, limit) {
 export class Room {
   /**
    * `begin` is when messages begin, in ms; `connectAt(user)` when a user connects; `cuts` are `{at, share, spread}`: at a second, a
-   * share of the members loses the connection and comes back within `spread` ms.
+   * share of the members loses the connection and comes back within `spread` ms. `place` is `{id, users}`.
    */
-  constructor({ settings, population, index, pace, begin, connectAt, cuts = [] }) {
+  constructor({ settings, run, place, index, pace, begin, connectAt, cuts = [] }) {
     this._settings = settings;
     this._dialect = DIALECTS[settings.dialect];
-    this._run = population.run;
+    this._run = run;
     this._index = index;
-    this._id = population.rooms[index].id;
+    this._id = place.id;
     this._pace = pace;
     this._begin = begin;
     this._connectAt = connectAt;
     this._cuts = cuts;
-    this._ledger = new Ledger(population.run);
+    this._ledger = new Ledger(run);
     this._api = new Api(settings.urls, index);
     this._flying = 0;
-    this._members = population.rooms[index].members.map((user, number) => new Member({
-      settings, dialect: this._dialect, place: this._id, user: population.users[user], name: `${index}/${number}`, stream: `${index}.${number}`, first: index + number,
+    this._members = place.users.map((user, number) => new Member({
+      settings, dialect: this._dialect, place: this._id, user, name: `${index}/${number}`, stream: `${index}.${number}`, first: index + number,
     }));
   }
 
@@ -93,7 +94,7 @@ export class Room {
       else if (number % 20 === 19) await sleep(0);
       const member = this._speaker(number);
       if (member && this._ledger.outstanding() < this._settings.maxInFlight) this._say(member, due);
-      else metrics.skipped.add(1, this._tags(due));
+      else metrics.skipped.add(1, { ...this._tags(due), why: member ? 'full' : 'nobody' });
     }
     // The end of the last stage, though nothing more is due.
     const guests = this._settings.visitRate + this._settings.postRate > 0 ? LAST_GUESTS : 0;
@@ -119,32 +120,19 @@ export class Room {
     const at = Date.now();
     const tags = this._tags(at);
     const content = stamp({ run: this._run, stream, n, at }, this._settings.contentBytes);
-    metrics.sent.add(1, tags);
-    metrics.lateMs.add(Math.max(0, at - due), tags);
+    const timed = metrics.oneOf(this._settings.timed.messages);
+    if (timed) metrics.lateMs.add(Math.max(0, at - due), tags);
     this._flying += 1;
-    for (let repeated = 0; ; repeated += 1) {
-      const answer = await member.send(content, `${this._run}-${stream}-${n}`);
-      if (answer.verdict === 'confirmed') {
-        this._ledger.confirmed(stream, n);
-        metrics.acked.add(1, tags);
-        if (repeated === 0) metrics.ackMs.add(answer.at - at, tags);
-        break;
-      }
-      if (answer.verdict === 'refused') {
-        this._ledger.refused(stream, n);
-        refusal(answer.code).add(1, { ...tags, code: answer.code });
-        break;
-      }
-      if (repeated === this._settings.retries || this._over) {
-        this._ledger.unknown(stream, n);
-        metrics.unconfirmed.add(1, { ...tags, code: answer.code });
-        break;
-      }
-      // The same tempId: whatever became of the first, it is the same message.
-      this._ledger.retried(stream, n);
-      metrics.retried.add(1, { ...tags, code: answer.code });
-      await member.back();
-    }
+    const { word } = await send({
+      attempt: () => member.send(content, `${this._run}-${stream}-${n}`),
+      again: () => {
+        this._ledger.retried(stream, n);
+        return member.back();
+      },
+      over: () => this._over,
+      begun: at, retries: this._settings.retries, tags, timed,
+    });
+    this._ledger[word](stream, n);
     this._flying -= 1;
   }
 
@@ -155,7 +143,7 @@ export class Room {
     if (!this._ledger.received(member.name, written, seq)) return;
     const tags = this._tags(written.at);
     metrics.delivered.add(1, tags);
-    metrics.deliveryMs.add(Math.max(0, at - written.at), tags);
+    if (metrics.oneOf(this._settings.timed.deliveries)) metrics.deliveryMs.add(Math.max(0, at - written.at), tags);
   }
 
   async _account() {
@@ -205,8 +193,4 @@ export class Room {
     for (const note of this._ledger.notes) console.error(`room ${this._index}: ${note}`);
     metrics.finished.add(1, { flow: 'room' });
   }
-}
-
-function refusal(code) {
-  return { RATE_LIMITED: metrics.rateLimited, OVERLOADED: metrics.overloaded }[code] || metrics.refused;
 }

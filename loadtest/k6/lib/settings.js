@@ -62,23 +62,34 @@ function urls() {
   return found;
 }
 
-/** What all scripts are told in the same way. `byDefault` has users, members, rate, duration and ramp, and whatever else differs. */
+/** The largest group that can be made: 256 others. */
+const LARGEST = 257;
+/** What the gateways take of one socket at a time by default (`sockets.max_in_flight`). */
+const OF_ONE_SOCKET = 256;
+
+/**
+ * What all scripts are told in the same way. `byDefault` has users, members, rate and ramp, and whatever else differs; `without` are
+ * the variables that mean nothing to the script, so that nobody believes they did.
+ */
 export function common(byDefault) {
+  for (const name of byDefault.without || []) if (__ENV[name]) throw new Error(`${name}=${__ENV[name]}: it means nothing to this script`);
+  const members = whole('MEMBERS', byDefault.members || 5, 2, LARGEST);
   const wanted = {
     urls: urls(),
     transports: choice('TRANSPORT', byDefault.transport || 'websocket', ['websocket', 'polling', 'polling,websocket']).split(','),
     roam: on('ROAM', false),
     dialect: choice('DIALECT', 'conversations', ['conversations', 'rooms']),
     users: whole('USERS', byDefault.users, 1, 20000),
-    members: whole('MEMBERS', byDefault.members || 5, 1, 1000),
+    members,
     rate: number('RATE', byDefault.rate, 0, 100000),
     visitRate: number('VISIT_RATE', byDefault.visitRate || 0, 0, 10000),
     postRate: number('POST_RATE', byDefault.postRate || 0, 0, 10000),
-    duration: duration('DURATION', byDefault.duration),
+    duration: duration('DURATION', byDefault.duration || '0s'),
     ramp: duration('RAMP', byDefault.ramp || '5s'),
     settle: duration('SETTLE', '15s', 600),
     contentBytes: whole('CONTENT_BYTES', 100, 100, 4000),
-    maxInFlight: whole('MAX_IN_FLIGHT', 200, 1, 100000),
+    // Twice what makes the gateways refuse: a bound for k6's memory, not for the load.
+    maxInFlight: whole('MAX_IN_FLIGHT', 2 * OF_ONE_SOCKET * members, 1, 1e6),
     ackTimeoutMs: whole('ACK_TIMEOUT_MS', 15000, 10, 600000),
     retries: whole('RETRIES', 3, 0, 100),
     verbose: on('VERBOSE', false),
@@ -87,8 +98,10 @@ export function common(byDefault) {
       ack: number('ACK_P99_MS', byDefault.ackP99 || 1000, 1, 1e6),
       delivery: number('DELIVERY_P99_MS', byDefault.deliveryP99 || byDefault.ackP99 || 1000, 1, 1e6),
       rest: number('REST_P99_MS', byDefault.restP99 || 2000, 1, 1e6),
+      late: number('LATE_P99_MS', 1000, 1, 1e6),
       rateLimitedOk: on('RATE_LIMITED_OK', false),
       overloadedOk: on('OVERLOADED_OK', byDefault.overloadedOk || false),
+      lessLoadOk: on('LESS_LOAD_OK', byDefault.lessLoadOk || false),
     },
     accounts: {
       like: text('USERS_LIKE', ''),

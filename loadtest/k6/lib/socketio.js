@@ -5,8 +5,16 @@ import { Engine, Route } from './engineio.js';
 import { ACK, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, decode, encode } from './packet.js';
 import { after, cancel } from './timers.js';
 
+/** The reason after which socket.io-client does not come back by itself. */
+export const SENT_AWAY = 'io server disconnect';
+
 /** socket.io-client's own, in ms. */
 const BACKOFF = { first: 1000, longest: 5000, jitter: 0.5 };
+
+/** How long to wait before the next attempt, in ms; `chance` is from 0 to 1. */
+export function pause(attempts, { first, longest, jitter }, chance = Math.random()) {
+  return Math.min(longest, first * 2 ** attempts * (1 + jitter * (2 * chance - 1)));
+}
 
 /** A client's connection, with a socket for each namespace. */
 export class Client {
@@ -23,7 +31,7 @@ export class Client {
     this._closed = false;
     /** How many pings of all sessions were answered. */
     this.pings = 0;
-    /** Called with the reason and a detail when a session has ended. */
+    /** Called with the reason and a detail when a session has ended, or an attempt at one. */
     this.onclose = () => {};
   }
 
@@ -48,6 +56,7 @@ export class Client {
     this._open = false;
     engine.onopen = () => {
       this._open = true;
+      this._attempts = 0;
       for (const socket of this._sockets.values()) socket._connect();
     };
     engine.onmessage = (text, at) => this._receive(text, at);
@@ -90,19 +99,14 @@ export class Client {
     this.pings += engine.pings;
     if (this._engine === engine) this._engine = undefined;
     this._open = false;
-    for (const socket of this._sockets.values()) socket._lost(reason);
+    for (const socket of this._sockets.values()) socket._lost(reason, detail);
     this.onclose(reason, detail);
     if (this._closed) return;
-    const { first, longest, jitter } = this._backoff;
-    const pause = Math.min(longest, first * 2 ** this._attempts) * (1 + jitter * (2 * Math.random() - 1));
+    const wait = this._next === undefined ? pause(this._attempts, this._backoff) : this._next;
     this._attempts += 1;
     this._route.advance();
-    this._return = after(this._next === undefined ? pause : this._next, () => this.open());
+    this._return = after(wait, () => this.open());
     this._next = undefined;
-  }
-
-  _welcomed() {
-    this._attempts = 0;
   }
 }
 
@@ -122,7 +126,7 @@ export class Socket {
     this.onconnect = () => {};
     /** Called with CONNECT_ERROR's data. */
     this.onrefused = () => {};
-    /** Called with a reason of socket.io-client's. */
+    /** Called when it was connected and is no more, with a reason of socket.io-client's and a detail. */
     this.ondisconnect = () => {};
   }
 
@@ -171,11 +175,10 @@ export class Socket {
         this._pid = data.pid;
         this.id = data.sid;
         this.connected = true;
-        this._client._welcomed();
         return this.onconnect({ recovered, again });
       }
       case CONNECT_ERROR: return this.onrefused(data);
-      case DISCONNECT: return this._lost('io server disconnect');
+      case DISCONNECT: return this._lost(SENT_AWAY, 'the server said so');
       case ACK: {
         const settle = this._asked.get(id);
         return settle && settle({ outcome: 'answered', reply: data[0], at });
@@ -191,10 +194,10 @@ export class Socket {
     }
   }
 
-  _lost(reason) {
+  _lost(reason, detail) {
     const was = this.connected;
     this.connected = false;
     for (const settle of [...this._asked.values()]) settle({ outcome: 'disconnected' });
-    if (was) this.ondisconnect(reason);
+    if (was) this.ondisconnect(reason, detail);
   }
 }

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::dice::Dice;
 
 const BUFFER: usize = 16 << 10;
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+const CONNECT_LIMIT: Duration = Duration::from_secs(20);
 /// Between attempts to connect, to join, or to read the history.
 const BACK_OFF: Duration = Duration::from_millis(150);
 /// Between a failed send and its repetition.

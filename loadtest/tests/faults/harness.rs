@@ -10,9 +10,9 @@ use tokio::process::Command;
 use tokio::time::{Instant, sleep, timeout};
 
 /// How long a process may take to start, a slow machine included.
-const RESTART_LIMIT: Duration = Duration::from_secs(90);
+const RESTART_LIMIT: Duration = Duration::from_secs(180);
 /// How long a killed process may take to be gone.
-const DEATH_LIMIT: Duration = Duration::from_secs(20);
+const DEATH_LIMIT: Duration = Duration::from_secs(60);
 
 /// The cluster under test.
 #[derive(Debug, Clone)]

@@ -1,5 +1,6 @@
 //! The ways to break a cluster. Each leaves it whole again.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -17,19 +18,22 @@ use crate::dice::Dice;
 use crate::harness::{Harness, dies, kill, signal};
 
 /// How long a worker under load may take to come to its failpoint.
-const FAILPOINT_LIMIT: Duration = Duration::from_secs(30);
-/// A worker aborts in the batch after so many: a second or two under this load, so that it is ready before.
-const BATCHES: u32 = 150;
+const FAILPOINT_LIMIT: Duration = Duration::from_secs(180);
+/// A worker aborts in the batch after so many: some seconds under this load, so that it is ready before, on a slow machine as well.
+const BATCHES: u32 = 500;
 /// How long something stays dead before it is started again.
 const DEAD: Duration = Duration::from_millis(1_500);
+/// How often clients are cut off that are so again and again, and how long after one another: longer than most take to come back.
+const CUTS: u32 = 9;
+const BETWEEN_CUTS: Duration = Duration::from_millis(700);
 /// A fast shutdown of PostgreSQL, or a worker's death, takes no longer.
-const SHUTDOWN_LIMIT: Duration = Duration::from_secs(30);
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(90);
 
 /// How long Redis may take to put a replica in a primary's place.
-const PROMOTION_LIMIT: Duration = Duration::from_secs(20);
+const PROMOTION_LIMIT: Duration = Duration::from_secs(90);
 
 /// A gateway that drains has sent all clients away by then.
-const DRAIN_LIMIT: Duration = Duration::from_secs(60);
+const DRAIN_LIMIT: Duration = Duration::from_secs(180);
 
 /// When an injury has hit, and who waits for it.
 #[derive(Debug)]
@@ -74,6 +78,8 @@ pub(crate) enum Injury {
     DrainGateway(usize),
     /// All clients lose their connections, and half of them without the servers' knowing; nothing else happens.
     CutClients,
+    /// The same again and again, for some seconds: whatever else is broken meanwhile, at every moment of it some break off.
+    CutClientsAgain,
     /// `kill -9`, started again.
     KillWorker(usize),
     /// `kill -9` of all, started again.
@@ -94,6 +100,8 @@ pub(crate) enum Injury {
     DropSubscribers,
     /// `kill -9`, started again, empty, after so long.
     RestartRedis(Duration),
+    /// `kill -9`, started again with what it had a while before.
+    SetRedisBack,
     /// A fast shutdown, started again after so long.
     RestartPostgres(Duration),
 }
@@ -133,7 +141,7 @@ impl Injury {
     fn target(self) -> &'static str {
         match self {
             Self::KillGateway(_) | Self::DrainGateway(_) => "gateway",
-            Self::CutClients => "clients",
+            Self::CutClients | Self::CutClientsAgain => "clients",
             Self::KillWorker(_)
             | Self::KillAllWorkers
             | Self::Failpoint(_)
@@ -143,7 +151,8 @@ impl Injury {
             | Self::FlushPrimary(_)
             | Self::MoveSlots(_)
             | Self::DropSubscribers
-            | Self::RestartRedis(_) => "redis",
+            | Self::RestartRedis(_)
+            | Self::SetRedisBack => "redis",
             Self::RestartPostgres(_) => "postgres",
         }
     }
@@ -174,6 +183,13 @@ impl Injury {
                 strike.hits();
                 sleep(DEAD).await;
             }
+            Self::CutClientsAgain => {
+                for _ in 0..CUTS {
+                    strike.cuts.send_modify(|cuts| *cuts += 1);
+                    sleep(BETWEEN_CUTS).await;
+                }
+                strike.hits();
+            }
             Self::KillWorker(index) => {
                 let worker = &cluster.workers[index];
                 kill(worker.pid).await;
@@ -191,24 +207,7 @@ impl Injury {
                     harness.restart(&worker.restart, &[]).await;
                 }
             }
-            Self::Failpoint(place) => {
-                let restart = &cluster.workers[0].restart;
-                harness
-                    .restart(
-                        restart,
-                        &[("FAILPOINTS", &format!("{place}={BATCHES}*off->return"))],
-                    )
-                    .await;
-                let pid = harness.cluster().workers[0].pid;
-                assert!(
-                    dies(pid, FAILPOINT_LIMIT).await,
-                    "worker {pid} did not come to {place}: was it built with failpoints?"
-                );
-                strike.hits();
-                println!("  worker {pid} died at {place}");
-                sleep(DEAD).await;
-                harness.restart(restart, &[]).await;
-            }
+            Self::Failpoint(place) => fail_at(place, harness, strike).await,
             Self::SleepWorker(index, long) => {
                 let pid = cluster.workers[index].pid;
                 signal(pid, "STOP").await;
@@ -233,6 +232,7 @@ impl Injury {
                 sleep(outage).await;
                 harness.restart(&cluster.redis.restart, &[]).await;
             }
+            Self::SetRedisBack => set_back(harness, &cluster, strike).await,
             Self::RestartPostgres(outage) => {
                 let pid = cluster.postgres.pid;
                 signal(pid, "INT").await;
@@ -246,6 +246,38 @@ impl Injury {
             }
         }
     }
+}
+
+/// Has a worker die at this place in its program.
+async fn fail_at(place: &str, harness: &Harness, strike: &Strike) {
+    let restart = &harness.cluster().workers[0].restart;
+    let failpoint = format!("{place}={BATCHES}*off->return");
+    harness
+        .restart(restart, &[("FAILPOINTS", &failpoint)])
+        .await;
+    let pid = harness.cluster().workers[0].pid;
+    assert!(
+        dies(pid, FAILPOINT_LIMIT).await,
+        "worker {pid} did not come to {place}: was it built with failpoints?"
+    );
+    strike.hits();
+    println!("  worker {pid} died at {place}");
+    sleep(DEAD).await;
+    harness.restart(restart, &[]).await;
+}
+
+/// Has Redis keep what it has, kills it when it has something else, and has it begin again with what it kept.
+async fn set_back(harness: &Harness, cluster: &Cluster, strike: &Strike) {
+    ask(&cluster.redis.url, "SAVE", &[]).await.unwrap();
+    sleep(DEAD).await;
+    kill(cluster.redis.pid).await;
+    strike.hits();
+    harness.restart(&cluster.redis.restart, &[]).await;
+    // It keeps nothing the next time.
+    let found = ask(&cluster.redis.url, "CONFIG", &["GET", "dir"]).await;
+    let (_, directory): (String, String) = found.unwrap().convert().unwrap();
+    let snapshot = Path::new(&directory).join("dump.rdb");
+    std::fs::remove_file(snapshot).unwrap();
 }
 
 /// Kills a primary, and starts it again when another server has taken its place. The injury counts from that moment: until then nobody can

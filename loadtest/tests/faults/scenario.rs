@@ -71,11 +71,11 @@ pub(crate) enum Promise {
 }
 
 /// How long everybody may take to connect and join.
-const GATHER_LIMIT: Duration = Duration::from_secs(30);
+const GATHER_LIMIT: Duration = Duration::from_secs(180);
 /// How long what was begun may take to be confirmed or refused once nothing is broken any more.
-const QUIET_LIMIT: Duration = Duration::from_mins(1);
+const QUIET_LIMIT: Duration = Duration::from_mins(3);
 /// How long the last message of a room may take: the servers' sweep is the last resort.
-const TAIL_LIMIT: Duration = Duration::from_secs(40);
+const TAIL_LIMIT: Duration = Duration::from_secs(120);
 /// How long a room may stand still; far beyond what is promised, so that a slow machine fails nothing. Rooms in which little is said
 /// have as much more as [`TURNS`] things take that a client does.
 const RESUME_LIMIT: Duration = Duration::from_secs(30);

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 const EVERY: Duration = Duration::from_millis(10);
 /// Every so many of them joins a namespace over a WebSocket; the others are requests, each on a connection of its own.
 const SOCKETS: usize = 25;
-const WITHIN: Duration = Duration::from_secs(10);
+const WITHIN: Duration = Duration::from_secs(30);
 
 /// Attempts under way.
 pub(super) struct Probes {
