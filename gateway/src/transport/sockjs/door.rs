@@ -165,7 +165,8 @@ impl Door {
         self.released.notified().await;
     }
 
-    /// The request is answered, and its outlet dropped before this; the next one may come.
+    /// The request has its answer, and the next one may come. This is said before the end of the answer goes out: whoever has read that
+    /// comes again at once.
     pub(super) fn done(&self) {
         let mut receiver = self.receiver.lock();
         if matches!(*receiver, Receiver::Taken) {

@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
 use confab_shared::id::NodeId;
 use http::StatusCode;
 use http::request::Parts;
+use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::answer::{self, Answer};
@@ -23,6 +25,11 @@ use crate::transport::admission::Admitted;
 use crate::transport::application::{Handshake, MessageHandler};
 use crate::transport::sessions::{Place, Registration};
 
+/// For how long a session is waited for that a node has claimed and not opened yet: no longer than a claim may take.
+const BEGINNING: Duration = Duration::from_secs(2);
+/// After how long such a session is looked for again.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
 impl<M: MessageHandler> SockJs<M> {
     /// A client's request that receives.
     pub(super) async fn receive(
@@ -32,7 +39,7 @@ impl<M: MessageHandler> SockJs<M> {
         head: Parts,
         client: SocketAddr,
     ) -> Answer {
-        let mut is_second = false;
+        let until = Instant::now() + BEGINNING;
         loop {
             if let Some(door) = self.inner.table.find(name) {
                 return self.here(&door, form).await;
@@ -49,12 +56,12 @@ impl<M: MessageHandler> SockJs<M> {
             if let Some(answer) = self.elsewhere(owner, name, form, &head, client).await {
                 return answer;
             }
-            // It has ended there; so it is whoever's claims it now.
+            // It has ended there, and then it is whoever's claims it now; or it is just about to begin there.
             self.inner.owners.forget(name);
-            if is_second {
+            if Instant::now() >= until {
                 return answer::failed(StatusCode::SERVICE_UNAVAILABLE);
             }
-            is_second = true;
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 

@@ -189,11 +189,10 @@ async fn give(
             return reason;
         }
         *current = None;
-        door.done();
     }
 }
 
-/// Writes what is queued to a request that receives, until it has had enough.
+/// Writes what is queued to a request that receives, until it has had enough. Then its outlet is still to be dropped.
 async fn fill(
     outlet: &mut Outlet,
     door: &Door,
@@ -229,8 +228,12 @@ async fn fill(
             continue;
         }
         outlet.left = outlet.left.saturating_sub(chunk.len());
+        let is_enough = is_last || outlet.left == 0 || !outlet.form.streams();
+        if is_enough {
+            door.done();
+        }
         room.send(chunk);
-        if is_last || outlet.left == 0 || !outlet.form.streams() {
+        if is_enough {
             return Ok(());
         }
     }
@@ -254,9 +257,9 @@ async fn tell(outlet: Outlet, door: &Door, last: &Bytes) -> bool {
     if is_last {
         words.extend_from_slice(&form.dress(last));
     }
+    door.done();
     let said = tokio::time::timeout(FAREWELL, outlet.chunks.send(words.freeze())).await;
     drop(outlet);
-    door.done();
     is_last && matches!(said, Ok(Ok(())))
 }
 
@@ -285,8 +288,81 @@ fn may_come(reason: DisconnectReason) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::task::{Context, Wake, Waker};
+
+    use super::super::door::Turned;
     use super::*;
     use futures_util::future::{BoxFuture, FutureExt};
+    use parking_lot::Mutex;
+
+    /// A client that comes again the moment it hears something, as one on another processor may.
+    struct Eager {
+        door: Door,
+        again: Mutex<Option<Result<mpsc::Receiver<Bytes>, Turned>>>,
+    }
+
+    impl Eager {
+        /// It waits for an answer.
+        fn waits(self: &Arc<Self>, body: &mut mpsc::Receiver<Bytes>) {
+            while body.try_recv().is_ok() {}
+            let waker = Waker::from(self.clone());
+            assert!(
+                body.poll_recv(&mut Context::from_waker(&waker))
+                    .is_pending()
+            );
+        }
+
+        fn is_back(&self) -> bool {
+            matches!(*self.again.lock(), Some(Ok(_)))
+        }
+    }
+
+    impl Wake for Eager {
+        fn wake(self: Arc<Self>) {
+            self.again
+                .lock()
+                .get_or_insert_with(|| self.door.receive(Form::Xhr, 9));
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_has_its_answer_may_come_again_at_once() {
+        let config = SockJsConfig {
+            enabled: true,
+            heartbeat_ms: 60_000,
+            disconnect_delay_ms: 60_000,
+            response_limit: 9,
+            max_payload: 100,
+            base_url: String::new(),
+        };
+        for form in [Form::Xhr, Form::XhrStreaming] {
+            for is_over in [false, true] {
+                let (door, _brought) = Door::new(Arc::new(SendQueue::new(100)));
+                let again = Mutex::default();
+                let client = Arc::new(Eager { door, again });
+                let door = &client.door;
+                let mut body = door.receive(form, 1).unwrap();
+                client.waits(&mut body);
+                if is_over {
+                    let outlet = door.next().await;
+                    assert!(tell(outlet, door, &goodbye(DisconnectReason::LoggedOut)).await);
+                } else {
+                    door.queue().push(queued(sockjs::OPEN));
+                    let mut current = None;
+                    let turns = async {
+                        for _ in 0..9 {
+                            tokio::task::yield_now().await;
+                        }
+                    };
+                    tokio::select! {
+                        reason = give(door, &config, &mut current) => panic!("{reason:?}"),
+                        () = turns => {}
+                    }
+                }
+                assert!(client.is_back(), "{form:?} {is_over}");
+            }
+        }
+    }
 
     /// Keeps what it is given.
     struct Keeper;

@@ -109,6 +109,28 @@ fn whoever_may_not_begin_claims_nothing_and_releases_nothing() {
 }
 
 #[test]
+fn a_session_that_is_about_to_begin_elsewhere_is_waited_for() {
+    let pair = Pair::with(PeerProtocol::H2c, |setup| {
+        trouble(setup, Duration::from_millis(300), 0);
+    });
+    let session = pair.owner.session();
+    let first = session.clone();
+    let first = std::thread::spawn(move || {
+        let mut stream = first.stream().begun();
+        (stream.line(), stream)
+    });
+    until(|| pair.is_claimed(&session));
+    let second = session.at(&pair.edge).stream().begun().line();
+    let (first, _stream) = first.join().unwrap();
+    let mut lines = [first, second];
+    lines.sort_unstable();
+    assert_eq!(
+        lines,
+        ["c[2010,\"Another connection still open\"]\n", "o\n"]
+    );
+}
+
+#[test]
 fn claims_that_were_not_renewed_are_renewed_again_soon() {
     let pair = Pair::with(PeerProtocol::H2c, |setup| trouble(setup, Duration::ZERO, 3));
     let session = pair.owner.session().opened();
