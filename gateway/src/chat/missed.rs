@@ -7,7 +7,6 @@ use confab_shared::model::event::{Event, Fact, UserNotice};
 use confab_shared::model::position::Position;
 use confab_shared::postgres::conversations;
 
-use super::notices::removal;
 use super::recover::RecoverError;
 use crate::hub::socket::SocketRef;
 use crate::node::Node;
@@ -67,7 +66,7 @@ pub(super) async fn notices(
             UserNotice::Removed { conversation, .. } => {
                 // Where it had joined the room, the room says so.
                 let told = adopted.record.rooms.contains_key(conversation);
-                let own = removal(user, notice).filter(|_| !told);
+                let own = notice.removal(user).filter(|_| !told);
                 if let Some((conversation, event)) = own
                     && !removals.contains_key(&conversation)
                 {

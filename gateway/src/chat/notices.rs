@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use confab_shared::id::{ConversationId, Seq, UserId};
 use confab_shared::model::conversation::ConversationView;
-use confab_shared::model::event::{Event, Fact, UserNotice};
+use confab_shared::model::event::UserNotice;
 use confab_shared::model::position::Position;
 use confab_shared::postgres::{conversations, rooms, until_answered};
 use tokio::sync::{Semaphore, mpsc};
@@ -46,7 +46,7 @@ pub async fn show_notices(node: Arc<Node>, mut items: mpsc::Receiver<NoticeItem>
                 });
             }
             NoticeItem::Show(user, position, notice @ UserNotice::Removed { .. }) => {
-                if let Some((conversation, event)) = removal(user, &notice) {
+                if let Some((conversation, event)) = notice.removal(user) {
                     node.hub.removed(user, position, conversation, event).await;
                 }
             }
@@ -139,24 +139,4 @@ async fn show_joined(
         }
     }
     node.hub.joined(user, position, seq, None).await;
-}
-
-/// The event that a notice of a removal stands for.
-pub(super) fn removal(user: UserId, notice: &UserNotice) -> Option<(ConversationId, Event)> {
-    match *notice {
-        UserNotice::Joined { .. } => None,
-        UserNotice::Removed {
-            conversation,
-            seq,
-            by,
-            at,
-        } => {
-            let event = Event {
-                seq: Some(seq),
-                at,
-                fact: Fact::MemberRemoved { user, by },
-            };
-            Some((conversation, event))
-        }
-    }
 }

@@ -17,6 +17,7 @@ mod draining;
 mod engineio;
 mod http;
 mod ingress;
+mod insides;
 mod lifetime;
 mod limits;
 mod nodes;

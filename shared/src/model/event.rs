@@ -200,6 +200,26 @@ impl UserNotice {
             Self::Joined { conversation, .. } | Self::Removed { conversation, .. } => *conversation,
         }
     }
+
+    /// The event of its conversation that a removal of this user stands for. None for what is no removal.
+    pub fn removal(&self, user: UserId) -> Option<(ConversationId, Event)> {
+        match *self {
+            Self::Joined { .. } => None,
+            Self::Removed {
+                conversation,
+                seq,
+                by,
+                at,
+            } => {
+                let event = Event {
+                    seq: Some(seq),
+                    at,
+                    fact: Fact::MemberRemoved { user, by },
+                };
+                Some((conversation, event))
+            }
+        }
+    }
 }
 
 /// What is said on a user's own channel once and not kept: whoever did not hear it finds it out in another way.

@@ -4,33 +4,27 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use confab_gateway::backplane::{self, Backplane};
-use confab_gateway::config::{DEFAULTS, GatewayConfig};
 use confab_gateway::dialect::{self, Namespace};
 use confab_gateway::hub::Hub;
-use confab_gateway::hub::places::Orders;
 use confab_gateway::hub::send_queue::SendQueue;
 use confab_gateway::hub::socket::Socket;
-use confab_gateway::ingress::Ingress;
 use confab_gateway::metrics::Metrics;
 use confab_gateway::presence::{Parts, Presence, Timing};
 use confab_shared::auth::Claims;
-use confab_shared::config::load;
 use confab_shared::id::{ConversationId, NodeId, UserId};
-use confab_shared::lifecycle::Vitals;
 use confab_shared::model::timestamp::Timestamp;
+use confab_shared::redis;
 use confab_shared::redis::keyspace::{Keyspace, UserSlot};
 use confab_shared::redis::presence::{Online, Stay};
-use confab_shared::redis::{self, Retries};
-use confab_shared::telemetry::Traces;
 use fred::clients::Client;
 use fred::interfaces::{
     ClientLike, EventInterface, HashesInterface, PubsubInterface, SortedSetsInterface,
 };
 use sqlx::PgPool;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::DropGuard;
 
 use super::watcher::{Heard, Watcher};
+use crate::insides::{Insides, PATIENCE};
 use crate::registry::Redis;
 
 /// Groups of more members make nobody contacts.
@@ -68,7 +62,7 @@ pub(super) struct Gateway {
     pub(super) metrics: Arc<Metrics>,
     hub: Hub,
     redis: Client,
-    stop: CancellationToken,
+    stopping: DropGuard,
 }
 
 /// Everything that a test is about.
@@ -99,74 +93,29 @@ impl World {
 
     /// The same, with times of its own, or its own way to PostgreSQL.
     pub(super) async fn gateway_with(&self, timing: Timing, database: PgPool) -> Gateway {
-        let config = load::<GatewayConfig>(DEFAULTS).unwrap().config;
-        let (stop, vitals) = (CancellationToken::new(), Vitals::default());
-        let (id, keyspace) = (NodeId::generate(), Keyspace::new(PARTITIONS));
-        let metrics = Arc::new(Metrics::new().unwrap());
-        let settings = self.server.config();
-        let redis = redis::connect(&settings, Retries::Idempotent)
-            .await
-            .unwrap();
-        let traces = Traces::default();
-        let ingress = Ingress::start(
-            &config.ingress,
-            id,
-            keyspace,
-            &redis,
-            &metrics,
-            &vitals,
-            &stop,
-        );
-        let (hub, requests) = Hub::start(
-            &config.hub,
-            Orders::ONE,
-            false,
-            &metrics,
-            &traces,
-            &vitals,
-            &stop,
-        );
-        let patience = Duration::from_secs(5);
-        let parts = backplane::Parts {
-            node: id,
-            keyspace,
-            hub: hub.clone(),
-            requests,
-            ingress,
-            database: database.clone(),
-            patience,
-            redis: redis.clone(),
-            metrics: metrics.clone(),
-        };
-        let mut hurried = config.hub.clone();
-        hurried.epoch_check_ms = 50;
-        let (backplane, inbox) = Backplane::start(parts, &settings, &hurried, &stop)
-            .await
-            .unwrap();
-        let mut notices = inbox.notices;
-        tokio::spawn(async move { while notices.recv().await.is_some() {} });
+        let keyspace = Keyspace::new(PARTITIONS);
+        let insides = Insides::start(&self.server.config(), keyspace, database.clone()).await;
         let parts = Parts {
-            node: id,
+            node: insides.id,
             keyspace,
-            redis: redis.clone(),
+            redis: insides.redis.clone(),
             database,
-            patience,
-            hub: hub.clone(),
-            backplane,
-            inbox: inbox.online,
-            metrics: metrics.clone(),
+            patience: PATIENCE,
+            hub: insides.hub.clone(),
+            backplane: insides.backplane,
+            inbox: insides.online,
+            metrics: insides.metrics.clone(),
             timing,
             largest_group: LARGEST_GROUP,
             most_conversations: MOST_CONVERSATIONS,
         };
-        let presence = Presence::start(parts, &stop);
         Gateway {
-            id,
-            presence,
-            metrics,
-            hub,
-            redis,
-            stop,
+            id: insides.id,
+            presence: Presence::start(parts, &insides.stop),
+            metrics: insides.metrics,
+            hub: insides.hub,
+            redis: insides.redis,
+            stopping: insides.stopping,
         }
     }
 
@@ -325,7 +274,7 @@ impl Gateway {
 
     /// As `kill -9`: nothing more is said.
     pub(super) async fn kill(self) {
-        self.stop.cancel();
+        drop(self.stopping);
         self.redis.quit().await.unwrap();
     }
 
@@ -336,13 +285,6 @@ impl Gateway {
         }
         self.presence.leave().await;
         self.kill().await;
-    }
-}
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        // A vital part that ends by itself would take the test with it.
-        self.stop.cancel();
     }
 }
 

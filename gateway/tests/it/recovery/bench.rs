@@ -5,31 +5,25 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use confab_gateway::backplane::{self, Backplane, GatewayMessage};
-use confab_gateway::config::{DEFAULTS, GatewayConfig};
+use confab_gateway::backplane::{Backplane, GatewayMessage};
 use confab_gateway::dialect::{self, Called, Namespace};
 use confab_gateway::hub::Hub;
-use confab_gateway::hub::places::Orders;
 use confab_gateway::hub::send_queue::SendQueue;
 use confab_gateway::hub::socket::{Socket, SocketRef};
-use confab_gateway::ingress::Ingress;
-use confab_gateway::metrics::Metrics;
 use confab_gateway::recovery::{EnteredRoom, Kept, Parts, Recovery};
 use confab_gateway::session::DisconnectReason;
 use confab_shared::id::{ConversationId, NodeId, Seq, UserId};
-use confab_shared::lifecycle::Vitals;
-use confab_shared::redis::{self, RedisConfig, Retries};
-use confab_shared::telemetry::Traces;
-use confab_shared::testing::defaults;
+use confab_shared::redis::{self, RedisConfig};
 use fred::clients::Client;
 use fred::interfaces::{ClientLike, EventInterface, HashesInterface, PubsubInterface};
 use fred::types::{ClusterHash, CustomCommand, Message, Value};
 use sqlx::postgres::PgPoolOptions;
 use tokio::sync::broadcast;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::DropGuard;
 
+use crate::insides::Insides;
 use crate::raw::PATIENCE;
-use crate::registry::{self, Redis, keyspace};
+use crate::registry::{Redis, keyspace};
 
 /// What a user of Redis' may do who may do everything.
 pub(super) const EVERYTHING: &str = "resetkeys ~* resetchannels &* +@all";
@@ -123,70 +117,31 @@ pub(super) struct Node {
     pub(super) recovery: Recovery,
     pub(super) backplane: Backplane,
     pub(super) hub: Hub,
-    stop: CancellationToken,
+    _stopping: DropGuard,
 }
 
 impl Node {
     async fn start(settings: &RedisConfig) -> Self {
-        let mut config: GatewayConfig = defaults(DEFAULTS);
-        config.hub.epoch_check_ms = 50;
-        let (stop, vitals) = (CancellationToken::new(), Vitals::default());
-        let (id, keyspace) = (NodeId::generate(), registry::keyspace());
-        let metrics = Arc::new(Metrics::new().unwrap());
-        let redis = redis::connect(settings, Retries::Idempotent).await.unwrap();
-        let ingress = Ingress::start(
-            &config.ingress,
-            id,
-            keyspace,
-            &redis,
-            &metrics,
-            &vitals,
-            &stop,
-        );
-        let (hub, requests) = Hub::start(
-            &config.hub,
-            Orders::ONE,
-            true,
-            &metrics,
-            &Traces::default(),
-            &vitals,
-            &stop,
-        );
-        let parts = backplane::Parts {
-            node: id,
-            keyspace,
-            hub: hub.clone(),
-            requests,
-            ingress,
-            database: PgPoolOptions::new()
-                .connect_lazy("postgres://127.0.0.1:1/none")
-                .unwrap(),
-            patience: Duration::from_secs(5),
-            redis: redis.clone(),
-            metrics: metrics.clone(),
-        };
-        let (backplane, inbox) = Backplane::start(parts, settings, &config.hub, &stop)
-            .await
+        let nowhere = PgPoolOptions::new()
+            .connect_lazy("postgres://127.0.0.1:1/none")
             .unwrap();
-        let mut notices = inbox.notices;
-        tokio::spawn(async move { while notices.recv().await.is_some() {} });
+        let insides = Insides::start(settings, keyspace(), nowhere).await;
         let parts = Parts {
-            node: id,
-            config: config.recovery,
-            keyspace,
-            redis,
-            hub: hub.clone(),
-            backplane: backplane.clone(),
-            metrics,
-            messages: inbox.messages,
+            node: insides.id,
+            config: insides.config.recovery,
+            keyspace: keyspace(),
+            redis: insides.redis,
+            hub: insides.hub.clone(),
+            backplane: insides.backplane.clone(),
+            metrics: insides.metrics,
+            messages: insides.messages,
         };
-        let recovery = Recovery::start(parts, &stop);
         Self {
-            id,
-            recovery,
-            backplane,
-            hub,
-            stop,
+            id: insides.id,
+            recovery: Recovery::start(parts, &insides.stop),
+            backplane: insides.backplane,
+            hub: insides.hub,
+            _stopping: insides.stopping,
         }
     }
 
@@ -206,13 +161,6 @@ impl Node {
             socket,
             _kept: kept,
         }
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        // A vital part that ends by itself would take the test with it.
-        self.stop.cancel();
     }
 }
 

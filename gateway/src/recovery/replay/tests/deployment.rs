@@ -292,15 +292,8 @@ impl Deployment {
                 self.attend();
                 assert!(shown.try_recv().unwrap(), "it was read as it stands");
             }
-            UserNotice::Removed {
-                conversation,
-                seq,
-                by,
-                at,
-            } => {
-                let fact = Fact::MemberRemoved { user, by };
-                let seq = Some(seq);
-                let event = Event { seq, at, fact };
+            UserNotice::Removed { .. } => {
+                let (conversation, event) = notice.removal(user).unwrap();
                 self.node.removed(user, position, conversation, event);
             }
         }

@@ -175,22 +175,9 @@ fn notices(
                 let last_seq = deployment.place(NEW).last_seq;
                 Missed::Joined(Box::new(view(*conversation, KINDS[NEW], last_seq)))
             }
-            UserNotice::Removed {
-                conversation,
-                seq,
-                by,
-                at,
-            } => {
-                let fact = Fact::MemberRemoved {
-                    user: deployment.user,
-                    by: *by,
-                };
-                let event = Event {
-                    seq: Some(*seq),
-                    at: *at,
-                    fact,
-                };
-                Missed::Removed(*conversation, event)
+            UserNotice::Removed { .. } => {
+                let (conversation, event) = notice.removal(deployment.user).unwrap();
+                Missed::Removed(conversation, event)
             }
         };
         part.missed.push((position, missed));
