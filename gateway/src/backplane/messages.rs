@@ -31,6 +31,9 @@ pub enum GatewayMessage {
         pid: String,
         /// Where its client is now.
         node: NodeId,
+        /// What is to end is from before this turn of its record; all that there is, if a gateway says it that names none.
+        #[serde(default = "latest")]
+        turn: u64,
         /// Which of that node's askings this is.
         ticket: Uuid,
     },
@@ -39,6 +42,10 @@ pub enum GatewayMessage {
         /// Which asking is answered.
         ticket: Uuid,
     },
+}
+
+fn latest() -> u64 {
+    u64::MAX
 }
 
 /// That the contacts of a user are to see it otherwise: said to each node that has some of them.

@@ -25,7 +25,7 @@ use crate::metrics::Metrics;
 
 /// How often the node speaks to itself.
 const EVERY: Duration = Duration::from_secs(1);
-/// How long a server may take to say it. One that is silent holds up nobody who has nothing there.
+/// How long a server of a cluster may take to say it. One that is silent holds up nobody who has nothing there.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// How long after a beat the next one is, on a cluster, where each is a command for every partition.
 const APART: Duration = Duration::from_millis(50);
@@ -59,7 +59,7 @@ impl Beat {
 pub(super) type Asking = oneshot::Sender<Arc<Beat>>;
 
 /// Subscribes to the node's own channels, on these partitions' slots; on one Redis there is one. A partition's comes before all other channels
-/// on its slot, and again only when all of those are subscribed to again: what is heard there has to mean that they are heard, too.
+/// on its slot, and again only when all of those are subscribed to again, or are known to be doubtful: what is heard there has to mean that they are heard, too.
 pub(super) async fn listen(
     subscriber: &Client,
     keyspace: Keyspace,
@@ -128,8 +128,15 @@ impl Pulse {
     async fn beat(&self, script: &Script) -> Beat {
         let number = self.beats.fetch_add(1, Ordering::SeqCst) + 1;
         let said = self.keyspace.memories().map(async |order| {
-            let said = tokio::time::timeout(PATIENCE, self.say(script, order, number)).await;
-            let said = said.unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "no answer")));
+            let saying = self.say(script, order, number);
+            let said = if self.keyspace.is_clustered() {
+                let silent = || Error::new(ErrorKind::Timeout, "no answer");
+                let said = tokio::time::timeout(PATIENCE, saying).await;
+                said.unwrap_or_else(|_| Err(silent()))
+            } else {
+                // Everybody has everything there: it may take as long as any other command.
+                saying.await
+            };
             said.inspect_err(|error| tracing::debug!(%error, %order, "no beat"))
         });
         let mut beat = Beat {

@@ -19,7 +19,7 @@ use crate::hub::places::Places;
 /// attempt after the other to end that fails.
 const MOST_FORMER: usize = 8;
 /// How long the hub may take to show what a socket was told already.
-const SHOWN_PATIENCE: Duration = Duration::from_secs(3);
+const SHOWN_PATIENCE: Duration = Duration::from_secs(6);
 
 /// A socket's record that was handed over to this node.
 pub struct Adopted {

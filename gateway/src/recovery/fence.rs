@@ -3,7 +3,7 @@
 //! Owns the claims of sockets that are on their way in, and the questions by which nodes have each other fence a socket off. It knows
 //! neither records nor histories.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -21,14 +21,15 @@ const FENCE_PATIENCE: Duration = Duration::from_secs(1);
 /// A socket on its way in. If its client comes back elsewhere meanwhile, this one has lost it.
 pub(super) struct Claim {
     pid: String,
-    is_lost: Arc<AtomicBool>,
+    /// The latest turn in which somebody else has taken it over; 0 if nobody has.
+    lost_to: Arc<AtomicU64>,
     shared: Weak<Shared>,
 }
 
 impl Claim {
-    /// Whether somebody else has taken the socket over meanwhile.
-    pub(super) fn is_lost(&self) -> bool {
-        self.is_lost.load(Ordering::SeqCst)
+    /// Whether somebody else has taken the socket over since it was taken over here, which was in this turn.
+    pub(super) fn is_lost(&self, turn: u64) -> bool {
+        self.lost_to.load(Ordering::SeqCst) > turn
     }
 }
 
@@ -38,7 +39,7 @@ impl Drop for Claim {
             let mut claims = shared.claims.lock();
             if claims
                 .get(&self.pid)
-                .is_some_and(|present| Arc::ptr_eq(present, &self.is_lost))
+                .is_some_and(|present| Arc::ptr_eq(present, &self.lost_to))
             {
                 claims.remove(&self.pid);
             }
@@ -54,18 +55,18 @@ pub struct ClaimLost;
 impl Recovery {
     /// From here on, whoever else wants the socket finds that it is being taken over; whoever wanted it before has lost it.
     pub(super) fn claim(&self, pid: &str) -> Claim {
-        let is_lost = Arc::new(AtomicBool::new(false));
+        let lost_to = Arc::new(AtomicU64::new(0));
         let former = self
             .shared
             .claims
             .lock()
-            .insert(pid.to_owned(), is_lost.clone());
+            .insert(pid.to_owned(), lost_to.clone());
         if let Some(former) = former {
-            former.store(true, Ordering::SeqCst);
+            former.store(u64::MAX, Ordering::SeqCst);
         }
         Claim {
             pid: pid.to_owned(),
-            is_lost,
+            lost_to,
             shared: Arc::downgrade(&self.shared),
         }
     }
@@ -80,11 +81,11 @@ impl Recovery {
     ) -> Result<(), RecoveryError> {
         self.supersede(pid, |kept| kept.turn < turn);
         let others = nodes.filter(|node| *node != self.shared.node);
-        let fenced = join_all(others.map(|node| self.fence_at(pid, node))).await;
+        let fenced = join_all(others.map(|node| self.fence_at(pid, turn, node))).await;
         fenced.into_iter().collect()
     }
 
-    async fn fence_at(&self, pid: &str, node: NodeId) -> Result<(), RecoveryError> {
+    async fn fence_at(&self, pid: &str, turn: u64, node: NodeId) -> Result<(), RecoveryError> {
         let (ticket, (done, fenced)) = (Uuid::new_v4(), oneshot::channel());
         self.shared.fencing.lock().insert(ticket, done);
         let _asking = Asking {
@@ -94,6 +95,7 @@ impl Recovery {
         let message = GatewayMessage::Fence {
             pid: pid.to_owned(),
             node: self.shared.node,
+            turn,
             ticket,
         };
         let heard = self.shared.backplane.say(node, &message).await;
@@ -105,13 +107,13 @@ impl Recovery {
         heard.map(|_| ()).map_err(RecoveryError::from)
     }
 
-    /// Ends what this node has of a socket whose client is elsewhere.
-    fn supersede_here(&self, pid: &str) {
+    /// Ends what this node has of a socket from before this turn: its client was elsewhere then. It may have come back since.
+    fn supersede_here(&self, pid: &str, turn: u64) {
         // First: a socket on its way in looks at its claim under the lock by which it enters what is looked for here.
         if let Some(claim) = self.shared.claims.lock().get(pid) {
-            claim.store(true, Ordering::SeqCst);
+            claim.fetch_max(turn, Ordering::SeqCst);
         }
-        self.supersede(pid, |_| true);
+        self.supersede(pid, |kept| kept.turn < turn);
     }
 
     fn supersede(&self, pid: &str, is_former: impl FnOnce(&Kept) -> bool) {
@@ -140,8 +142,13 @@ pub(super) async fn listen(
 ) {
     while let Some(message) = messages.recv().await {
         match message {
-            GatewayMessage::Fence { pid, node, ticket } => {
-                recovery.supersede_here(&pid);
+            GatewayMessage::Fence {
+                pid,
+                node,
+                turn,
+                ticket,
+            } => {
+                recovery.supersede_here(&pid, turn);
                 let recovery = recovery.clone();
                 tokio::spawn(async move {
                     let fenced = GatewayMessage::Fenced { ticket };

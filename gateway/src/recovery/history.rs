@@ -175,9 +175,7 @@ async fn reach_back(
     let reaches_back = |(order, window): (&Partition, &Option<u64>)| {
         let (since, cut) = (wanted.since.places.of(*order), wanted.cut.of(*order));
         // Where no window is noted nothing was ever announced, or Redis lost its memory: its age will tell.
-        window.map_or(keyspace.is_clustered(), |window| {
-            since.micros >= cut.micros.saturating_sub(window * 1_000)
-        })
+        window.is_none_or(|window| since.micros >= cut.micros.saturating_sub(window * 1_000))
     };
     Ok(wanted.asked.iter().zip(&windows).all(reaches_back))
 }

@@ -15,7 +15,7 @@ pub mod replay;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -84,7 +84,7 @@ struct Shared {
     release: Script,
     kept: Mutex<HashMap<String, Arc<Kept>>>,
     /// Sockets that are on their way in, and whether somebody else has taken them over meanwhile.
-    claims: Mutex<HashMap<String, Arc<AtomicBool>>>,
+    claims: Mutex<HashMap<String, Arc<AtomicU64>>>,
     /// Who waits for another node to have fenced a socket off.
     fencing: Mutex<HashMap<Uuid, oneshot::Sender<()>>>,
 }
@@ -216,7 +216,7 @@ impl Recovery {
         let former = {
             let mut all = self.shared.kept.lock();
             // Under the same lock as whoever takes it over looks for it.
-            if adopted.claim.is_lost() {
+            if adopted.claim.is_lost(record.next_turn()) {
                 return Err(ClaimLost);
             }
             all.insert(pid.to_owned(), kept.clone())

@@ -237,3 +237,34 @@ async fn nothing_is_certain_while_everything_is_subscribed_to_anew() {
     .await;
     assert!(!offset.is_certain(), "{offset}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_word_that_comes_late_ends_no_later_socket() {
+    let bench = Bench::new().await;
+    let (node, mut ghost) = (bench.node().await, bench.ghost().await);
+    let visitor = node.connect().await;
+    // It was there before, went, and has come back since.
+    ghost.fences(&bench, node.id, &visitor.pid, 0).await;
+    assert!(!visitor.is_superseded());
+    ghost.fences(&bench, node.id, &visitor.pid, 1).await;
+    assert!(visitor.is_superseded());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nothing_was_ever_announced_nothing_was_missed() {
+    let bench = Bench::new().await;
+    let (one, other) = (bench.node().await, bench.node().await);
+    until("nobody is recovered", async || {
+        // Until its node has heard itself, a client's place is uncertain.
+        let visitor = one.connect().await;
+        let (user, recovery) = (visitor.socket.user(), &other.recovery);
+        let namespace = Namespace::Chat;
+        let adopted = recovery.adopt(&visitor.pid, None, user, namespace).await;
+        let Ok(adopted) = adopted else { return false };
+        let cut = recovery.cut().await.unwrap();
+        let rooms: Vec<_> = adopted.record.rooms.keys().copied().collect();
+        let read = recovery.histories(&adopted, &cut, &rooms, user).await;
+        read.is_ok()
+    })
+    .await;
+}

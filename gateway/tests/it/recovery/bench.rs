@@ -20,6 +20,7 @@ use fred::types::{ClusterHash, CustomCommand, Message, Value};
 use sqlx::postgres::PgPoolOptions;
 use tokio::sync::broadcast;
 use tokio_util::sync::DropGuard;
+use uuid::Uuid;
 
 use crate::insides::Insides;
 use crate::raw::PATIENCE;
@@ -99,12 +100,36 @@ pub(super) struct Ghost {
 }
 
 impl Ghost {
+    /// It has a node end what that has of a socket from before this turn.
+    pub(super) async fn fences(&mut self, bench: &Bench, node: NodeId, pid: &str, turn: u64) {
+        let message = GatewayMessage::Fence {
+            pid: pid.to_owned(),
+            node: self.id,
+            turn,
+            ticket: Uuid::new_v4(),
+        };
+        let message = serde_json::to_string(&message).unwrap();
+        let heard: i64 = (bench.redis)
+            .spublish(keyspace().node(node), message)
+            .await
+            .unwrap();
+        assert_eq!(heard, 1);
+        match self.told().await {
+            GatewayMessage::Fenced { .. } => {}
+            other @ GatewayMessage::Fence { .. } => panic!("{other:?}"),
+        }
+    }
+
+    async fn told(&mut self) -> GatewayMessage {
+        let waiting = tokio::time::timeout(PATIENCE, self.messages.recv());
+        let message = waiting.await.expect("nobody says anything").unwrap();
+        let text: String = message.value.convert().unwrap();
+        serde_json::from_str(&text).unwrap()
+    }
+
     /// The next node by which it is asked to end this socket.
     pub(super) async fn asked_to_end(&mut self, socket: &str) -> NodeId {
-        let waiting = tokio::time::timeout(PATIENCE, self.messages.recv());
-        let message = waiting.await.expect("nobody asks").unwrap();
-        let text: String = message.value.convert().unwrap();
-        match serde_json::from_str(&text).unwrap() {
+        match self.told().await {
             GatewayMessage::Fence { pid, node, .. } if pid == socket => node,
             other => panic!("{other:?}"),
         }
