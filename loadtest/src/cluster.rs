@@ -32,6 +32,8 @@ pub struct Gateway {
     pub pid: u32,
     /// Where clients reach it.
     pub url: String,
+    /// Where it tells its metrics.
+    pub internal: String,
     /// The command that starts it again.
     pub restart: Vec<String>,
 }

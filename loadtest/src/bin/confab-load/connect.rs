@@ -1,4 +1,4 @@
-//! Everybody connects at once: connections a second, and what each costs a gateway in memory.
+//! Everybody connects at once: connections a second, what each costs a gateway in memory, and whether scrapes cost more with all of them.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use crate::drive::{Pace, Plan, drive};
 use crate::figures::{Figures, Usage};
 use crate::options::{Clients, Storm};
 use crate::run::join;
+use crate::scrape;
 
 /// Memory is looked at when the storm is over and buffers have been given back.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -47,6 +48,7 @@ pub(crate) async fn storm(
             .sum()
     };
 
+    let scrape_before = scrape::cost(cluster).await?;
     let (before, usage) = (memory(), Usage::now(cluster));
     let begun = Instant::now();
     let took = Histogram::default();
@@ -97,6 +99,7 @@ pub(crate) async fn storm(
     let (elapsed, used) = (begun.elapsed(), Usage::now(cluster));
     sleep(SETTLE).await;
     let grown = memory().saturating_sub(before);
+    let scrape_after = scrape::cost(cluster).await?;
     plan.finish.cancel();
     while connected.join_next().await.is_some() {}
 
@@ -116,6 +119,9 @@ pub(crate) async fn storm(
         "gateway KB per connection",
         f64::from(u32::try_from(grown / 1024)?) / count.max(1.0),
     );
+    figures.push("scrape cpu-ms, nobody there", scrape_before * 1_000.0);
+    figures.push("scrape cpu-ms, all there", scrape_after * 1_000.0);
+    figures.push("scrape, all to nobody", scrape_after / scrape_before);
     let made = u64::from(storm.count - failed);
     let made = [
         ("connections per gateway cpu-s", made),

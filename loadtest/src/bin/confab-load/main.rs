@@ -7,6 +7,7 @@ mod figures;
 mod options;
 mod passed_on;
 mod run;
+mod scrape;
 mod subscribers;
 
 use std::process::ExitCode;

@@ -45,7 +45,7 @@ pub(crate) enum Scenario {
     Fanout(Fanout),
     /// A constant rate, whatever comes back: how long does a message take?
     Latency(Latency),
-    /// Everybody connects and joins: how many in a second, and what does a connection cost in memory?
+    /// Everybody connects and joins: how many in a second, what does a connection cost in memory, and what a scrape of the metrics?
     Connect(Storm),
     /// Requests that go to the session's gateway, and to another: what does it cost to be passed on?
     PassedOn(PassedOn),
