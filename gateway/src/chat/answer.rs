@@ -4,6 +4,7 @@ use confab_shared::id::ConversationId;
 use confab_shared::model::error::{ErrorCode, Rejection, RequestError};
 use confab_shared::telemetry::{Kind, Parent, Span, Traces};
 
+use super::stomp::Named;
 use crate::dialect::Confirmation;
 use crate::hub::socket::SocketRef;
 use crate::transport::stomp::Reply;
@@ -23,7 +24,11 @@ enum Asked {
     /// By an event.
     Event { ack_id: Option<u64>, name: Box<str> },
     /// By a SEND. None: it is answered.
-    Frame(Option<Reply>),
+    Frame {
+        reply: Option<Reply>,
+        /// The room that it is for, if that was named by its slug.
+        room: Option<Named>,
+    },
 }
 
 impl Answer {
@@ -59,9 +64,19 @@ impl Answer {
         span.describe(|| [("user.id", socket.user().to_string().into())]);
         Self {
             socket,
-            asked: Asked::Frame(Some(reply)),
+            asked: Asked::Frame {
+                reply: Some(reply),
+                room: None,
+            },
             counted: false,
             span,
+        }
+    }
+
+    /// The SEND named a room by its slug.
+    pub(super) fn names(&mut self, named: Option<Named>) {
+        if let Asked::Frame { room, .. } = &mut self.asked {
+            *room = named;
         }
     }
 
@@ -109,7 +124,7 @@ impl Answer {
                     self.socket.push(frames);
                 }
             }
-            Asked::Frame(reply) => {
+            Asked::Frame { reply, .. } => {
                 if let Some(reply) = reply.take() {
                     reply.done();
                 }
@@ -131,7 +146,10 @@ impl Answer {
                 self.socket
                     .push(dialect.rejected(namespace, *ack_id, name, rejection));
             }
-            Asked::Frame(reply) => {
+            Asked::Frame { reply, room } => {
+                if let Some(room) = room.take() {
+                    room.refused(rejection.code);
+                }
                 if let Some(reply) = reply.take() {
                     reply.refuse(rejection);
                 }
