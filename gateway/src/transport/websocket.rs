@@ -170,6 +170,9 @@ async fn read_loop<I: Inbox, R: AsyncRead + Unpin>(
             Ok(frame) => frame,
             Err(reason) => return reason,
         };
+        if queue.is_superseded() {
+            return DisconnectReason::Superseded;
+        }
         let taken = match frame.opcode {
             OpCode::Close => return DisconnectReason::TransportClosed,
             OpCode::Pong => Ok(()),
@@ -251,46 +254,4 @@ impl Fragments {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn fragments() -> Fragments {
-        Fragments {
-            opcode: None,
-            bytes: BytesMut::new(),
-            max: 6,
-        }
-    }
-
-    #[test]
-    fn fragments_are_joined_within_the_limit() {
-        let mut parts = fragments();
-        assert_eq!(parts.add(OpCode::Text, false, "ab".into()), Ok(None));
-        assert_eq!(
-            parts.add(OpCode::Continuation, false, "cd".into()),
-            Ok(None)
-        );
-        let Ok(Some((OpCode::Text, whole))) = parts.add(OpCode::Continuation, true, "ef".into())
-        else {
-            panic!("not joined")
-        };
-        assert_eq!(whole, "abcdef");
-        assert!(parts.add(OpCode::Binary, false, "1234".into()).is_ok());
-        assert_eq!(
-            parts.add(OpCode::Continuation, true, "567".into()).err(),
-            Some(DisconnectReason::PayloadTooLarge)
-        );
-    }
-
-    #[test]
-    fn fragments_out_of_place_are_violations() {
-        assert!(
-            fragments()
-                .add(OpCode::Continuation, true, "x".into())
-                .is_err()
-        );
-        let mut parts = fragments();
-        parts.add(OpCode::Text, false, "a".into()).unwrap();
-        assert!(parts.add(OpCode::Text, true, "b".into()).is_err());
-    }
-}
+mod tests;

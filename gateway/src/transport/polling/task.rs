@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use confab_gateway_protocol::engineio::{Packet, PayloadLimits, decode_payload};
+use futures_util::future::FutureExt;
 use tokio::sync::{Notify, oneshot};
 
 use super::body;
@@ -151,10 +152,15 @@ async fn over_polling<H: EngineHandler>(
             mailbox.close_but_for_post();
         }
     }
-    // A POST that was read to its end is processed to its end, even if its client has gone.
+    // A POST that was read to its end is processed to its end, even if its client has gone; unless it has come back elsewhere.
     enough.notify_one();
-    match tokio::time::timeout(LAST_POST, posts).await {
-        Ok(Some(last)) => match next {
+    let last = if engine.queue.is_superseded() {
+        posts.now_or_never()
+    } else {
+        tokio::time::timeout(LAST_POST, posts).await.ok()
+    };
+    match last {
+        Some(Some(last)) => match next {
             Next::Over(ended) => {
                 return Next::Over(Ended {
                     post: last.post,
@@ -163,8 +169,8 @@ async fn over_polling<H: EngineHandler>(
             }
             Next::WebSocket(_) => return Next::Over(last),
         },
-        Ok(None) => {}
-        Err(_) => tracing::debug!("a session's last packets took too long"),
+        Some(None) => {}
+        None => tracing::debug!("a session's last packets are left"),
     }
     next
 }
@@ -201,9 +207,11 @@ async fn take_posts<H: EngineHandler>(
                     reason,
                     DisconnectReason::ProtocolViolation | DisconnectReason::PayloadTooLarge
                 );
+                // Who has come back elsewhere is told nothing of what was left here.
+                let is_left = reason == DisconnectReason::Superseded;
                 return Some(Ended {
                     reason,
-                    post: Some((done, in_order)),
+                    post: (!is_left).then_some((done, in_order)),
                     is_by_client: false,
                     is_told: false,
                 });
@@ -236,6 +244,9 @@ async fn take_packets<H: EngineHandler>(
     for (index, packet) in packets.enumerate() {
         if index % TURN == TURN - 1 {
             tokio::task::yield_now().await;
+        }
+        if engine.queue.is_superseded() {
+            return Err(Stop::Because(DisconnectReason::Superseded));
         }
         match packet.map_err(|error| violation(&error))? {
             Packet::Close => return Err(Stop::ByClient),

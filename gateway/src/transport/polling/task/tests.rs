@@ -1,8 +1,8 @@
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
 use confab_shared::config::load;
-use futures_util::future::FutureExt;
+use http::Request;
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -11,10 +11,12 @@ use super::super::ticket::UpgradeTicket;
 use super::*;
 use crate::config::{DEFAULTS, GatewayConfig};
 use crate::hub::send_queue::SendQueue;
+use crate::transport::sessions::Sessions;
+use crate::transport::sid::SessionKey;
 
-/// Takes everything.
+/// Notes what it takes. A message may end its session as superseded, or take for ever.
 #[derive(Default)]
-struct Witness;
+struct Witness(Mutex<Vec<String>>);
 
 impl EngineHandler for Witness {
     type Session = Link;
@@ -23,7 +25,13 @@ impl EngineHandler for Witness {
         link
     }
 
-    async fn text(&self, _: &mut Link, _: &str) -> Result<(), DisconnectReason> {
+    async fn text(&self, link: &mut Link, text: &str) -> Result<(), DisconnectReason> {
+        self.0.lock().push(text.to_owned());
+        match text {
+            "moved" => link.queue().close(DisconnectReason::Superseded),
+            "for ever" => std::future::pending().await,
+            _ => {}
+        }
         Ok(())
     }
 
@@ -51,6 +59,38 @@ fn settled<T>(mut future: Pin<&mut impl Future<Output = T>>) -> Option<T> {
     (0..9).find_map(|_| future.as_mut().now_or_never())
 }
 
+#[tokio::test]
+async fn what_a_client_said_before_it_came_back_elsewhere_is_left() {
+    let leaves = [
+        ("4before\x1e4moved\x1e4behind", vec!["before", "moved"]),
+        // What is half way by then is not waited for.
+        (
+            "4before\x1e4for ever\x1e4behind",
+            vec!["before", "for ever"],
+        ),
+    ];
+    for (body, taken) in leaves {
+        let (handler, config, mailbox) = (Witness::default(), config(), mailbox());
+        let queue = mailbox.queue();
+        let (key, sessions) = (SessionKey::of_number(1), Sessions::default());
+        let registration = sessions.register(key, queue, Some(mailbox.clone()));
+        let (head, ()) = Request::new(()).into_parts();
+        let remote = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        let handshake = Arc::new(Handshake::new(&head, remote));
+        let processed = mailbox.begin_post().unwrap().deliver(body.into());
+        let served = serve(handshake, &handler, &config, &mailbox, &registration);
+        tokio::pin!(served);
+        let mut reason = settled(served.as_mut());
+        if reason.is_none() {
+            queue.close(DisconnectReason::Superseded);
+            reason = settled(served.as_mut());
+        }
+        assert_eq!(reason, Some(DisconnectReason::Superseded), "{body:?}");
+        assert_eq!(*handler.0.lock(), taken);
+        assert!(processed.await.is_err(), "it is not said to be processed");
+    }
+}
+
 /// Has a connection tried again when it closes, as its client may that sees it close.
 struct Again {
     mailbox: Arc<Mailbox>,
@@ -66,7 +106,7 @@ impl Drop for Again {
 
 #[tokio::test]
 async fn whoever_sees_its_upgrade_fail_may_try_another_at_once() {
-    let (handler, config, mailbox) = (Witness, config(), mailbox());
+    let (handler, config, mailbox) = (Witness::default(), config(), mailbox());
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let _client = TcpStream::connect(listener.local_addr().unwrap())
         .await
