@@ -17,9 +17,10 @@ use super::polls::give;
 use super::probe::Candidate;
 use crate::config::EngineConfig;
 use crate::session::DisconnectReason;
+use crate::transport::admission::Admitted;
 use crate::transport::application::{EngineHandler, Handshake, Link};
 use crate::transport::engine::Engine;
-use crate::transport::sessions::Registration;
+use crate::transport::sessions::{Place, Registration};
 use crate::transport::websocket;
 
 /// How long the packets of a POST may still take when the session is over or moves.
@@ -75,6 +76,7 @@ pub(crate) async fn serve<H: EngineHandler>(
     config: &EngineConfig,
     mailbox: &Mailbox,
     registration: &Registration,
+    admitted: (Place, Admitted),
 ) -> DisconnectReason {
     let _closing = Closing(mailbox);
     let queue = mailbox.queue();
@@ -88,6 +90,7 @@ pub(crate) async fn serve<H: EngineHandler>(
             let reason = queue.closing().unwrap_or(ended.reason);
             let lingers = part(mailbox, config, ended, reason).await;
             handler.closed(session, reason).await;
+            drop(admitted);
             if lingers {
                 linger(mailbox, config).await;
             }
@@ -105,7 +108,7 @@ pub(crate) async fn serve<H: EngineHandler>(
                 reason = websocket::carry(reader, &mut outbox, queue, &mut inbox) => reason,
                 reason = watch => reason,
             };
-            let reason = websocket::conclude(&engine, session, &mut outbox, reason).await;
+            let reason = websocket::conclude(&engine, session, &mut outbox, reason, admitted).await;
             drop(guard);
             reason
         }

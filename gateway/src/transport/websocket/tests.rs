@@ -1,7 +1,13 @@
+use std::net::Ipv4Addr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use confab_shared::config::load;
 
 use super::*;
-use crate::config::{DEFAULTS, GatewayConfig};
+use crate::config::{DEFAULTS, GatewayConfig, LimitsConfig};
+use crate::transport::admission::Admission;
+use crate::transport::sessions::Sessions;
 
 fn fragments() -> Fragments {
     Fragments {
@@ -28,6 +34,88 @@ fn fragments_are_joined_within_the_limit() {
         parts.add(OpCode::Continuation, true, "567".into()).err(),
         Some(DisconnectReason::PayloadTooLarge)
     );
+}
+
+/// Nobody's session.
+struct Idle;
+
+impl EngineHandler for Idle {
+    type Session = ();
+
+    fn open(&self, _: Arc<Handshake>, _: Link) {}
+
+    async fn text(&self, (): &mut (), _: &str) -> Result<(), DisconnectReason> {
+        Ok(())
+    }
+
+    async fn binary(&self, (): &mut (), _: Bytes) -> Result<(), DisconnectReason> {
+        Ok(())
+    }
+
+    fn has_begun(&self, (): &()) -> bool {
+        true
+    }
+
+    async fn closed(&self, (): (), _: DisconnectReason) {}
+}
+
+/// A client that comes again the moment it hears something.
+struct Returning {
+    sessions: Sessions,
+    admission: Admission,
+    found_places: Vec<bool>,
+}
+
+impl Returning {
+    fn place(&self) -> Option<(Place, Admitted)> {
+        let address = Ipv4Addr::LOCALHOST.into();
+        let place = self.sessions.claim(1)?;
+        Some((place, self.admission.admit(address).ok()?))
+    }
+}
+
+impl AsyncWrite for Returning {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let is_found = self.place().is_some();
+        self.found_places.push(is_found);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn whoever_is_told_that_its_session_is_over_may_be_back_at_once() {
+    let config = load::<GatewayConfig>(DEFAULTS).unwrap().config.engine;
+    let mut client = Returning {
+        sessions: Sessions::default(),
+        admission: Admission::new(&LimitsConfig {
+            sessions_per_ip: 1,
+            handshakes_per_ip: 0,
+            sessions_per_user: 0,
+        }),
+        found_places: Vec::new(),
+    };
+    let admitted = client.place().unwrap();
+    assert!(client.place().is_none());
+    let queue = SendQueue::new(100);
+    let engine = Engine::new(&Idle, &config, &queue);
+    let mut outbox = Outbox::new(&mut client);
+    let reason = DisconnectReason::Draining;
+    conclude(&engine, (), &mut outbox, reason, admitted).await;
+    drop(outbox);
+    assert!(!client.found_places.is_empty());
+    assert!(client.found_places.iter().all(|is_found| *is_found));
 }
 
 /// Its session is superseded by the second message.

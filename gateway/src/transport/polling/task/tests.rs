@@ -9,8 +9,9 @@ use tokio::net::{TcpListener, TcpStream};
 use super::super::mailbox::{Connection, Refused};
 use super::super::ticket::UpgradeTicket;
 use super::*;
-use crate::config::{DEFAULTS, GatewayConfig};
+use crate::config::{DEFAULTS, GatewayConfig, LimitsConfig};
 use crate::hub::send_queue::SendQueue;
+use crate::transport::admission::Admission;
 use crate::transport::sessions::Sessions;
 use crate::transport::sid::SessionKey;
 
@@ -74,11 +75,28 @@ async fn what_a_client_said_before_it_came_back_elsewhere_is_left() {
         let queue = mailbox.queue();
         let (key, sessions) = (SessionKey::of_number(1), Sessions::default());
         let registration = sessions.register(key, queue, Some(mailbox.clone()));
+        let admission = Admission::new(&LimitsConfig {
+            sessions_per_ip: 0,
+            handshakes_per_ip: 0,
+            sessions_per_user: 0,
+        });
+        let address = Ipv4Addr::LOCALHOST.into();
+        let admitted = (
+            sessions.claim(1).unwrap(),
+            admission.admit(address).unwrap(),
+        );
         let (head, ()) = Request::new(()).into_parts();
         let remote = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
         let handshake = Arc::new(Handshake::new(&head, remote));
         let processed = mailbox.begin_post().unwrap().deliver(body.into());
-        let served = serve(handshake, &handler, &config, &mailbox, &registration);
+        let served = serve(
+            handshake,
+            &handler,
+            &config,
+            &mailbox,
+            &registration,
+            admitted,
+        );
         tokio::pin!(served);
         let mut reason = settled(served.as_mut());
         if reason.is_none() {
