@@ -137,9 +137,9 @@ impl Chat {
         let admitted = async {
             let claims = self.verify(token)?;
             let (user, way) = (claims.sub, way(anonymous));
-            self.has_room_for(user, way.link)?;
             let socket = self.socket(user, Some(claims.clone()), &way);
             let arrival = self.welcome(socket).await?;
+            self.has_room_for(user, way.link)?;
             let profile = self.bearer(&claims).await?;
             self.admit_late(arrival, profile).await
         };

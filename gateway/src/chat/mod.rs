@@ -127,7 +127,8 @@ impl Chat {
     /// Whether a user may have one more session here. Sockets of a session that has some already are no more sessions.
     fn has_room_for(&self, user: UserId, link: &Link) -> Result<(), ConnectError> {
         let most = self.node.config.limits.sessions_per_user as usize;
-        let others = self.node.hub.users().sessions(user, link.queue());
+        let users = self.node.hub.users();
+        let others = users.sessions_before(user, link.queue());
         if most > 0 && others >= most {
             return Err(refused("Too many sessions", ErrorCode::RateLimited));
         }

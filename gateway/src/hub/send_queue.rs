@@ -153,6 +153,11 @@ impl SendQueue {
         self.closing() == Some(DisconnectReason::SlowConsumer)
     }
 
+    /// Whether the session is to end because its client has come back elsewhere: whatever it still says here is older than what it says there.
+    pub fn is_superseded(&self) -> bool {
+        self.closing() == Some(DisconnectReason::Superseded)
+    }
+
     /// Takes all that is queued.
     pub fn take(&self, into: &mut VecDeque<Bytes>) {
         let mut state = self.state.lock();

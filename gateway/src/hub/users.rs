@@ -94,16 +94,17 @@ impl Users {
             .unwrap_or_default()
     }
 
-    /// How many sessions a user has on this node, apart from this one.
-    pub fn sessions(&self, user: UserId, apart_from: &Arc<SendQueue>) -> usize {
+    /// How many sessions a user had on this node when this one came, or has, if no socket of it is there: so of two that come at once only one
+    /// finds the other.
+    pub fn sessions_before(&self, user: UserId, session: &Arc<SendQueue>) -> usize {
         let shard = self.shard(user).lock();
         let mut queues: Vec<*const SendQueue> = shard
             .get(&user)
             .into_iter()
             .flat_map(|entry| &entry.sockets)
+            .take_while(|socket| !Arc::ptr_eq(socket.queue(), session))
             .filter(|socket| socket.queue().closing().is_none())
             .map(|socket| Arc::as_ptr(socket.queue()))
-            .filter(|queue| *queue != Arc::as_ptr(apart_from))
             .collect();
         queues.sort_unstable();
         queues.dedup();
@@ -188,5 +189,49 @@ impl Users {
         if !outdated {
             entry.sockets.iter().for_each(show);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialect::Namespace;
+    use crate::dialect::conversations::Conversations;
+    use crate::hub::socket::Socket;
+    use crate::session::DisconnectReason;
+
+    static DIALECT: Conversations = Conversations;
+
+    fn come(users: &Users, user: UserId, session: &Arc<SendQueue>) -> SocketRef {
+        let queue = session.clone();
+        let socket = Socket::new(user, None, Namespace::Chat, Some(&DIALECT), &DIALECT, queue);
+        users.add(socket.clone());
+        socket
+    }
+
+    #[test]
+    fn of_sessions_that_come_at_once_each_finds_those_before_it() {
+        let (users, user) = (Users::default(), UserId::generate());
+        let sessions = [(); 3].map(|()| Arc::new(SendQueue::new(100)));
+        let before = || {
+            let each = sessions.each_ref();
+            each.map(|session| users.sessions_before(user, session))
+        };
+        assert_eq!(before(), [0, 0, 0]);
+        let sockets = sessions.each_ref().map(|one| come(&users, user, one));
+        assert_eq!(before(), [0, 1, 2]);
+        // A session's second socket makes it no later one, and no second one either.
+        come(&users, user, &sessions[0]);
+        come(&users, user, &sessions[1]);
+        come(&users, UserId::generate(), &sessions[1]);
+        assert_eq!(before(), [0, 1, 2]);
+        users.remove(&sockets[1]);
+        assert_eq!(
+            before(),
+            [0, 2, 1],
+            "it is there by its second socket alone"
+        );
+        sessions[0].close(DisconnectReason::Superseded);
+        assert_eq!(before(), [0, 1, 0]);
     }
 }

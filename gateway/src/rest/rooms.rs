@@ -184,7 +184,7 @@ pub(super) async fn delete(
     rest.change(room.id, caller.id(), Command::DeleteRoom)
         .await?;
     if let Err(error) = rooms::free_slug(rest.database(), room.id).await {
-        // The room has ended all the same, and cleaning up frees its slug as well.
+        // The room has ended all the same; whoever takes the slug next takes it over, and cleaning up frees it as well.
         tracing::warn!(%error, room = %room.id, "a slug was not given free");
     }
     Ok(NoContent)

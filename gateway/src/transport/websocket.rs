@@ -19,23 +19,25 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Chain};
 use self::inbox::MessageInbox;
 pub(super) use self::inbox::{EngineInbox, Inbox};
 pub(super) use self::outbox::Outbox;
+use super::admission::Admitted;
 use super::application::{EngineHandler, Handshake, Link, MessageHandler};
 use super::engine::{Engine, open_frame};
+use super::sessions::Place;
 use super::stream::Stream;
 use crate::config::EngineConfig;
 use crate::hub::send_queue::SendQueue;
 use crate::session::DisconnectReason;
 use crate::session::stomp::Framing;
 
-/// Serves one session from its first frame to its last. `prefix` is what the client sent behind its handshake.
+/// Serves one session from its first frame to its last, on a connection that comes with what the client sent behind its handshake.
 pub(super) async fn serve<H: EngineHandler>(
-    stream: Stream,
-    prefix: Bytes,
+    (stream, prefix): (Stream, Bytes),
     handshake: Arc<Handshake>,
     handler: &H,
     config: &EngineConfig,
     queue: Arc<SendQueue>,
     sid: &str,
+    admitted: (Place, Admitted),
 ) -> DisconnectReason {
     let link = Link::new(queue.clone());
     // There is nothing to upgrade to.
@@ -50,17 +52,17 @@ pub(super) async fn serve<H: EngineHandler>(
         reason = carry(reader, &mut outbox, &queue, &mut inbox) => reason,
         reason = engine.watch() => reason,
     };
-    conclude(&engine, session, &mut outbox, reason).await
+    conclude(&engine, session, &mut outbox, reason, admitted).await
 }
 
-/// Serves one session of a handler to which a WebSocket's messages are just bytes. `prefix` is what the client sent behind its handshake.
+/// Serves one session of a handler to which a WebSocket's messages are just bytes.
 pub(super) async fn serve_messages<H: MessageHandler>(
-    stream: Stream,
-    prefix: Bytes,
+    (stream, prefix): (Stream, Bytes),
     handshake: Arc<Handshake>,
     handler: &H,
     config: &EngineConfig,
     queue: Arc<SendQueue>,
+    admitted: (Place, Admitted),
 ) -> DisconnectReason {
     let (session, clocks) = handler.open(handshake, Link::new(queue.clone()), Framing::Plain);
     let mut inbox = MessageInbox {
@@ -77,6 +79,7 @@ pub(super) async fn serve_messages<H: MessageHandler>(
     queue.close(reason);
     let reason = queue.closing().unwrap_or(reason);
     let last = handler.closed(inbox.session, reason).await;
+    drop(admitted);
     outbox.farewell(&queue, last, reason).await;
     reason
 }
@@ -112,16 +115,19 @@ pub(super) async fn carry<I: Inbox, R: AsyncRead + Unpin, W: AsyncWrite + Unpin>
     }
 }
 
-/// Ends a session that a WebSocket carries. Returns the reason that stands.
+/// Ends a session that a WebSocket carries. Returns the reason that stands. Its place is free before its client is told, which may be back at
+/// once.
 pub(super) async fn conclude<H: EngineHandler, W: AsyncWrite + Unpin>(
     engine: &Engine<'_, H>,
     session: H::Session,
     outbox: &mut Outbox<W>,
     reason: DisconnectReason,
+    admitted: (Place, Admitted),
 ) -> DisconnectReason {
     engine.queue.close(reason);
     let reason = engine.queue.closing().unwrap_or(reason);
     engine.handler.closed(session, reason).await;
+    drop(admitted);
     outbox.farewell(engine.queue, None, reason).await;
     reason
 }
@@ -170,6 +176,9 @@ async fn read_loop<I: Inbox, R: AsyncRead + Unpin>(
             Ok(frame) => frame,
             Err(reason) => return reason,
         };
+        if queue.is_superseded() {
+            return DisconnectReason::Superseded;
+        }
         let taken = match frame.opcode {
             OpCode::Close => return DisconnectReason::TransportClosed,
             OpCode::Pong => Ok(()),
@@ -251,46 +260,4 @@ impl Fragments {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn fragments() -> Fragments {
-        Fragments {
-            opcode: None,
-            bytes: BytesMut::new(),
-            max: 6,
-        }
-    }
-
-    #[test]
-    fn fragments_are_joined_within_the_limit() {
-        let mut parts = fragments();
-        assert_eq!(parts.add(OpCode::Text, false, "ab".into()), Ok(None));
-        assert_eq!(
-            parts.add(OpCode::Continuation, false, "cd".into()),
-            Ok(None)
-        );
-        let Ok(Some((OpCode::Text, whole))) = parts.add(OpCode::Continuation, true, "ef".into())
-        else {
-            panic!("not joined")
-        };
-        assert_eq!(whole, "abcdef");
-        assert!(parts.add(OpCode::Binary, false, "1234".into()).is_ok());
-        assert_eq!(
-            parts.add(OpCode::Continuation, true, "567".into()).err(),
-            Some(DisconnectReason::PayloadTooLarge)
-        );
-    }
-
-    #[test]
-    fn fragments_out_of_place_are_violations() {
-        assert!(
-            fragments()
-                .add(OpCode::Continuation, true, "x".into())
-                .is_err()
-        );
-        let mut parts = fragments();
-        parts.add(OpCode::Text, false, "a".into()).unwrap();
-        assert!(parts.add(OpCode::Text, true, "b".into()).is_err());
-    }
-}
+mod tests;

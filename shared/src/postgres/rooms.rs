@@ -90,7 +90,8 @@ pub async fn list(
     Ok((rooms, next))
 }
 
-/// Takes a slug for a room that is about to be made. The conversation that has it now: this one, or whichever came first.
+/// Takes a slug for a room that is about to be made. The conversation that has it now: this one, or whichever came first. A room that has
+/// ended has none any more: whoever heard of its end may take it at once, wherever that is given free.
 pub async fn take_slug(
     pool: &PgPool,
     slug: &Slug,
@@ -98,9 +99,15 @@ pub async fn take_slug(
 ) -> Result<ConversationId, sqlx::Error> {
     // A row that is there is written too, so that it is returned: one statement, whoever comes first.
     sqlx::query_scalar(
-        "INSERT INTO room_slugs (slug, conversation_id) VALUES ($1, $2)
+        "INSERT INTO room_slugs AS r (slug, conversation_id) VALUES ($1, $2)
          ON CONFLICT (slug) DO UPDATE
-         SET taken_at = CASE WHEN room_slugs.taken_at IS NOT NULL THEN excluded.taken_at END
+         SET (conversation_id, taken_at) = (
+             SELECT CASE WHEN ended THEN excluded.conversation_id ELSE r.conversation_id END,
+                    CASE WHEN ended OR r.taken_at IS NOT NULL THEN excluded.taken_at END
+             FROM (SELECT EXISTS (
+                 SELECT 1 FROM conversations c WHERE c.id = r.conversation_id AND c.deleted_at IS NOT NULL
+             ) AS ended) AS holder
+         )
          RETURNING conversation_id",
     )
     .bind(slug.as_str())

@@ -140,6 +140,56 @@ fn slugs_without_a_room_are_free_again() {
 
 #[test]
 #[ignore = "needs CONFAB_TEST_STATE; run by deploy/test"]
+fn the_slug_of_a_room_that_has_ended_is_had_by_whoever_asks_next() {
+    with_database(|db| async move {
+        let ann = db.user("ann").await;
+        let den = db.room("den", ann).await;
+        let slug = Slug::parse("den").unwrap();
+        let since = async || -> Option<Timestamp> {
+            sqlx::query_scalar("SELECT taken_at FROM room_slugs WHERE slug = 'den'")
+                .fetch_one(&db.pool)
+                .await
+                .unwrap()
+        };
+        // Long known to have been made.
+        cleanup_as_of(&db.pool, hours_on(2)).await.unwrap();
+        assert_eq!(since().await, None);
+        end(&db, den, ann).await;
+
+        // Nobody has given it free. It is another's as if it had been: until that room is made, only for a while.
+        let next = ConversationId::generate();
+        assert_eq!(rooms::take_slug(&db.pool, &slug, next).await.unwrap(), next);
+        assert!(since().await.is_some());
+        rooms::free_slug(&db.pool, den).await.unwrap();
+        cleanup(&db.pool).await.unwrap();
+        let late = ConversationId::generate();
+        assert_eq!(rooms::take_slug(&db.pool, &slug, late).await.unwrap(), next);
+        assert_eq!(rooms::by_slug(&db.pool, &slug).await.unwrap(), Some(next));
+    });
+}
+
+#[test]
+#[ignore = "needs CONFAB_TEST_STATE; run by deploy/test"]
+fn of_many_who_ask_for_the_slug_of_a_room_that_has_ended_one_gets_it() {
+    with_database(|db| async move {
+        let ann = db.user("ann").await;
+        let den = db.room("den", ann).await;
+        end(&db, den, ann).await;
+        let slug = Slug::parse("den").unwrap();
+        let asked = (0..8).map(|_| async {
+            let room = ConversationId::generate();
+            rooms::take_slug(&db.pool, &slug, room).await.unwrap()
+        });
+        let had = futures_util::future::join_all(asked).await;
+        assert!(
+            had.iter().all(|one| *one == had[0] && *one != den),
+            "{had:?}"
+        );
+    });
+}
+
+#[test]
+#[ignore = "needs CONFAB_TEST_STATE; run by deploy/test"]
 fn empty_rooms_that_ended_go_once_their_commands_are_forgotten() {
     with_database(|db| async move {
         let ann = db.user("ann").await;

@@ -20,6 +20,7 @@ use super::super::commands::message;
 use super::super::inside::Place;
 use super::super::socket::in_time;
 use super::client::StompClient;
+use super::places::Named;
 use crate::dialect::{self, Dialect, Intent};
 use crate::limits::Class;
 use crate::transport::application::StompMessage;
@@ -82,11 +83,12 @@ impl Chat {
         let mut may_write = HashSet::new();
         let mut found = Vec::with_capacity(steps.len());
         for (intent, reply) in steps {
-            let (way, command) = self.way(client, intent, &mut may_write).await?;
+            let (way, command, named) = self.way(client, intent, &mut may_write).await?;
             let Some(user) = client.user() else {
                 return Err(not_inside().into());
             };
             let mut answer = Answer::to_frame(&self.node.traces, user.socket.clone(), reply);
+            answer.names(named);
             if !answer.count(most) {
                 let message = "too many unconfirmed requests on this socket";
                 return Err(Rejection::new(ErrorCode::Overloaded, message).into());
@@ -114,13 +116,13 @@ impl Chat {
         Ok(ready)
     }
 
-    /// Where a message goes, if its author may write there; where that is known already, nobody is asked.
+    /// Where a message goes, if its author may write there; where that is known already, nobody is asked. And the room as it was named.
     async fn way(
         &self,
         client: &mut StompClient,
         intent: Intent,
         may_write: &mut HashSet<ConversationId>,
-    ) -> Result<(Way, Command), RequestError> {
+    ) -> Result<(Way, Command, Option<Named>), RequestError> {
         match intent {
             Intent::Say {
                 room,
@@ -131,18 +133,23 @@ impl Chat {
                 if client.user().is_none() {
                     return Err(not_inside().into());
                 }
-                let room = self.place(client, room).await?;
+                let (room, named) = self.place(client, room).await?;
                 let Some(user) = client.user() else {
                     return Err(not_inside().into());
                 };
                 let conversation = user.resolve(&room).await?;
                 if may_write.insert(conversation) {
-                    user.access(conversation).await?;
+                    if let Err(error) = user.access(conversation).await {
+                        if let Some(named) = named {
+                            named.refused(error.rejection().code);
+                        }
+                        return Err(error);
+                    }
                     if (inside || user.is_guest()) && !user.kept.is_in(conversation) {
                         return Err(not_inside().into());
                     }
                 }
-                Ok((Way::Into(conversation), message(content, temp_id)))
+                Ok((Way::Into(conversation), message(content, temp_id), named))
             }
             Intent::SayTo {
                 receiver,
@@ -150,7 +157,7 @@ impl Chat {
                 temp_id,
             } => {
                 client.account()?.pair_with(receiver)?;
-                Ok((Way::To(receiver), message(content, temp_id)))
+                Ok((Way::To(receiver), message(content, temp_id), None))
             }
             Intent::Enter { .. }
             | Intent::Exit(_)

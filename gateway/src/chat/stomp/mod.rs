@@ -34,6 +34,7 @@ use crate::transport::application::{
 use crate::transport::stomp::{Reply, StompLink};
 pub use client::StompClient;
 use curfew::Curfew;
+pub(super) use places::Named;
 
 impl Chat {
     async fn log_in_by_stomp(

@@ -12,6 +12,7 @@ use super::super::answer::{Answer, rejection};
 use super::super::introduction::refusal;
 use super::super::socket::{count_event, in_time};
 use super::client::StompClient;
+use super::places::Named;
 use crate::dialect::{self, Dialect, Intent, RoomName};
 use crate::limits::Class;
 use crate::transport::stomp::Reply;
@@ -23,7 +24,7 @@ impl Chat {
         let Some(user) = client.user() else {
             return self.introduce_by_stomp(client, intent, reply).await;
         };
-        let answer = Answer::to_frame(&self.node.traces, user.socket.clone(), reply);
+        let mut answer = Answer::to_frame(&self.node.traces, user.socket.clone(), reply);
         let is_guest = user.is_guest();
         let patience = self.node.reply_timeout();
         let intent = match intent {
@@ -33,10 +34,11 @@ impl Chat {
                 temp_id,
                 inside,
             } => {
-                let room = match in_time(patience, self.place(client, room)).await {
-                    Ok(room) => room,
+                let (room, named) = match in_time(patience, self.place(client, room)).await {
+                    Ok(found) => found,
                     Err(error) => return answer.fail(&error),
                 };
+                answer.names(named);
                 Intent::Say {
                     room,
                     content,
@@ -108,25 +110,27 @@ impl Chat {
         user.perform(enter, answer, patience).await;
         client.become_somebody(user);
     }
-    /// The room that is meant, by its id. Where it has to be looked for, that is counted.
+
+    /// The room that is meant, by its id, and how it was named if that was not by it. Where it has to be looked for, that is counted.
     pub(super) async fn place(
         &self,
         client: &mut StompClient,
         room: RoomName,
-    ) -> Result<RoomName, RequestError> {
+    ) -> Result<(RoomName, Option<Named>), RequestError> {
         let now = Instant::now();
         let RoomName::Slug(slug) = &room else {
-            return Ok(room);
+            return Ok((room, None));
         };
+        let named = Some(client.places.named(slug));
         if let Some(id) = client.places.recall(slug, now) {
-            return Ok(RoomName::Id(id));
+            return Ok((RoomName::Id(id), named));
         }
         self.counts_subscription(client).await?;
         let Some(user) = client.user() else {
-            return Ok(room);
+            return Ok((room, None));
         };
         let id = user.resolve(&room).await?;
         client.places.note(slug.clone(), id, now);
-        Ok(RoomName::Id(id))
+        Ok((RoomName::Id(id), named))
     }
 }

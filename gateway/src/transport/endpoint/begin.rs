@@ -48,8 +48,9 @@ impl<H: EngineHandler> Endpoint<H> {
         Ok(match (accept, upgraded) {
             (Some(accept), Some(upgraded)) => {
                 self.inner.tasks.spawn(async move {
-                    endpoint.over_websocket(upgraded, handshake, guard).await;
-                    drop(admitted);
+                    endpoint
+                        .over_websocket(upgraded, handshake, guard, admitted)
+                        .await;
                 });
                 upgrade::switching(accept)
             }
@@ -74,9 +75,16 @@ impl<H: EngineHandler> Endpoint<H> {
                 handler, config, ..
             } = &*endpoint.inner;
             let span = handshake.span().clone();
-            let reason = polling::serve(handshake, handler, config, &mailbox, &registration).await;
+            let served = polling::serve(
+                handshake,
+                handler,
+                config,
+                &mailbox,
+                &registration,
+                admitted,
+            );
+            let reason = served.await;
             span.in_scope(|| endpoint.inner.ended(reason, registration));
-            drop(admitted);
         });
         answer::packets(open, 0, false)
     }
@@ -86,8 +94,9 @@ impl<H: EngineHandler> Endpoint<H> {
         upgraded: OnUpgrade,
         handshake: Arc<Handshake>,
         guard: ConnectionGuard,
+        admitted: (Place, Admitted),
     ) {
-        let Some((stream, prefix)) = upgrade::connection(upgraded).await else {
+        let Some(connection) = upgrade::connection(upgraded).await else {
             return;
         };
         let (key, sid) = self.inner.sids.mint();
@@ -100,13 +109,13 @@ impl<H: EngineHandler> Endpoint<H> {
             "websocket",
         );
         let reason = websocket::serve(
-            stream,
-            prefix,
+            connection,
             handshake,
             &self.inner.handler,
             &self.inner.config,
             queue,
             &sid,
+            admitted,
         )
         .await;
         span.in_scope(|| self.inner.ended(reason, registration));
@@ -121,7 +130,7 @@ mod tests {
     use crate::transport::socketio::SocketIo;
 
     fn size_of_task<H, F: Future>(
-        _serve: impl Fn(Endpoint<H>, OnUpgrade, Arc<Handshake>, ConnectionGuard) -> F,
+        _serve: impl Fn(Endpoint<H>, OnUpgrade, Arc<Handshake>, ConnectionGuard, (Place, Admitted)) -> F,
     ) -> usize {
         size_of::<F>()
     }

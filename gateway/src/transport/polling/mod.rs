@@ -5,6 +5,7 @@
 
 mod body;
 mod mailbox;
+mod polls;
 mod probe;
 mod requests;
 mod task;

@@ -27,14 +27,26 @@ const FIRST_RELEASE: Duration = Duration::from_millis(10);
 /// How often polls are let go from then on.
 const NEXT_RELEASE: Duration = Duration::from_millis(100);
 
-/// A connection that the session has moved to.
-pub(super) struct Upgraded {
+/// A connection that the session moves to if the probe goes well. Whoever has it says when it closes if not.
+pub(super) struct Candidate {
     /// What comes: nothing that arrived behind the `5` is lost.
     pub(super) reader: WebSocketRead<Chain<Cursor<Bytes>, ReadHalf>>,
     /// What goes.
     pub(super) writer: WriteHalf,
     /// What the connection holds while it is open.
     pub(super) guard: ConnectionGuard,
+}
+
+impl Candidate {
+    /// A connection that was made.
+    pub(super) fn new(connection: Connection, config: &EngineConfig) -> Self {
+        let (read_half, writer) = connection.stream.into_split();
+        Self {
+            reader: websocket::reader(read_half, connection.prefix, config),
+            writer,
+            guard: connection.guard,
+        }
+    }
 }
 
 /// When waiting polls are let go.
@@ -74,22 +86,20 @@ fn next_release(begin: Instant, now: Instant) -> Instant {
 
 /// Probes a connection until the client moves over to it.
 pub(super) async fn run(
-    connection: Connection,
-    config: &EngineConfig,
+    candidate: &mut Candidate,
     releases: &Releases,
-) -> Result<Upgraded, DisconnectReason> {
-    let (read_half, mut writer) = connection.stream.into_split();
-    let mut reader = websocket::reader(read_half, connection.prefix, config);
+) -> Result<(), DisconnectReason> {
+    let Candidate { reader, writer, .. } = candidate;
     let mut is_probed = false;
     loop {
-        let frame = websocket::next_frame(&mut reader).await?;
+        let frame = websocket::next_frame(reader).await?;
         match frame.opcode {
             OpCode::Pong => {}
             OpCode::Close => return Err(DisconnectReason::TransportClosed),
             OpCode::Ping => {
                 let pong = frames::pong_frame(&frame.payload)
                     .map_err(|_| DisconnectReason::ProtocolViolation)?;
-                send(&mut writer, pong.wire()).await?;
+                send(writer, pong.wire()).await?;
             }
             OpCode::Text if frame.fin => match Packet::decode_utf8(&frame.payload) {
                 Ok(Packet::Ping("probe")) => {
@@ -97,16 +107,10 @@ pub(super) async fn run(
                     let pong = frames::text_frame(|out| {
                         Packet::Pong("probe").encode(out);
                     });
-                    send(&mut writer, pong.wire()).await?;
+                    send(writer, pong.wire()).await?;
                     releases.begin();
                 }
-                Ok(Packet::Upgrade) if is_probed => {
-                    return Ok(Upgraded {
-                        reader,
-                        writer,
-                        guard: connection.guard,
-                    });
-                }
+                Ok(Packet::Upgrade) if is_probed => return Ok(()),
                 _ => return Err(DisconnectReason::ProtocolViolation),
             },
             OpCode::Text | OpCode::Binary | OpCode::Continuation => {

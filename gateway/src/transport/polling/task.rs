@@ -8,16 +8,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use confab_gateway_protocol::engineio::{Packet, PayloadLimits, decode_payload};
+use futures_util::future::FutureExt;
 use tokio::sync::{Notify, oneshot};
 
 use super::body;
 use super::mailbox::{Mailbox, NOOP, Post};
-use super::probe::{self, Releases, Upgraded};
+use super::polls::give;
+use super::probe::Candidate;
 use crate::config::EngineConfig;
 use crate::session::DisconnectReason;
+use crate::transport::admission::Admitted;
 use crate::transport::application::{EngineHandler, Handshake, Link};
 use crate::transport::engine::Engine;
-use crate::transport::sessions::Registration;
+use crate::transport::sessions::{Place, Registration};
 use crate::transport::websocket;
 
 /// How long the packets of a POST may still take when the session is over or moves.
@@ -25,14 +28,14 @@ const LAST_POST: Duration = Duration::from_secs(5);
 /// How long a client that closes its session has for the poll that its own close may have overtaken.
 const OVERTAKEN: Duration = Duration::from_millis(50);
 /// How long a session that the server ends waits for a poll to say so.
-const LINGER: Duration = Duration::from_secs(3);
+pub(super) const LINGER: Duration = Duration::from_secs(3);
 /// After how many packets of one body others get their turn.
 const TURN: usize = 64;
 
 /// How a session over polling goes on.
 enum Next {
     Over(Ended),
-    WebSocket(Box<Upgraded>),
+    WebSocket(Box<Candidate>),
 }
 
 /// Why it is over, and what is still owed.
@@ -73,6 +76,7 @@ pub(crate) async fn serve<H: EngineHandler>(
     config: &EngineConfig,
     mailbox: &Mailbox,
     registration: &Registration,
+    admitted: (Place, Admitted),
 ) -> DisconnectReason {
     let _closing = Closing(mailbox);
     let queue = mailbox.queue();
@@ -86,13 +90,14 @@ pub(crate) async fn serve<H: EngineHandler>(
             let reason = queue.closing().unwrap_or(ended.reason);
             let lingers = part(mailbox, config, ended, reason).await;
             handler.closed(session, reason).await;
+            drop(admitted);
             if lingers {
                 linger(mailbox, config).await;
             }
             reason
         }
         Next::WebSocket(upgraded) => {
-            let Upgraded {
+            let Candidate {
                 reader,
                 writer,
                 guard,
@@ -103,7 +108,7 @@ pub(crate) async fn serve<H: EngineHandler>(
                 reason = websocket::carry(reader, &mut outbox, queue, &mut inbox) => reason,
                 reason = watch => reason,
             };
-            let reason = websocket::conclude(&engine, session, &mut outbox, reason).await;
+            let reason = websocket::conclude(&engine, session, &mut outbox, reason, admitted).await;
             drop(guard);
             reason
         }
@@ -127,7 +132,7 @@ async fn over_polling<H: EngineHandler>(
             return Next::Over(ended.unwrap_or_else(|| DisconnectReason::TransportError.into()));
         }
         carried = give(engine, mailbox) => match carried {
-            Ok(upgraded) => Next::WebSocket(Box::new(upgraded)),
+            Ok(upgraded) => Next::WebSocket(upgraded),
             Err(reason) => Next::Over(reason.into()),
         },
         reason = watch => Next::Over(reason.into()),
@@ -150,10 +155,15 @@ async fn over_polling<H: EngineHandler>(
             mailbox.close_but_for_post();
         }
     }
-    // A POST that was read to its end is processed to its end, even if its client has gone.
+    // A POST that was read to its end is processed to its end, even if its client has gone; unless it has come back elsewhere.
     enough.notify_one();
-    match tokio::time::timeout(LAST_POST, posts).await {
-        Ok(Some(last)) => match next {
+    let last = if engine.queue.is_superseded() {
+        posts.now_or_never()
+    } else {
+        tokio::time::timeout(LAST_POST, posts).await.ok()
+    };
+    match last {
+        Some(Some(last)) => match next {
             Next::Over(ended) => {
                 return Next::Over(Ended {
                     post: last.post,
@@ -162,8 +172,8 @@ async fn over_polling<H: EngineHandler>(
             }
             Next::WebSocket(_) => return Next::Over(last),
         },
-        Ok(None) => {}
-        Err(_) => tracing::debug!("a session's last packets took too long"),
+        Some(None) => {}
+        None => tracing::debug!("a session's last packets are left"),
     }
     next
 }
@@ -200,9 +210,11 @@ async fn take_posts<H: EngineHandler>(
                     reason,
                     DisconnectReason::ProtocolViolation | DisconnectReason::PayloadTooLarge
                 );
+                // Who has come back elsewhere is told nothing of what was left here.
+                let is_left = reason == DisconnectReason::Superseded;
                 return Some(Ended {
                     reason,
-                    post: Some((done, in_order)),
+                    post: (!is_left).then_some((done, in_order)),
                     is_by_client: false,
                     is_told: false,
                 });
@@ -236,6 +248,9 @@ async fn take_packets<H: EngineHandler>(
         if index % TURN == TURN - 1 {
             tokio::task::yield_now().await;
         }
+        if engine.queue.is_superseded() {
+            return Err(Stop::Because(DisconnectReason::Superseded));
+        }
         match packet.map_err(|error| violation(&error))? {
             Packet::Close => return Err(Stop::ByClient),
             packet => engine
@@ -245,85 +260,6 @@ async fn take_packets<H: EngineHandler>(
         }
     }
     Ok(())
-}
-
-/// Answers polls until the session is to end, or a WebSocket takes over.
-async fn give<H>(engine: &Engine<'_, H>, mailbox: &Mailbox) -> Result<Upgraded, DisconnectReason> {
-    loop {
-        let connection = tokio::select! {
-            reason = answer_polls(engine, mailbox, None) => return Err(reason),
-            connection = mailbox.next_connection() => connection,
-        };
-        let releases = Releases::default();
-        let probe = tokio::time::timeout(
-            engine.config.upgrade_timeout(),
-            probe::run(connection, engine.config, &releases),
-        );
-        tokio::pin!(probe);
-        tokio::select! {
-            // A poll that is let go in the moment of the upgrade would only be refused when it comes again.
-            biased;
-            probed = &mut probe => match probed {
-                Ok(Ok(upgraded)) => return Ok(upgraded),
-                Ok(Err(reason)) => tracing::debug!(%reason, "an upgrade came to nothing"),
-                Err(_) => tracing::debug!("an upgrade took too long"),
-            },
-            reason = answer_polls(engine, mailbox, Some(&releases)) => {
-                // The client may have stopped polling, and be about to change over: what was said last can only go there.
-                tokio::select! {
-                    biased;
-                    () = mailbox.poll_waits() => {}
-                    probed = &mut probe => if let Ok(Ok(upgraded)) = probed {
-                        return Ok(upgraded);
-                    },
-                    () = tokio::time::sleep(LINGER) => {}
-                }
-                return Err(reason);
-            }
-        }
-        mailbox.upgrade_failed();
-    }
-}
-
-/// Answers each poll as soon as there is something to say, or when it is to be let go. May be dropped at any time.
-async fn answer_polls<H>(
-    engine: &Engine<'_, H>,
-    mailbox: &Mailbox,
-    releases: Option<&Releases>,
-) -> DisconnectReason {
-    let queue = engine.queue;
-    loop {
-        tokio::select! {
-            () = mailbox.poll_waits() => {}
-            reason = std::future::poll_fn(|cx| queue.poll_closing(cx)) => return reason,
-        }
-        let let_go = async {
-            match releases {
-                Some(releases) => releases.next().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            () = std::future::poll_fn(|cx| queue.poll_ready(cx)) => {}
-            () = let_go => {
-                mailbox.release();
-                continue;
-            }
-        }
-        if let Some(reason) = queue.closing() {
-            return reason;
-        }
-        // One turn for whoever else has something for this session: several events then share an answer.
-        tokio::task::yield_now().await;
-        if !mailbox.has_poll() {
-            continue;
-        }
-        let body = body::take(queue, engine.config.max_payload);
-        if !body.is_empty() {
-            mailbox.answer(body);
-        }
-    }
 }
 
 /// Tells the client that the session is over, if it waits for a word. True if it is worth waiting for it to ask.
@@ -398,3 +334,6 @@ fn is_news(reason: DisconnectReason) -> bool {
         | DisconnectReason::PayloadTooLarge => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

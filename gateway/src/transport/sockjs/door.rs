@@ -182,10 +182,16 @@ impl Door {
         }
     }
 
-    /// The session is over: whoever still comes to receive is told by this frame.
+    /// The session is over: whoever waits or still comes to receive is told by this frame.
     pub(super) fn close(&self, close: Bytes) {
+        let word = close.clone();
         let before = std::mem::replace(&mut *self.receiver.lock(), Receiver::Over(close));
-        drop(before);
+        if let Receiver::Waiting(outlet) = before
+            && outlet.form.streams()
+        {
+            // Its answer has begun, and has room for this behind its prelude. Whose has not finds the frame here.
+            let _gone = outlet.chunks.try_send(outlet.form.dress(&word));
+        }
     }
 }
 
@@ -222,6 +228,19 @@ mod tests {
         for _ in 0..2 {
             let turned = door.receive(Form::Xhr, 9).unwrap_err();
             assert_eq!(turned, Turned::Over(close.clone()));
+        }
+    }
+
+    #[tokio::test]
+    async fn whose_answer_has_begun_is_told_in_it() {
+        for form in [Form::XhrStreaming, Form::EventSource] {
+            let (door, _brought) = door();
+            let mut waiting = door.receive(form, 9).unwrap();
+            let close = Bytes::from_static(b"c[1000,\"\"]");
+            door.close(close.clone());
+            assert_eq!(waiting.recv().await, form.prelude());
+            assert_eq!(waiting.recv().await.unwrap(), form.dress(&close));
+            assert_eq!(waiting.recv().await, None);
         }
     }
 

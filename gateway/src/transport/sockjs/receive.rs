@@ -1,6 +1,7 @@
 //! Requests that receive, and the sessions that begin with one.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use super::form::Form;
 use super::table::Entry;
 use super::task::{self, goodbye};
 use crate::hub::send_queue::SendQueue;
-use crate::registry::{DirectoryUnavailable, SessionName};
+use crate::registry::{Claims, DirectoryUnavailable, SessionName};
 use crate::session::DisconnectReason;
 use crate::transport::admission::Admitted;
 use crate::transport::application::{Handshake, MessageHandler};
@@ -29,6 +30,10 @@ use crate::transport::sessions::{Place, Registration};
 const BEGINNING: Duration = Duration::from_secs(2);
 /// After how long such a session is looked for again.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// How often it is tried to release the claim of a session that is over.
+const RELEASES: u32 = 5;
+/// How long after one such try the next one comes.
+const RELEASE_AGAIN: Duration = Duration::from_secs(1);
 
 impl<M: MessageHandler> SockJs<M> {
     /// A client's request that receives.
@@ -121,7 +126,8 @@ impl<M: MessageHandler> SockJs<M> {
             Err(error) => {
                 // It may have been made all the same. If it is a session's by now, it is not this request's to give up.
                 if self.inner.table.find(name).is_none() {
-                    self.release(name).await;
+                    let claims = &*self.inner.own.claims;
+                    release(claims, name, RELEASE_AGAIN, std::future::ready(())).await;
                 }
                 Begun::Not(unavailable(&error))
             }
@@ -182,18 +188,38 @@ impl<M: MessageHandler> SockJs<M> {
             () = told => {}
             () = self.inner.parts.peers.draining() => {}
         }
-        // Before the name leaves the table: nobody here can have claimed it anew by then.
-        self.release(name).await;
+        // Before the name leaves the table: nobody here can have claimed it anew by then. While it is claimed and has no session, requests for
+        // it at other nodes are waited for in vain.
+        let claims = &*self.inner.own.claims;
+        let hurry = self.inner.parts.peers.draining();
+        release(claims, name, RELEASE_AGAIN, hurry).await;
         drop(entry);
         // What has ended takes room until here, of the node's and of what its client may have.
         drop(admitted);
     }
+}
 
-    async fn release(&self, name: SessionName) {
-        if let Err(error) = self.inner.own.claims.release(name).await {
-            // It lapses by itself.
-            tracing::debug!(%error, "a session's claim was not released");
+/// Gives a claim up; if that fails, a few times more, with pauses in between, unless there is a hurry. What is not released lapses by itself.
+async fn release(
+    claims: &dyn Claims,
+    name: SessionName,
+    pause: Duration,
+    hurry: impl Future<Output = ()>,
+) {
+    let mut hurry = pin!(hurry);
+    for _ in 1..RELEASES {
+        let Err(error) = claims.release(name).await else {
+            return;
+        };
+        tracing::debug!(%error, "a session's claim was not released yet");
+        tokio::select! {
+            biased;
+            () = &mut hurry => return,
+            () = tokio::time::sleep(pause) => {}
         }
+    }
+    if let Err(error) = claims.release(name).await {
+        tracing::debug!(%error, "a session's claim was not released");
     }
 }
 
@@ -219,9 +245,15 @@ pub(super) fn ended(form: Form, last: Option<Bytes>) -> Answer {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicU32;
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use futures_util::future::{BoxFuture, FutureExt};
+
     use super::*;
     use crate::chat::Chat;
     use crate::config::SockJsConfig;
+    use crate::registry::Renewed;
     use crate::transport::sockjs::door::Delivery;
     use crate::transport::stomp::Stomp;
     use tokio::sync::mpsc;
@@ -236,6 +268,62 @@ mod tests {
         ) -> F,
     ) -> usize {
         size_of::<F>()
+    }
+
+    /// Says no for a while.
+    struct Moody {
+        refusals: AtomicU32,
+        released: AtomicU32,
+    }
+
+    impl Claims for Moody {
+        fn claim(&self, _: SessionName) -> BoxFuture<'_, Result<NodeId, DirectoryUnavailable>> {
+            std::future::pending().boxed()
+        }
+
+        fn find(
+            &self,
+            _: SessionName,
+        ) -> BoxFuture<'_, Result<Option<NodeId>, DirectoryUnavailable>> {
+            std::future::pending().boxed()
+        }
+
+        fn renew<'a>(&'a self, _: &'a [SessionName]) -> BoxFuture<'a, Renewed> {
+            std::future::pending().boxed()
+        }
+
+        fn release(&self, _: SessionName) -> BoxFuture<'_, Result<(), DirectoryUnavailable>> {
+            let left = self.refusals.load(Relaxed);
+            if left > 0 {
+                self.refusals.store(left - 1, Relaxed);
+                return std::future::ready(Err(DirectoryUnavailable::Silent)).boxed();
+            }
+            self.released.fetch_add(1, Relaxed);
+            std::future::ready(Ok(())).boxed()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_claim_is_released_if_that_can_be_done_soon() {
+        for (refusals, is_hurried, released, left) in [
+            (0, false, 1, 0),
+            (RELEASES - 1, false, 1, 0),
+            (u32::MAX, false, 0, u32::MAX - RELEASES),
+            (1, true, 0, 0),
+        ] {
+            let claims = Moody {
+                refusals: AtomicU32::new(refusals),
+                released: AtomicU32::new(0),
+            };
+            let hurry = async {
+                if !is_hurried {
+                    std::future::pending::<()>().await;
+                }
+            };
+            release(&claims, SessionName::of("a"), Duration::ZERO, hurry).await;
+            let came = (claims.released.load(Relaxed), claims.refusals.load(Relaxed));
+            assert_eq!(came, (released, left), "{refusals} {is_hurried}");
+        }
     }
 
     #[test]

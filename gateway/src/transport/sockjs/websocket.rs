@@ -19,8 +19,10 @@ use super::task::{goodbye, hand_over};
 use crate::hub::send_queue::SendQueue;
 use crate::session::DisconnectReason;
 use crate::session::stomp::Framing;
+use crate::transport::admission::Admitted;
 use crate::transport::application::{Handshake, Link, MessageHandler};
 use crate::transport::endpoint::{ConnectionGuard, EndpointParts};
+use crate::transport::sessions::Place;
 use crate::transport::{upgrade, websocket};
 
 impl<M: MessageHandler> SockJs<M> {
@@ -44,14 +46,19 @@ impl<M: MessageHandler> SockJs<M> {
         let handshake = Arc::new(Handshake::new(&head, client));
         let endpoint = self.clone();
         self.inner.parts.tasks.spawn(async move {
-            endpoint.over_websocket(upgraded, handshake).await;
-            drop((admitted, guard));
+            endpoint.over_websocket(upgraded, handshake, admitted).await;
+            drop(guard);
         });
         upgrade::switching(accept).map(Body::new)
     }
 
-    async fn over_websocket(self, upgraded: OnUpgrade, handshake: Arc<Handshake>) {
-        let Some((stream, prefix)) = upgrade::connection(upgraded).await else {
+    async fn over_websocket(
+        self,
+        upgraded: OnUpgrade,
+        handshake: Arc<Handshake>,
+        admitted: (Place, Admitted),
+    ) {
+        let Some(connection) = upgrade::connection(upgraded).await else {
             return;
         };
         let parts = &self.inner.parts;
@@ -69,7 +76,8 @@ impl<M: MessageHandler> SockJs<M> {
             heartbeat: self.inner.own.config.heartbeat(),
         };
         let config = &parts.config;
-        let served = websocket::serve_messages(stream, prefix, handshake, &dressed, config, queue);
+        let served =
+            websocket::serve_messages(connection, handshake, &dressed, config, queue, admitted);
         let reason = served.await;
         span.in_scope(|| parts.ended(reason, registration));
     }

@@ -13,9 +13,11 @@ use super::Stomp;
 use crate::config::SockJsConfig;
 use crate::hub::send_queue::SendQueue;
 use crate::registry::Claims;
+use crate::transport::admission::Admitted;
 use crate::transport::answer::{self, Answer};
 use crate::transport::application::{Handshake, StompApplication};
 use crate::transport::endpoint::{ConnectionGuard, EndpointParts, too_large};
+use crate::transport::sessions::Place;
 use crate::transport::sockjs::{SockJs, SockJsParts};
 use crate::transport::{upgrade, websocket};
 
@@ -138,8 +140,9 @@ impl<A: StompApplication> StompEndpoint<A> {
         let handshake = Arc::new(Handshake::new(&head, client));
         let endpoint = self.clone();
         self.inner.tasks.spawn(async move {
-            endpoint.over_websocket(upgraded, handshake, guard).await;
-            drop(admitted);
+            endpoint
+                .over_websocket(upgraded, handshake, guard, admitted)
+                .await;
         });
         let mut answer = upgrade::switching(accept);
         if let Some(subprotocol) = subprotocol {
@@ -155,8 +158,9 @@ impl<A: StompApplication> StompEndpoint<A> {
         upgraded: OnUpgrade,
         handshake: Arc<Handshake>,
         guard: ConnectionGuard,
+        admitted: (Place, Admitted),
     ) {
-        let Some((stream, prefix)) = upgrade::connection(upgraded).await else {
+        let Some(connection) = upgrade::connection(upgraded).await else {
             return;
         };
         let (key, _) = self.inner.sids.mint();
@@ -172,7 +176,8 @@ impl<A: StompApplication> StompEndpoint<A> {
             handler, config, ..
         } = &*self.inner;
         let reason =
-            websocket::serve_messages(stream, prefix, handshake, handler, config, queue).await;
+            websocket::serve_messages(connection, handshake, handler, config, queue, admitted)
+                .await;
         span.in_scope(|| self.inner.ended(reason, registration));
         drop(guard);
     }
@@ -193,7 +198,13 @@ mod tests {
     use crate::chat::Chat;
 
     fn size_of_task<A, F: Future>(
-        _serve: impl Fn(StompEndpoint<A>, OnUpgrade, Arc<Handshake>, ConnectionGuard) -> F,
+        _serve: impl Fn(
+            StompEndpoint<A>,
+            OnUpgrade,
+            Arc<Handshake>,
+            ConnectionGuard,
+            (Place, Admitted),
+        ) -> F,
     ) -> usize {
         size_of::<F>()
     }
