@@ -15,6 +15,19 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::postgres::{self, DatabaseConfig};
+use crate::redis::RedisConfig;
+
+/// No time-out that a test is not about ends anything before this: a machine that stands still is no fault.
+const TIMEOUT_MS: u64 = 60_000;
+
+/// A Redis that may be slow.
+pub fn redis_at(url: impl Into<String>) -> RedisConfig {
+    RedisConfig {
+        command_timeout_ms: TIMEOUT_MS,
+        connect_timeout_ms: TIMEOUT_MS,
+        ..RedisConfig::at(url)
+    }
+}
 
 /// The settings of a defaults file, whatever the environment says.
 ///
@@ -54,7 +67,12 @@ pub fn on_fresh_database<F: Future<Output = ()> + Send + 'static>(
         // Behind the question mark is how the server is to be trusted.
         let (path, trust) = server.split_at(server.find('?').unwrap_or(server.len()));
         let (base, _) = path.rsplit_once('/').unwrap();
-        let config = DatabaseConfig::at(format!("{base}/{name}{trust}"));
+        let config = DatabaseConfig {
+            acquire_timeout_ms: TIMEOUT_MS,
+            statement_timeout_ms: TIMEOUT_MS,
+            idle_in_transaction_timeout_ms: TIMEOUT_MS,
+            ..DatabaseConfig::at(format!("{base}/{name}{trust}"))
+        };
         let pool = connect(&config, "confab-it").unwrap();
         postgres::migrate(&pool).await.unwrap();
         let outcome = tokio::spawn(test(pool.clone())).await;

@@ -40,6 +40,8 @@ use applications::{EngineEcho, SocketEcho};
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
+/// How long Redis may take: tests stop it now and then, and that is not what they are about.
+const SLOW: Duration = Duration::from_secs(30);
 /// Over how long sessions are closed when the server is told to stop.
 const DRAIN: Duration = Duration::from_millis(100);
 
@@ -136,13 +138,17 @@ async fn directory(
         let peers: StaticDirectory = flags.peers.iter().cloned().collect();
         return Ok((Arc::new(peers), None));
     };
-    let config = RedisConfig::at(url.clone());
+    let config = RedisConfig {
+        command_timeout_ms: SLOW.as_millis().try_into()?,
+        ..RedisConfig::at(url.clone())
+    };
     // Nothing here has a partition; any number will do as long as all nodes have the same.
     let keyspace = config.keyspace(16)?;
     let redis = redis::connect(&config, Retries::Idempotent).await?;
     let (address, counted) = (internal.to_string().into(), Metrics::new()?.redis);
     let lease = NodeLease::announce(redis.clone(), keyspace, node, address, counted).await?;
-    Ok((Arc::new(LeasedDirectory::new(redis, keyspace)), Some(lease)))
+    let directory = LeasedDirectory::new(redis, keyspace).with_patience(SLOW);
+    Ok((Arc::new(directory), Some(lease)))
 }
 
 fn not_found() -> http::Response<Body> {

@@ -95,6 +95,7 @@ pub struct RedisClaims {
     keyspace: Keyspace,
     node: NodeId,
     counted: Operations,
+    patience: Duration,
     settled: Mutex<Option<Settled>>,
 }
 
@@ -113,15 +114,23 @@ impl RedisClaims {
             keyspace,
             node,
             counted,
+            patience: PATIENCE,
             settled: Mutex::default(),
         }
+    }
+
+    /// The same, which wait so long for an answer of Redis's.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     async fn answered<T>(
         &self,
         asked: impl Future<Output = Result<T, fred::error::Error>>,
     ) -> Result<T, DirectoryUnavailable> {
-        self.counted.time("claim", within(PATIENCE, asked)).await
+        let answered = within(self.patience, asked);
+        self.counted.time("claim", answered).await
     }
 
     /// The claim, and what the memory is called that it is in.
@@ -185,12 +194,24 @@ impl RedisClaims {
             return Ok(true);
         }
         let found = Instant::now();
-        let is_settled = is_settled(&self.redis, self.keyspace, self.keyspace.home(name)).await?;
+        let asked = is_settled(&self.redis, self.keyspace, self.keyspace.home(name));
+        let is_settled = within(self.patience, asked).await?;
         if is_settled {
             // It is not younger than its name was when that was read, so that is still its name.
             *self.settled.lock() = Some(Settled { memory, found });
         }
         Ok(is_settled)
+    }
+
+    /// Whose a session is now, and whether that is all there is to know.
+    async fn look(
+        &self,
+        name: SessionName,
+    ) -> Result<(Option<NodeId>, bool), DirectoryUnavailable> {
+        let (found, memory) = self.read(name).await?;
+        // In this order: what was not in a memory that is settled by now was not there for good.
+        let is_certain = found.is_some() || self.is_settled(name, memory).await?;
+        Ok((found, is_certain))
     }
 }
 
@@ -216,13 +237,13 @@ impl Claims for RedisClaims {
                 } else {
                     Duration::ZERO
                 };
-                if let Some(holder) = self.try_claim(name, settled).await? {
-                    return Ok(holder);
+                match self.try_claim(name, settled).await {
+                    Ok(Some(holder)) => return Ok(holder),
+                    Ok(None) if settled.is_zero() => return Err(DirectoryUnavailable::Silent),
+                    // One that was made though nobody heard of it is made again by its own node.
+                    Err(error) if Instant::now() >= until => return Err(error),
+                    Ok(None) | Err(_) => tokio::time::sleep(LOOK_AGAIN).await,
                 }
-                if settled.is_zero() {
-                    return Err(DirectoryUnavailable::Silent);
-                }
-                tokio::time::sleep(LOOK_AGAIN).await;
             }
         })
     }
@@ -234,15 +255,13 @@ impl Claims for RedisClaims {
         Box::pin(async move {
             let until = Instant::now() + SETTLED;
             loop {
-                let (found, memory) = self.read(name).await?;
-                // In this order: what was not in a memory that is settled by now was not there for good.
-                if found.is_some()
-                    || self.is_settled(name, memory).await?
-                    || Instant::now() >= until
-                {
-                    return Ok(found);
+                let looked = self.look(name).await;
+                let is_late = Instant::now() >= until;
+                match looked {
+                    Ok((found, is_certain)) if is_certain || is_late => return Ok(found),
+                    Err(error) if is_late => return Err(error),
+                    Ok(_) | Err(_) => tokio::time::sleep(LOOK_AGAIN).await,
                 }
-                tokio::time::sleep(LOOK_AGAIN).await;
             }
         })
     }

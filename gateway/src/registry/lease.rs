@@ -20,12 +20,12 @@ const TERM: Duration = Duration::from_secs(3);
 /// How often it is renewed: it is also how long Redis may not know the node after it lost its memory.
 const RENEWAL: Duration = Duration::from_secs(1);
 
-/// How long a client's request waits for the registry. Its session may be reached by another way meanwhile.
+/// How long a client's request waits for an answer of the registry's. Its session may be reached by another way meanwhile.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 /// How old Redis's memory is when every node that lives has its lease in it: a turn, and as much again for one that is late. Its sessions'
 /// claims are there, too.
 pub(super) const SETTLED: Duration = Duration::from_secs(2);
-/// How often a lease is looked for that a young memory lacks.
+/// How often a lease is looked for that a young memory lacks, or a Redis that was asked in vain.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// A node's word that it lives and where, renewed for as long as it does.
@@ -159,12 +159,23 @@ pub async fn census(redis: &Client) -> Result<Census, fred::error::Error> {
 pub struct LeasedDirectory {
     redis: Client,
     keyspace: Keyspace,
+    patience: Duration,
 }
 
 impl LeasedDirectory {
     /// The directory of the deployment that this Redis serves.
     pub fn new(redis: Client, keyspace: Keyspace) -> Self {
-        Self { redis, keyspace }
+        Self {
+            redis,
+            keyspace,
+            patience: PATIENCE,
+        }
+    }
+
+    /// The same, which waits so long for an answer of Redis's.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 }
 
@@ -176,8 +187,19 @@ impl LeasedDirectory {
                 .hget::<Option<String>, _, _>(key, ADDRESS_FIELD)
                 .await
         };
-        let found = within(PATIENCE, asked).await?;
+        let found = within(self.patience, asked).await?;
         Ok(found.map(Address::from))
+    }
+
+    /// Where a node is now, and whether that is all there is to know.
+    async fn look(&self, node: NodeId) -> Result<(Option<Address>, bool), DirectoryUnavailable> {
+        let found = self.read(node).await?;
+        if found.is_some() {
+            return Ok((found, true));
+        }
+        // In this order: what was not in a memory that is settled by now was not there for good.
+        let asked = is_settled(&self.redis, self.keyspace, self.keyspace.home(node));
+        Ok((None, within(self.patience, asked).await?))
     }
 }
 
@@ -185,17 +207,14 @@ impl Directory for LeasedDirectory {
     fn find(&self, node: NodeId) -> BoxFuture<'_, Result<Option<Address>, DirectoryUnavailable>> {
         Box::pin(async move {
             let until = Instant::now() + SETTLED;
-            let home = self.keyspace.home(node);
             loop {
-                let found = self.read(node).await?;
-                // In this order: what was not in a memory that is settled by now was not there for good.
-                if found.is_some()
-                    || is_settled(&self.redis, self.keyspace, home).await?
-                    || Instant::now() >= until
-                {
-                    return Ok(found);
+                let looked = self.look(node).await;
+                let is_late = Instant::now() >= until;
+                match looked {
+                    Ok((found, is_certain)) if is_certain || is_late => return Ok(found),
+                    Err(error) if is_late => return Err(error),
+                    Ok(_) | Err(_) => tokio::time::sleep(LOOK_AGAIN).await,
                 }
-                tokio::time::sleep(LOOK_AGAIN).await;
             }
         })
     }
@@ -206,9 +225,9 @@ pub(super) async fn is_settled(
     redis: &Client,
     keyspace: Keyspace,
     home: Partition,
-) -> Result<bool, DirectoryUnavailable> {
+) -> Result<bool, fred::error::Error> {
     let (script, none) = (scripts::epoch_age(), Vec::<String>::new());
     let asked = script.evalsha_with_reload::<u64, _, _>(redis, keyspace.memory(home), none);
-    let age = within(PATIENCE, asked).await?;
+    let age = asked.await?;
     Ok(Duration::from_micros(age) >= SETTLED)
 }

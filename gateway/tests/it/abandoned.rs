@@ -48,7 +48,7 @@ fn ten_thousand_abandoned_sessions_leave_nothing_behind() {
     // They are to be there at once, so they live for twice as long as this machine takes to open them.
     let begun = Instant::now();
     Echo::alone(&[]).abandon("/engine.io/", SESSIONS / 10);
-    let interval = (begun.elapsed() * 20).max(Duration::from_secs(4));
+    let interval = (begun.elapsed() * 20).max(Duration::from_secs(20));
     let lifetime = interval + Duration::from_secs(1);
     let interval = interval.as_millis().to_string();
     let flags = ["--ping-interval-ms", &interval, "--ping-timeout-ms", "1000"];
@@ -95,10 +95,10 @@ fn ten_thousand_abandoned_sessions_leave_nothing_behind() {
 
 #[test]
 fn abandoned_socket_io_sessions_leave_at_the_connect_timeout() {
-    let echo = Echo::alone(&["--connect-timeout-ms", "4000"]);
+    let echo = Echo::alone(&["--connect-timeout-ms", "15000"]);
     let begun = Instant::now();
     echo.abandon("/socket.io/", 500);
     assert_eq!(echo.open_sessions(), 500);
     echo.has(0);
-    assert!(begun.elapsed() >= Duration::from_millis(3_990));
+    assert!(begun.elapsed() >= Duration::from_millis(14_990));
 }

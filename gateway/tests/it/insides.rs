@@ -20,11 +20,13 @@ use sqlx::PgPool;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// For how long PostgreSQL is waited for.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+/// For how long PostgreSQL is waited for: longer than a slow machine takes.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A node's insides. Notices that come are shown to nobody.
 pub(crate) struct Insides {
+    /// A vital part that ended by itself would take the test with it, so this goes before all others.
+    pub(crate) stopping: DropGuard,
     pub(crate) id: NodeId,
     pub(crate) config: GatewayConfig,
     pub(crate) redis: Client,
@@ -35,8 +37,6 @@ pub(crate) struct Insides {
     pub(crate) messages: mpsc::UnboundedReceiver<GatewayMessage>,
     pub(crate) online: OnlineInbox,
     pub(crate) stop: CancellationToken,
-    /// A vital part that ended by itself would take the test with it.
-    pub(crate) stopping: DropGuard,
 }
 
 impl Insides {

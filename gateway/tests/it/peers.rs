@@ -252,14 +252,21 @@ async fn a_dead_or_unknown_owner_is_known_at_once() {
         listener.local_addr().unwrap()
     };
     for protocol in BOTH {
-        let mut edge = Edge::new(gone, protocol);
-        let begun = Instant::now();
-        let error = edge.pass(Method::GET, "").await.unwrap_err();
-        assert!(matches!(error, PassOnError::OwnerSilent), "{error}");
-        edge.sid.node = NodeId::generate();
-        let error = edge.pass(Method::POST, "4x").await.unwrap_err();
-        assert!(matches!(error, PassOnError::OwnerUnknown), "{error}");
-        assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
+        // A slow machine may take longer, but not every time.
+        for tries_left in (0..3).rev() {
+            let mut edge = Edge::new(gone, protocol);
+            let begun = Instant::now();
+            let error = edge.pass(Method::GET, "").await.unwrap_err();
+            assert!(matches!(error, PassOnError::OwnerSilent), "{error}");
+            edge.sid.node = NodeId::generate();
+            let error = edge.pass(Method::POST, "4x").await.unwrap_err();
+            assert!(matches!(error, PassOnError::OwnerUnknown), "{error}");
+            let took = begun.elapsed();
+            if took < AT_ONCE {
+                break;
+            }
+            assert!(tries_left > 0, "{took:?}");
+        }
     }
 }
 

@@ -69,6 +69,19 @@ fn unhelped() -> Timing {
     }
 }
 
+/// The same where somebody who was away is not to have gone: a slow machine has them back in time.
+fn lenient() -> Timing {
+    Timing {
+        linger: SOON * 6,
+        ..unhelped()
+    }
+}
+
+/// Until whoever lingered has gone.
+async fn lingered() {
+    tokio::time::sleep(lenient().linger + SOON).await;
+}
+
 async fn rest(times: u32) {
     tokio::time::sleep(hurried().linger * times).await;
 }
@@ -76,7 +89,7 @@ async fn rest(times: u32) {
 #[test]
 #[ignore = "needs CONFAB_TEST_STATE; run by deploy/test"]
 fn devices_on_several_nodes_are_one_user_and_a_reconnection_is_silent() {
-    with_world_at(unhelped(), |world| async move {
+    with_world_at(lenient(), |world| async move {
         let (ann, ben, stranger) = (world.user().await, world.user().await, world.user().await);
         world.group(&[ann, ben]).await;
         let (one, other) = (world.gateway().await, world.gateway().await);
@@ -88,18 +101,18 @@ fn devices_on_several_nodes_are_one_user_and_a_reconnection_is_silent() {
         let mut came = one.connect(ben, "conversations");
         sees(&mut came, &[ann]).await;
         other.disconnect(&first);
-        rest(3).await;
+        lingered().await;
         // The last device goes and comes back in time, at the other node.
         one.disconnect(&came);
         tokio::time::sleep(hurried().linger / 2).await;
         let again = other.connect(ben, "conversations");
-        rest(3).await;
+        lingered().await;
         watcher.read();
         assert_eq!(watcher.frames, 2, "everybody online, and ben's coming");
         let seen = users::find(&world.pool, ben).await.unwrap().unwrap();
         other.disconnect(&again);
         let waited = sees(&mut watcher, &[]).await;
-        assert!(waited >= hurried().linger, "{waited:?}");
+        assert!(waited >= lenient().linger, "{waited:?}");
         assert_eq!(watcher.told_offline, [ben]);
         let noted = || async {
             let gone = users::find(&world.pool, ben).await.unwrap().unwrap();
@@ -143,7 +156,7 @@ async fn a_node_dies(world: &World) -> Result<(), String> {
     let waited = sees(&mut watcher, &[cat]).await;
     let connected = world.connected(&[ann, ben, cat]).await;
     let reaped = one.metrics.online.reaped_total.get();
-    let is_right = waited < SOON
+    let is_right = waited < SOON * 4
         && watcher.told_offline == [ben]
         && connected == [ann, cat].into()
         && reaped == 2;
@@ -159,7 +172,13 @@ async fn a_node_dies(world: &World) -> Result<(), String> {
 #[test]
 #[ignore = "needs CONFAB_TEST_STATE; run by deploy/test"]
 fn a_redis_that_forgot_everything_is_told_again_and_nobody_seems_to_have_gone() {
-    with_world(|world| async move {
+    // A slow machine's nodes note anew what they know by then.
+    let settling = SOON * 5;
+    let timing = Timing {
+        settling,
+        ..hurried()
+    };
+    with_world_at(timing, move |world| async move {
         let (ann, ben, cat) = (world.user().await, world.user().await, world.user().await);
         world.group(&[ann, ben, cat]).await;
         let (one, other) = (world.gateway().await, world.gateway().await);
@@ -172,7 +191,7 @@ fn a_redis_that_forgot_everything_is_told_again_and_nobody_seems_to_have_gone() 
         for watcher in &mut watchers {
             sees(watcher, &[ben, cat]).await;
         }
-        tokio::time::sleep(hurried().settling).await;
+        tokio::time::sleep(settling).await;
         for _ in 0..2 {
             world.redis.flushall::<()>(false).await.unwrap();
             let back = || async {
@@ -299,7 +318,11 @@ fn a_large_group_makes_nobody_contacts() {
 #[test]
 #[ignore = "needs CONFAB_TEST_STATE; run by deploy/test"]
 fn a_rolling_restart_shows_nobody_as_offline() {
-    with_world(|world| async move {
+    let timing = Timing {
+        linger: lenient().linger,
+        ..hurried()
+    };
+    with_world_at(timing, |world| async move {
         let (mut people, mut gateways) = (Vec::new(), Vec::new());
         for _ in 0..LARGEST_GROUP {
             people.push(world.user().await);
@@ -337,7 +360,7 @@ fn a_rolling_restart_shows_nobody_as_offline() {
                 assert!(left.told_offline.is_empty());
                 watchers.push(gateways[(index + 1) % 3].connect(left.user, "conversations"));
             }
-            rest(3).await;
+            lingered().await;
         }
         for watcher in &mut watchers {
             let expected = others(watcher.user);

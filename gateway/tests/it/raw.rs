@@ -1,7 +1,9 @@
 //! A client that sends exactly the bytes it is told to, and the echo server it talks to.
 
+use std::cell::Cell;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,6 +13,19 @@ use crate::nodes::free_port;
 
 /// What a step may take on a slow machine before the test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Sees something that must come in time once a moment has come that it notes. It is seen again where it failed and more time than that had
+/// passed: a machine that stands still is no fault, but does not do so every time.
+pub(crate) fn seen_in_time(limit: Duration, see: impl Fn(&Cell<Instant>)) {
+    for tries_left in (0..5).rev() {
+        let since = Cell::new(Instant::now());
+        match catch_unwind(AssertUnwindSafe(|| see(&since))) {
+            Ok(()) => return,
+            Err(_) if tries_left > 0 && since.get().elapsed() > limit => {}
+            Err(failure) => resume_unwind(failure),
+        }
+    }
+}
 
 /// What a test does not ask for otherwise: no time-out that the test itself would have to meet.
 const CALM: [(&str, &str); 2] = [

@@ -110,7 +110,7 @@ fn what_is_out_of_place_ends_the_session() {
 
 #[test]
 fn a_session_that_joins_nothing_is_closed_in_time() {
-    let echo = Echo::with(&["--connect-timeout-ms", "3000"]);
+    let echo = Echo::with(&["--connect-timeout-ms", "8000"]);
     let mut raw = echo.session("/socket.io/");
     raw.send_text("40");
     assert!(raw.text().starts_with("40{"));

@@ -198,7 +198,7 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(5);
+    const PATIENCE: Duration = Duration::from_secs(60);
     /// A whole request, as far as its server cares.
     const BODY: &[u8] = b"a body";
 

@@ -147,7 +147,7 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(5);
+    const PATIENCE: Duration = Duration::from_secs(60);
 
     #[test]
     fn headers_are_found_in_the_head_only() {

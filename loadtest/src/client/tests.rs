@@ -10,7 +10,7 @@ use super::frame::{self, Opcode};
 use super::*;
 use crate::http::Endpoint;
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The server's end of a connection, after the upgrade.
 struct Peer(TcpStream);

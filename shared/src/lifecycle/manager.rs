@@ -329,8 +329,13 @@ mod tests {
             "STATUS=starting: waiting for PostgreSQL\nEXTEND_TIMEOUT_USEC=30000000\n"
         );
         readiness.set(true);
-        let ready = tokio::task::spawn_blocking(move || hear(&hears));
-        assert_eq!(ready.await.unwrap(), "READY=1\n");
+        // A slow machine may say once more what it waits for.
+        let ready = tokio::task::spawn_blocking(move || {
+            let said = std::iter::repeat_with(|| hear(&hears));
+            said.take_while(|said| said != "READY=1\n").last()
+        });
+        let again = ready.await.unwrap();
+        assert!(again.is_none_or(|again| again == first), "something else");
         drainage.begins.cancel();
         drainage.ended.cancel();
         telling.await.unwrap();

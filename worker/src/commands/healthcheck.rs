@@ -21,13 +21,17 @@ pub struct Question {
 
 /// Asks at `listening`, which is `http.internal_listen`. An answer other than 200, or none, is an error.
 pub fn run(listening: &str, question: &Question) -> anyhow::Result<()> {
+    ask(listening, question, PATIENCE)
+}
+
+fn ask(listening: &str, question: &Question, patience: Duration) -> anyhow::Result<()> {
     let path = if question.ready { "/readyz" } else { "/livez" };
     let address = listening
         .to_socket_addrs()
         .ok()
         .and_then(|mut found| found.next())
         .with_context(|| format!("http.internal_listen: {listening} is no address"))?;
-    let line = status_line(reachable(address), path)
+    let line = status_line(reachable(address), path, patience)
         .with_context(|| format!("{path} at {listening} does not answer"))?;
     let line = line.trim();
     ensure!(
@@ -48,10 +52,10 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 }
 
 /// The first line of the answer. One exchange of fixed text needs no runtime and no client.
-fn status_line(address: SocketAddr, path: &str) -> anyhow::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+fn status_line(address: SocketAddr, path: &str, patience: Duration) -> anyhow::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, patience)?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
     let (mut head, mut length) = ([0; HEAD_BYTES], 0);
@@ -85,7 +89,8 @@ mod tests {
             stream.write_all(answer.as_bytes()).unwrap();
             String::from_utf8_lossy(&request[..length]).into_owned()
         });
-        let result = run(&address, &Question { ready: true });
+        let slow = Duration::from_secs(60);
+        let result = ask(&address, &Question { ready: true }, slow);
         assert!(
             server
                 .join()

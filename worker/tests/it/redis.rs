@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use confab_shared::id::Partition;
 use confab_shared::redis::{RedisConfig, Retries, connect};
+use confab_shared::testing::redis_at;
 use fred::clients::Client;
 use fred::interfaces::ClientLike;
 use fred::types::{CustomCommand, Value};
@@ -36,7 +37,7 @@ impl Redis {
             .stdout(Stdio::null())
             .spawn()
             .expect("redis-server is installed");
-        let mut config = RedisConfig::at(format!("redis://127.0.0.1:{port}"));
+        let mut config = redis_at(format!("redis://127.0.0.1:{port}"));
         let client = connect(&config, Retries::Idempotent).await.unwrap();
         (config.username, config.password) = ("worker".into(), "secret".into());
         let redis = Self {

@@ -1,5 +1,6 @@
 //! What asks: two nodes' limits over one Redis.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,7 +38,7 @@ struct Node {
 
 impl Node {
     async fn start(redis: &Redis, config: &RateLimitsConfig) -> Self {
-        Self::start_with(&RedisConfig::at(redis.url.clone()), keyspace(), config).await
+        Self::start_with(&redis.config(), keyspace(), config).await
     }
 
     async fn start_with(
@@ -92,9 +93,18 @@ fn waits(verdict: &Verdict) -> Option<Duration> {
 
 /// Whether something was seen; it fails unless it may be tried again, because Redis was too slow to be asked.
 async fn holds(seen: impl Future<Output = ()>, nodes: &[Node], tries_left: u32) -> bool {
+    holds_unless(seen, || nodes.iter().any(Node::has_failed_open), tries_left).await
+}
+
+/// The same for what may be tried again for a reason of its own.
+async fn holds_unless(
+    seen: impl Future<Output = ()>,
+    was_slow: impl Fn() -> bool,
+    tries_left: u32,
+) -> bool {
     match AssertUnwindSafe(seen).catch_unwind().await {
         Ok(()) => true,
-        Err(_) if tries_left > 0 && nodes.iter().any(Node::has_failed_open) => false,
+        Err(_) if tries_left > 0 && was_slow() => false,
         Err(failure) => resume_unwind(failure),
     }
 }
@@ -123,12 +133,12 @@ async fn rush(nodes: [&Node; 2], subject: &Subject) -> usize {
 async fn exactly_the_limit_comes_through_from_several_nodes_at_once() {
     let (server, client) = Redis::start().await;
     let config = settings(|c| c.messages = "77/1h".into());
-    for tries_left in (0..3).rev() {
+    for tries_left in (0..5).rev() {
         let nodes = [
             Node::start(&server, &config).await,
             Node::start(&server, &config).await,
         ];
-        if holds(count_exactly(&nodes, &client), &nodes, tries_left).await {
+        if holds(Box::pin(count_exactly(&nodes, &client)), &nodes, tries_left).await {
             return;
         }
     }
@@ -161,14 +171,27 @@ async fn penalties_double_and_are_forgotten() {
         c.messages = "10/1s".into();
         c.block_seconds = 1;
         c.longest_block_seconds = 2;
-        c.forget_seconds = 5;
+        c.forget_seconds = 20;
     });
-    let node = Node::start(&server, &config).await;
+    for tries_left in (0..5).rev() {
+        let node = Node::start(&server, &config).await;
+        let is_late = Cell::new(false);
+        let was_slow = || node.has_failed_open() || is_late.get();
+        if holds_unless(double(&node, &is_late), was_slow, tries_left).await {
+            return;
+        }
+    }
+}
+
+/// It is late where an answer took so long that a penalty may have changed meanwhile.
+async fn double(node: &Node, is_late: &Cell<bool>) {
     let ann = somebody();
     // More than come back while they are asked for.
     let violate = async || loop {
+        let begun = Instant::now();
         let asked = (0..100).map(|_| node.limits.ask(Class::Messages, ann.clone()));
         let verdicts = futures_util::future::join_all(asked).await;
+        is_late.set(is_late.get() || begun.elapsed() > Duration::from_millis(400));
         if let Some(wait) = verdicts.iter().find_map(waits) {
             break wait;
         }
@@ -184,7 +207,7 @@ async fn penalties_double_and_are_forgotten() {
         about(violate().await, seconds);
         tokio::time::sleep(Duration::from_secs(seconds) + Duration::from_millis(20)).await;
     }
-    tokio::time::sleep(Duration::from_millis(5_100)).await;
+    tokio::time::sleep(Duration::from_millis(20_100)).await;
     about(violate().await, 1);
     assert_eq!(
         node.metrics
@@ -203,7 +226,7 @@ async fn so_many_at_once_are_counted_all_or_not_at_all() {
         c.messages = "10/1h".into();
         c.block_seconds = 0;
     });
-    for tries_left in (0..3).rev() {
+    for tries_left in (0..5).rev() {
         let node = Node::start(&server, &config).await;
         let counted = count_together(&node);
         if holds(counted, std::slice::from_ref(&node), tries_left).await {
@@ -227,10 +250,20 @@ async fn count_together(node: &Node) {
 #[tokio::test]
 async fn while_redis_is_away_all_come_through_and_none_waits_for_long() {
     let (server, client) = Redis::start().await;
-    let node = Node::start(&server, &settings(|c| c.messages = "1/1h".into())).await;
-    let ann = somebody();
-    assert!(node.limits.ask(Class::Messages, ann.clone()).await.is_ok());
-    assert!(node.limits.ask(Class::Messages, ann.clone()).await.is_err());
+    let config = settings(|c| c.messages = "1/1h".into());
+    let mut tries_left = 5;
+    let (node, ann) = loop {
+        let (node, ann) = (Node::start(&server, &config).await, somebody());
+        tries_left -= 1;
+        let seen = async {
+            assert!(node.limits.ask(Class::Messages, ann.clone()).await.is_ok());
+            assert!(node.limits.ask(Class::Messages, ann.clone()).await.is_err());
+            assert!(!node.has_failed_open());
+        };
+        if holds(seen, std::slice::from_ref(&node), tries_left).await {
+            break (node, ann);
+        }
+    };
     client.quit().await.unwrap();
     drop(server);
     tokio::time::sleep(Duration::from_millis(1_100)).await;
@@ -282,27 +315,37 @@ async fn one_slot_that_fails_switches_no_other_limits_off() {
         c.messages = "2/1h".into();
         c.block_seconds = 0;
     });
-    let node = Node::start_with(&redis, keyspace().on_cluster(), &config).await;
-    let (ann, ben) = (somebody_at(broken, true), somebody_at(broken, false));
+    for tries_left in (0..5).rev() {
+        let node = Node::start_with(&redis, keyspace().on_cluster(), &config).await;
+        let ann = somebody_at(broken, true);
+        // A Redis that was too slow to be asked has let through others as well.
+        let was_slow = || node.counted("failed_open") != 3;
+        if holds_unless(fails_alone(&node, &ann, broken), was_slow, tries_left).await {
+            allow(&client, partitions().map(keys)).await;
+            let healed = async {
+                while node.limits.ask(Class::Messages, ann.clone()).await == Ok(None) {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            };
+            let in_time = tokio::time::timeout(Duration::from_secs(30), healed).await;
+            assert!(in_time.is_ok(), "the slot is not asked again");
+            return;
+        }
+    }
+}
+
+async fn fails_alone(node: &Node, ann: &Subject, broken: Partition) {
+    let ben = somebody_at(broken, false);
     let ask = |who: &Subject| node.limits.ask(Class::Messages, who.clone());
     for left in [1, 0] {
-        let (anns, bens) = tokio::join!(ask(&ann), ask(&ben));
+        let (anns, bens) = tokio::join!(ask(ann), ask(&ben));
         assert_eq!(anns, Ok(None));
         assert_eq!(bens.unwrap().map(|standing| standing.remaining), Some(left));
     }
-    let (anns, bens) = tokio::join!(ask(&ann), ask(&ben));
+    let (anns, bens) = tokio::join!(ask(ann), ask(&ben));
     assert!(anns.is_ok() && waits(&bens).is_some(), "{anns:?} {bens:?}");
     assert_eq!(node.counted("failed_open"), 3);
     assert!(node.metrics.redis.failures("limit") > 0);
-
-    allow(&client, partitions().map(keys)).await;
-    let healed = async {
-        while ask(&ann).await == Ok(None) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let in_time = tokio::time::timeout(Duration::from_secs(30), healed).await;
-    assert!(in_time.is_ok(), "the slot is not asked again");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

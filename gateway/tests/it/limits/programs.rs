@@ -114,7 +114,7 @@ impl Drop for Gateway {
 
 /// Gateways that count, and what is to be seen of them; again, if that was not seen and Redis was too slow to be asked.
 fn with_gateways<const COUNT: usize>(settings: &[(&str, &str)], seen: impl Fn(&[Gateway; COUNT])) {
-    for tries_left in (0..3).rev() {
+    for tries_left in (0..5).rev() {
         let gateways = std::array::from_fn(|_| Gateway::start(settings));
         match catch_unwind(AssertUnwindSafe(|| seen(&gateways))) {
             Ok(()) => return,

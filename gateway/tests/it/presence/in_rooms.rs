@@ -88,7 +88,7 @@ fn a_room_is_a_nodes_while_somebody_of_it_is_there() {
 /// A node that notices late that it is taken for gone.
 async fn slow_gateway(world: &World) -> Gateway {
     let slow = Timing {
-        beat: SOON * 6,
+        beat: SOON * 20,
         term: SOON * 60,
         ..hurried()
     };

@@ -19,7 +19,7 @@ fn a_node_that_was_taken_for_gone_shows_what_it_missed() {
         world.group(&[ann, ben]).await;
         // It notices late.
         let slow = Timing {
-            beat: SOON * 6,
+            beat: SOON * 20,
             term: SOON * 60,
             ..hurried()
         };

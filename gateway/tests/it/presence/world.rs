@@ -57,12 +57,13 @@ pub(super) fn mortal() -> Timing {
 
 /// A node without listeners.
 pub(super) struct Gateway {
+    /// Goes first: a vital part whose others have gone would end the process unless it is told to stop.
+    stopping: DropGuard,
     pub(super) id: NodeId,
     pub(super) presence: Presence,
     pub(super) metrics: Arc<Metrics>,
     hub: Hub,
     redis: Client,
-    stopping: DropGuard,
 }
 
 /// Everything that a test is about.

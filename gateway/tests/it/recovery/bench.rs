@@ -14,6 +14,7 @@ use confab_gateway::recovery::{EnteredRoom, Kept, Parts, Recovery};
 use confab_gateway::session::DisconnectReason;
 use confab_shared::id::{ConversationId, NodeId, Seq, UserId};
 use confab_shared::redis::{self, RedisConfig};
+use confab_shared::testing::redis_at;
 use fred::clients::Client;
 use fred::interfaces::{ClientLike, EventInterface, HashesInterface, PubsubInterface};
 use fred::types::{ClusterHash, CustomCommand, Message, Value};
@@ -63,7 +64,7 @@ impl Bench {
     pub(super) async fn node_of(&self, user: &str) -> Node {
         self.allow(user, EVERYTHING).await;
         let url = self.server.url.replace("://", &format!("://{user}:any@"));
-        Node::start(&RedisConfig::at(url)).await
+        Node::start(&redis_at(url)).await
     }
 
     /// What stands in Redis of a socket, but for what changes by itself.
@@ -138,11 +139,12 @@ impl Ghost {
 
 /// A node without listeners.
 pub(super) struct Node {
+    /// Goes first: a vital part whose others have gone would end the process unless it is told to stop.
+    _stopping: DropGuard,
     pub(super) id: NodeId,
     pub(super) recovery: Recovery,
     pub(super) backplane: Backplane,
     pub(super) hub: Hub,
-    _stopping: DropGuard,
 }
 
 impl Node {

@@ -56,7 +56,7 @@ impl Default for Setup {
             config: SockJsConfig {
                 enabled: true,
                 heartbeat_ms: 60_000,
-                disconnect_delay_ms: 4_000,
+                disconnect_delay_ms: 60_000,
                 response_limit: 4_096,
                 max_payload: 10_000,
                 base_url: String::new(),

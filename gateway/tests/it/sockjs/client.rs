@@ -159,6 +159,16 @@ impl Stream {
         self.read.drain(..text.len());
     }
 
+    /// Exactly this line comes next, but for heartbeats.
+    #[track_caller]
+    pub(crate) fn expect_among_beats(&mut self, text: &str) {
+        let mut line = self.line();
+        while line == "h\n" {
+            line = self.line();
+        }
+        assert_eq!(line, text);
+    }
+
     /// The next line.
     pub(crate) fn line(&mut self) -> String {
         while !self.read.contains(&b'\n') && self.more() {}

@@ -195,7 +195,7 @@ fn a_second_receiver_is_turned_away_and_the_first_goes_on() {
 
 #[test]
 fn whoever_comes_after_the_end_is_told_why_for_a_while() {
-    let node = Node::start();
+    let node = with_config(|config| config.disconnect_delay_ms = 10_000);
     let session = node.session().opened();
     session.send(&["bye"]);
     for _ in 0..3 {
@@ -249,10 +249,10 @@ fn a_client_that_breaks_off_has_ended_its_session() {
 
 #[test]
 fn a_session_lasts_for_a_while_without_a_receiver() {
-    let node = Node::start();
+    let node = with_config(|config| config.disconnect_delay_ms = 10_000);
     let session = node.session().opened();
-    for _ in 0..3 {
-        std::thread::sleep(Duration::from_millis(1_500));
+    for _ in 0..4 {
+        std::thread::sleep(Duration::from_secs(3));
         session.send(&["x"]);
         session.poll().is(200, "a[\"x\"]\n");
     }
@@ -286,13 +286,15 @@ fn sessions_are_limited_like_all_others() {
     assert_eq!(refused.status, 503);
     assert_eq!(refused.header("retry-after").len(), 1);
     first.send(&["still here"]);
+    let mut setup = Setup::default();
+    setup.config.disconnect_delay_ms = 10_000;
     let node = Node::with(Setup {
         limits: LimitsConfig {
             sessions_per_ip: 1,
             handshakes_per_ip: 0,
             sessions_per_user: 0,
         },
-        ..Setup::default()
+        ..setup
     });
     let first = node.session().opened();
     assert_eq!(node.session().poll().status, 429);

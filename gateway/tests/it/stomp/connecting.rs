@@ -146,7 +146,7 @@ fn a_version_must_be_common_and_heart_beats_must_be_numbers() {
 #[test]
 fn who_does_not_connect_in_time_is_told_so() {
     let server = Server::with(|settings| {
-        settings.rules.connect_timeout = Duration::from_secs(2);
+        settings.rules.connect_timeout = Duration::from_secs(8);
     });
     let mut client = server.client("1.2");
     // These began later, so when they are told the other one's time is over, too.

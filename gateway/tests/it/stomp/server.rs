@@ -36,6 +36,9 @@ use tokio_util::task::TaskTracker;
 use super::client::Client;
 use crate::raw::{PATIENCE, Raw};
 
+/// How long what is sent to `slowly` takes: longer than three of the intervals in which tests want a sign of life.
+pub(super) const SLOWLY: Duration = Duration::from_millis(6_500);
+
 /// Settings that tests turn.
 pub(super) struct Settings {
     pub rules: Rules,
@@ -63,7 +66,7 @@ impl Server {
     pub(super) fn with(turn: impl FnOnce(&mut Settings)) -> Self {
         let config = load::<GatewayConfig>(DEFAULTS).unwrap().config;
         let mut settings = Settings {
-            rules: config.stomp.rules(Duration::from_secs(2)).unwrap(),
+            rules: config.stomp.rules(PATIENCE).unwrap(),
             max_payload: config.engine.max_payload,
             max_sessions: 100,
             send_queue_bytes: config.engine.send_queue_bytes,
@@ -281,7 +284,7 @@ impl StompApplication for Chat {
             return reply.refuse(&rejection);
         }
         if message.destination == "slowly" {
-            tokio::time::sleep(Duration::from_millis(2_500)).await;
+            tokio::time::sleep(SLOWLY).await;
         }
         let mut board = self.0.lock();
         let sent = (message.destination.to_owned(), message.body.to_vec());

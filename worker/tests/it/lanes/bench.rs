@@ -11,7 +11,7 @@ use confab_shared::postgres::partitions;
 use confab_shared::redis::keyspace::{COMMAND_FIELD, Keyspace, WORKERS};
 use confab_shared::redis::{RedisConfig, Retries, connect};
 use confab_shared::telemetry::Traces;
-use confab_shared::testing::{defaults, redis_url};
+use confab_shared::testing::{defaults, redis_at, redis_url};
 use confab_worker::config::{Config, DEFAULTS};
 use confab_worker::consumer::{Assignment, Context, LaneCommand, run_lane};
 use confab_worker::metrics::Metrics;
@@ -39,7 +39,7 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) async fn new(db: &Db, pool: PgPool) -> Self {
-        let config = RedisConfig::at(redis_url());
+        let config = redis_at(redis_url());
         let redis = connect(&config, Retries::None).await.unwrap();
         Self::on(db, pool, config, redis).await
     }
