@@ -113,11 +113,12 @@ impl Ghost {
 
 /// A node without listeners.
 pub(super) struct Node {
+    /// First: a vital part that ended by itself would take the test with it.
+    _stopping: DropGuard,
     pub(super) id: NodeId,
     pub(super) recovery: Recovery,
     pub(super) backplane: Backplane,
     pub(super) hub: Hub,
-    _stopping: DropGuard,
 }
 
 impl Node {
@@ -159,7 +160,8 @@ impl Node {
         Visitor {
             pid: pid.unwrap(),
             socket,
-            _kept: kept,
+            kept,
+            room,
         }
     }
 }
@@ -175,7 +177,9 @@ pub(super) fn socket(user: UserId) -> SocketRef {
 pub(super) struct Visitor {
     pub(super) pid: String,
     pub(super) socket: SocketRef,
-    _kept: Arc<Kept>,
+    pub(super) kept: Arc<Kept>,
+    /// Where it is.
+    pub(super) room: ConversationId,
 }
 
 impl Visitor {
