@@ -1,5 +1,7 @@
 //! Entering, leaving and finding conversations, on behalf of one socket.
 
+use std::time::Duration;
+
 use confab_shared::id::{ConversationId, MessageId, Seq, UserId};
 use confab_shared::model::content::Slug;
 use confab_shared::model::conversation::{
@@ -17,11 +19,13 @@ use crate::dialect::{Called, Confirmation, RoomName};
 use crate::hub::{JoinOutcome, Joining};
 use crate::limits::Class;
 use crate::presence::PresenceError;
-use crate::recovery::EnteredRoom;
+use crate::recovery::{EnteredRoom, NoteError};
 use crate::rooms;
 
 /// How often a membership is read again because memberships changed meanwhile.
 const JOIN_ATTEMPTS: usize = 8;
+/// How long whoever leaves a public room is let wait until nobody counts them there any more.
+const GONE_PATIENCE: Duration = Duration::from_secs(1);
 /// The most people who are shown with a room.
 const SHOWN: u16 = 100;
 
@@ -105,12 +109,28 @@ impl UserSocket {
         conversation: ConversationId,
         called: Called,
     ) -> Result<Access, RequestError> {
-        let entered = |floor: Seq| EnteredRoom { floor, called };
         if !self.socket.dialect().hears() {
             let access = self.access(conversation).await?;
-            self.kept.enter(conversation, entered(access.last_seq));
+            let floor = access.last_seq;
+            self.kept.enter(conversation, EnteredRoom { floor, called });
             return Ok(access);
         }
+        let joined = self.join(conversation, called).await;
+        if joined.is_err() && self.kept.may_be_in(conversation) {
+            // Its client is told that it is not in there, and neither is to say otherwise: the hub, nor the record, which may have been written
+            // all the same. A room that it was in before it stays in.
+            self.stop_listening(conversation).await;
+        }
+        joined
+    }
+
+    /// Joins a conversation's room. If that fails, it may be in there all the same.
+    async fn join(
+        &self,
+        conversation: ConversationId,
+        called: Called,
+    ) -> Result<Access, RequestError> {
+        let entered = |floor: Seq| EnteredRoom { floor, called };
         for _ in 0..JOIN_ATTEMPTS {
             let access = self.access(conversation).await?;
             let as_of = access.last_seq;
@@ -122,24 +142,27 @@ impl UserSocket {
                 as_of,
                 backlog: None,
             };
-            match self.node.hub.join(conversation, joining).await {
-                // It was noted then. What it was told since may still be on its way: its floor stays where it was.
-                Ok(JoinOutcome::AlreadyIn(_)) => return Ok(access),
+            // Before the client knows: what it is told has to hold wherever it comes back.
+            let recovery = &self.node.recovery;
+            let noted: Result<(), NoteError> = match self.node.hub.join(conversation, joining).await
+            {
+                // What it was told since may still be on its way: its floor stays where it was.
+                Ok(JoinOutcome::AlreadyIn(_)) => recovery.was_in(&self.kept, conversation).await,
                 Ok(JoinOutcome::Joined(seq)) => {
-                    // Before the client knows: what it is told has to hold wherever it comes back.
-                    let recovery = &self.node.recovery;
-                    let noted = recovery.joined(&self.kept, conversation, entered(seq));
-                    let Err(error) = noted.await else {
-                        return Ok(access);
-                    };
-                    tracing::warn!(%error, "a joined room was not noted");
-                    self.node.hub.leave(self.socket.key(), conversation).await;
-                    self.kept.exit(conversation);
-                    break;
+                    let entered = entered(seq);
+                    recovery.joined(&self.kept, conversation, entered).await
                 }
-                Ok(JoinOutcome::Recheck) => {}
+                Ok(JoinOutcome::Recheck) => {
+                    self.kept.is_out(conversation);
+                    continue;
+                }
                 Err(_) => break,
-            }
+            };
+            let Err(error) = noted else {
+                return Ok(access);
+            };
+            tracing::warn!(%error, "a joined room was not noted");
+            break;
         }
         let message = "the room could not be joined; retry later";
         Err(Rejection::new(ErrorCode::Overloaded, message).into())
@@ -185,27 +208,33 @@ impl UserSocket {
         Err(error)
     }
 
+    /// Listens to a conversation no more. Nothing of it is queued after this.
     async fn stop_listening(&self, conversation: ConversationId) {
         self.node.hub.leave(self.socket.key(), conversation).await;
         if let Err(error) = self.node.recovery.left(&self.kept, conversation).await {
             tracing::debug!(%error, "a room that was left is still in its socket's record");
         }
+        self.node.hub.caught_up().await;
     }
 
     /// Listens to a conversation no more. Of one that it does not listen to, only those may know that it exists who may take part.
     pub(super) async fn exit(&mut self, room: &RoomName) -> Result<(), RequestError> {
         let conversation = self.resolve(room).await?;
-        if !self.kept.is_in(conversation) {
+        let is_present = self.present.contains(&conversation);
+        if !is_present && !self.kept.is_in(conversation) {
             return self.access(conversation).await.map(|_| ());
         }
         self.names.retain(|_, named| *named != conversation);
         self.stop_typing(conversation);
         self.stop_listening(conversation).await;
-        if self.present.contains(&conversation) {
+        if is_present {
             let presence = &self.node.presence;
-            presence.exit(conversation, self.user(), true).await;
-            // Not before: whoever is stopped half way still knows that it has to be said.
+            let gone = presence.exit(conversation, self.user(), true).await;
+            // Not before: whoever is stopped half way still knows that it has to be said; nor later, when it has been.
             self.present.remove(&conversation);
+            if tokio::time::timeout(GONE_PATIENCE, gone).await.is_err() {
+                tracing::debug!("somebody who left a room may still be counted there");
+            }
         }
         Ok(())
     }

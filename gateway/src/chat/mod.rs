@@ -232,11 +232,12 @@ impl Chat {
             arrival.socket().settle_dialect(Some(dialect));
         }
         let catch_up = recover::prepare(&self.node, &mut arrival, &adopted).await?;
-        let kept = recovery
-            .keep_adopted(&pid, &adopted, arrival.socket(), catch_up.rooms.clone())
-            .await?;
+        let rooms = catch_up.rooms.clone();
+        let kept = recovery.keep_adopted(&pid, &adopted, arrival.socket(), rooms)?;
+        // Without a pause in between: from here on, whatever becomes of this task, what is kept is released.
         let (node, socket) = (self.node.clone(), arrival.stay());
         let mut socket = UserSocket::new(node, socket, profile.clone(), kept);
+        recovery.settle(&adopted, &socket.kept).await;
         // What it knows of each partition is at least so late.
         let since = adopted.since.places.earliest();
         socket.resume(catch_up, since).await;

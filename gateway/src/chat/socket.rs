@@ -337,7 +337,8 @@ impl Drop for UserSocket {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
                 for room in present {
-                    presence.exit(room, user, on_purpose).await;
+                    // Nobody is left to be told when it is done.
+                    drop(presence.exit(room, user, on_purpose).await);
                 }
             });
         }

@@ -50,6 +50,7 @@ impl Drop for Entrance {
             room: self.room,
             user: self.user,
             on_purpose: true,
+            done: None,
         };
         let sent = self
             .commands
@@ -83,16 +84,25 @@ impl Presence {
         entered.await.unwrap_or(Err(PresenceError::Closed))
     }
 
-    /// One socket of a user is in a room no more; it may be back soon if it did not leave on purpose.
-    pub async fn exit(&self, room: ConversationId, user: UserId, on_purpose: bool) {
+    /// One socket of a user is in a room no more; it may be back soon if it did not leave on purpose. What is returned ends when that is noted, as
+    /// far as Redis answers.
+    pub async fn exit(
+        &self,
+        room: ConversationId,
+        user: UserId,
+        on_purpose: bool,
+    ) -> oneshot::Receiver<()> {
+        let (done, noted) = oneshot::channel();
         let command = Command::Exit {
             room,
             user,
             on_purpose,
+            done: Some(done),
         };
         if self.commands.send(command).await.is_err() {
             tracing::debug!("the node is shutting down; others will note who left");
         }
+        noted
     }
 
     /// How many are present in a room.

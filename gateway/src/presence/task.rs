@@ -33,6 +33,8 @@ pub(super) enum Command {
         room: ConversationId,
         user: UserId,
         on_purpose: bool,
+        /// Dropped when it is done, if anybody wants to know.
+        done: Option<oneshot::Sender<()>>,
     },
     /// From now on everything is noted by another stay.
     Renew {
@@ -136,7 +138,11 @@ impl Task {
                 room,
                 user,
                 on_purpose,
-            } => self.exit(room, user, on_purpose).await,
+                done,
+            } => {
+                self.exit(room, user, on_purpose).await;
+                drop(done);
+            }
             Command::Renew {
                 stay,
                 quiet_until,

@@ -73,12 +73,12 @@ fn lanes<T>(recovery: &Recovery, all: Vec<T>, kept: impl Fn(&T) -> &Kept) -> Vec
     lanes.into_values().collect()
 }
 
-/// Notes what clients have surely received, and keeps the records from lapsing. What fails is due again.
+/// Notes what clients have surely received, keeps the records from lapsing, and writes those anew that are amiss. What fails is due again.
 async fn refresh(recovery: &Recovery, notes: &VecDeque<(Instant, Offset)>) {
     let now = Instant::now();
     let mut due: Vec<Due> = Vec::new();
     for kept in recovery.all() {
-        let seen = kept.seen_since(notes);
+        let seen = kept.unsaved(notes);
         if seen.is_some() || kept.is_due(now) {
             due.push((kept, seen));
         }
@@ -90,28 +90,40 @@ async fn refresh(recovery: &Recovery, notes: &VecDeque<(Instant, Offset)>) {
     }
 }
 
-/// A record that is due, and what its client has surely received, if more is known of that.
+/// A record that is due, and what its client has surely received, unless the record says so.
 type Due = (Arc<Kept>, Option<Offset>);
 
+/// Fails with the first of what failed. A record that cannot be refreshed keeps no others from it, unless nothing at all can be done: then all
+/// that is left would only be waited for.
 async fn refresh_lane(recovery: &Recovery, lane: Vec<Due>) -> Result<(), Error> {
+    let mut reason = None;
     for some in lane.chunks(BATCH) {
         let refreshed = some
             .iter()
             .map(|(kept, seen)| refresh_one(recovery, kept, seen.as_ref()));
-        let refreshed: Result<(), Error> = join_all(refreshed).await.into_iter().collect();
-        refreshed?;
+        let refreshed = join_all(refreshed).await;
+        let is_away = refreshed.iter().all(Result::is_err);
+        reason = reason.or(refreshed.into_iter().find_map(Result::err));
+        if is_away {
+            break;
+        }
     }
-    Ok(())
+    reason.map_or(Ok(()), Err)
 }
 
-/// Refreshes a record; writes it anew if it is gone (its node and Redis were apart for longer than it lasts) and its client is surely still
-/// here. A record that another node has by now is left alone: its word to end the socket was not heard.
+/// Refreshes a record; writes it anew if it is amiss, or if it is gone (its node and Redis were apart for longer than it lasts) and its client is
+/// surely still here. A record that another node has by now is left alone: its word to end the socket was not heard.
 async fn refresh_one(recovery: &Recovery, kept: &Kept, seen: Option<&Offset>) -> Result<(), Error> {
     let seen = seen.map_or_else(String::new, ToString::to_string);
     let arguments = vec![recovery.time_to_live().to_string(), seen];
     let refreshed = recovery.on_record::<String>(&recovery.shared.refresh, kept, arguments);
     match refreshed.await?.as_str() {
-        "ok" => kept.refreshed(Instant::now()),
+        "ok" => {
+            kept.refreshed(Instant::now());
+            if kept.is_amiss() {
+                rewrite_one(recovery, kept).await?;
+            }
+        }
         "taken" => recovery.lose(kept),
         _ => {
             if kept.is_here_without_record(Instant::now()) {
@@ -164,13 +176,11 @@ async fn rewrite_one(recovery: &Recovery, kept: &Kept) -> Result<(), Error> {
         if !recovery.has(kept) {
             return Ok(());
         }
+        let noting = kept.begin_anew();
         let fields = recovery.fields(kept);
-        let mut arguments = vec![recovery.time_to_live().to_string()];
-        for (name, value) in &fields {
-            arguments.extend([name.clone(), value.clone()]);
-        }
-        let written = recovery.on_record::<i64>(&recovery.shared.rewrite, kept, arguments);
-        if written.await? == 0 {
+        let is_written = recovery.write_whole(kept, &fields).await?;
+        noting.done();
+        if !is_written {
             recovery.lose(kept);
             return Ok(());
         }
@@ -191,6 +201,20 @@ impl Recovery {
             .is_some_and(|present| std::ptr::eq(Arc::as_ptr(present), kept))
     }
 
+    /// Writes a record whole. False if it is another node's by now.
+    pub(super) async fn write_whole(
+        &self,
+        kept: &Kept,
+        fields: &HashMap<String, String>,
+    ) -> Result<bool, Error> {
+        let mut arguments = vec![self.time_to_live().to_string()];
+        for (name, value) in fields {
+            arguments.extend([name.clone(), value.clone()]);
+        }
+        let written = self.on_record::<i64>(&self.shared.rewrite, kept, arguments);
+        Ok(written.await? == 1)
+    }
+
     /// Everything that a record holds.
     pub(super) fn fields(&self, kept: &Kept) -> HashMap<String, String> {
         let mut fields: HashMap<String, String> = [
@@ -207,8 +231,8 @@ impl Recovery {
         if let Some(dialect) = kept.socket.settled_dialect() {
             fields.insert("dialect".to_owned(), dialect.id().to_owned());
         }
-        for (room, entered) in kept.rooms.lock().iter() {
-            fields.insert(Record::room_field(*room), entered.to_string());
+        for (room, inside) in kept.rooms.lock().iter() {
+            fields.insert(Record::room_field(*room), inside.entered.to_string());
         }
         fields
     }

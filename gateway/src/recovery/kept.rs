@@ -14,6 +14,14 @@ use crate::hub::offset::Offset;
 use crate::hub::socket::SocketRef;
 use crate::session::DisconnectReason;
 
+/// A room that a socket has entered, or is about to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Inside {
+    pub(super) entered: EnteredRoom,
+    /// Whether that was noted in its record before its client was told, as it has to be.
+    pub(super) is_noted: bool,
+}
+
 /// A socket of this node, as it is kept for its recovery.
 #[derive(Debug)]
 pub struct Kept {
@@ -25,7 +33,7 @@ pub struct Kept {
     pub(super) turn: u64,
     pub(super) socket: SocketRef,
     /// The rooms that it has entered.
-    pub(super) rooms: Mutex<BTreeMap<ConversationId, EnteredRoom>>,
+    pub(super) rooms: Mutex<BTreeMap<ConversationId, Inside>>,
     progress: Mutex<Progress>,
     superseded: AtomicBool,
 }
@@ -34,6 +42,11 @@ pub struct Kept {
 #[derive(Debug)]
 struct Progress {
     seen: Offset,
+    /// Whether its record may not say that yet.
+    is_unsaved: bool,
+    /// Whether its record may differ from what is known here in another way: something was written to it, and nobody knows whether it stands
+    /// there, or will.
+    is_amiss: bool,
     /// When the client was told that it is connected, and what it had missed. Pings from before prove nothing of that.
     begun: Option<Instant>,
     /// The answered ping that was looked at last.
@@ -52,14 +65,23 @@ impl Kept {
         seen: Offset,
         rooms: BTreeMap<ConversationId, EnteredRoom>,
     ) -> Arc<Self> {
+        let noted = |entered| Inside {
+            entered,
+            is_noted: true,
+        };
+        let rooms = rooms
+            .into_iter()
+            .map(|(room, entered)| (room, noted(entered)));
         Arc::new(Self {
             pid,
             sid: sid.to_owned(),
             turn,
             socket: socket.clone(),
-            rooms: Mutex::new(rooms),
+            rooms: Mutex::new(rooms.collect()),
             progress: Mutex::new(Progress {
                 seen,
+                is_unsaved: false,
+                is_amiss: false,
                 begun: None,
                 answered: None,
                 refreshed: Instant::now(),
@@ -84,9 +106,9 @@ impl Kept {
         self.rooms.lock().contains_key(&conversation)
     }
 
-    /// It has not joined a room after all.
-    pub fn exit(&self, conversation: ConversationId) {
-        self.rooms.lock().remove(&conversation);
+    /// Whether it may have joined this room, and nobody has noted that, so that its client was not told.
+    pub fn may_be_in(&self, conversation: ConversationId) -> bool {
+        self.unnoted(conversation).is_some()
     }
 
     /// Its client was told that it is connected, and what it had missed.
@@ -96,7 +118,40 @@ impl Kept {
 
     /// It is about to join a room.
     pub fn enter(&self, conversation: ConversationId, entered: EnteredRoom) {
-        self.rooms.lock().entry(conversation).or_insert(entered);
+        self.rooms.lock().entry(conversation).or_insert(Inside {
+            entered,
+            is_noted: false,
+        });
+    }
+
+    /// It has joined a room, which is noted next.
+    pub(super) fn about_to_note(&self, conversation: ConversationId, entered: EnteredRoom) {
+        let inside = Inside {
+            entered,
+            is_noted: false,
+        };
+        self.rooms.lock().insert(conversation, inside);
+    }
+
+    /// That it is in a room is noted.
+    pub(super) fn noted(&self, conversation: ConversationId) {
+        if let Some(inside) = self.rooms.lock().get_mut(&conversation) {
+            inside.is_noted = true;
+        }
+    }
+
+    /// Whatever was noted, it is not in this room now: it was put out of it.
+    pub fn is_out(&self, conversation: ConversationId) {
+        if let Some(inside) = self.rooms.lock().get_mut(&conversation) {
+            inside.is_noted = false;
+        }
+    }
+
+    /// How it entered a room, if that was not noted.
+    pub(super) fn unnoted(&self, conversation: ConversationId) -> Option<EnteredRoom> {
+        let rooms = self.rooms.lock();
+        let inside = rooms.get(&conversation).filter(|inside| !inside.is_noted)?;
+        Some(inside.entered)
     }
 
     /// Its client is elsewhere: it ends, and its record is another's.
@@ -113,33 +168,45 @@ impl Kept {
         self.progress.lock().seen.clone()
     }
 
-    /// What the client has surely received, if more is known of it than when this was asked last.
-    pub(super) fn seen_since(&self, notes: &VecDeque<(Instant, Offset)>) -> Option<Offset> {
-        let answered = self.socket.queue().received_until()?;
+    /// What the client has surely received, unless its record says so already.
+    pub(super) fn unsaved(&self, notes: &VecDeque<(Instant, Offset)>) -> Option<Offset> {
+        let answered = self.socket.queue().received_until();
         let mut progress = self.progress.lock();
-        if progress.answered == Some(answered)
-            || progress.begun.is_none_or(|begun| answered < begun)
-        {
-            return None;
+        if let Some(seen) = answered.and_then(|answered| progress.look(answered, notes)) {
+            (progress.seen, progress.is_unsaved) = (seen, true);
         }
-        progress.answered = Some(answered);
-        let until = notes.partition_point(|(noted, _)| *noted <= answered);
-        let (_, offset) = notes.get(until.checked_sub(1)?)?;
-        if !offset.is_certain() || progress.seen.is_later_than(offset) {
-            return None;
-        }
-        progress.seen = offset.clone();
-        Some(offset.clone())
+        progress.is_unsaved.then(|| progress.seen.clone())
     }
 
     pub(super) fn is_due(&self, now: Instant) -> bool {
-        now.duration_since(self.progress.lock().refreshed) >= keeper::REFRESH
+        let progress = self.progress.lock();
+        progress.is_amiss || now.duration_since(progress.refreshed) >= keeper::REFRESH
     }
 
-    /// Its record stands in Redis as it should.
+    /// Its record stands in Redis, and says what the client has received, as far as that was known when that was looked at last.
     pub(super) fn refreshed(&self, now: Instant) {
         let mut progress = self.progress.lock();
         (progress.refreshed, progress.missing) = (now, None);
+        progress.is_unsaved = false;
+    }
+
+    /// Whether its record may differ from what is known here.
+    pub(super) fn is_amiss(&self) -> bool {
+        self.progress.lock().is_amiss
+    }
+
+    /// Its record is about to be written anew.
+    pub(super) fn begin_anew(&self) -> Noting<'_> {
+        self.progress.lock().is_amiss = false;
+        self.begin_noting()
+    }
+
+    /// Something is about to be written to its record.
+    pub(super) fn begin_noting(&self) -> Noting<'_> {
+        Noting {
+            kept: self,
+            is_done: false,
+        }
     }
 
     /// Its record is not there. Whether its client is surely here all the same: it has answered a ping since that was found out first. Whoever
@@ -148,6 +215,43 @@ impl Kept {
         let missing = *self.progress.lock().missing.get_or_insert(now);
         let answered = self.socket.queue().received_until();
         answered.is_some_and(|answered| answered > missing)
+    }
+}
+
+impl Progress {
+    /// What a client has received that has answered this ping, if more is known of that than when this was asked last.
+    fn look(&mut self, answered: Instant, notes: &VecDeque<(Instant, Offset)>) -> Option<Offset> {
+        if self.answered == Some(answered) || self.begun.is_none_or(|begun| answered < begun) {
+            return None;
+        }
+        self.answered = Some(answered);
+        let until = notes.partition_point(|(noted, _)| *noted <= answered);
+        let (_, offset) = notes.get(until.checked_sub(1)?)?;
+        let is_more = offset.is_certain() && !self.seen.is_later_than(offset);
+        is_more.then(|| offset.clone())
+    }
+}
+
+/// That something is being written to a socket's record. If nobody hears that it stands there, be it that Redis does not answer or that
+/// whoever asked does not wait, the record is amiss.
+#[must_use]
+pub(super) struct Noting<'a> {
+    kept: &'a Kept,
+    is_done: bool,
+}
+
+impl Noting<'_> {
+    /// Redis has said what became of it.
+    pub(super) fn done(mut self) {
+        self.is_done = true;
+    }
+}
+
+impl Drop for Noting<'_> {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.kept.progress.lock().is_amiss = true;
+        }
     }
 }
 
@@ -177,5 +281,43 @@ mod tests {
         assert!(kept.is_here_without_record(later));
         kept.refreshed(later);
         assert!(!kept.is_here_without_record(later), "that was another time");
+    }
+
+    #[test]
+    fn what_was_received_is_unsaved_until_the_record_says_it() {
+        let socket = socket(UserId::generate());
+        let [before, later] = ["1-0", "5-0"].map(|text| text.parse::<Offset>().unwrap());
+        let kept = Kept::new("p".into(), "s", 0, &socket, before, BTreeMap::new());
+        kept.begin();
+        let notes = VecDeque::from([(Instant::now(), later.clone())]);
+        assert_eq!(kept.unsaved(&notes), None, "it has answered nothing");
+        socket.queue().ping(Bytes::new());
+        socket.queue().ponged();
+        for _ in 0..2 {
+            let unsaved = kept.unsaved(&notes);
+            assert_eq!(unsaved, Some(later.clone()), "Redis did not answer");
+        }
+        kept.refreshed(Instant::now());
+        assert_eq!(kept.unsaved(&notes), None);
+    }
+
+    #[test]
+    fn a_record_is_amiss_unless_it_is_known_what_became_of_what_was_written() {
+        let socket = socket(UserId::generate());
+        let offset = Offset::default();
+        let kept = Kept::new("p".into(), "s", 0, &socket, offset, BTreeMap::new());
+        kept.begin_noting().done();
+        assert!(!kept.is_due(Instant::now()));
+        drop(kept.begin_noting());
+        kept.begin_noting().done();
+        assert!(kept.is_due(Instant::now()), "the other one may not stand");
+        drop(kept.begin_anew());
+        assert!(kept.is_amiss());
+        let (noting, other) = (kept.begin_anew(), kept.begin_noting());
+        drop(other);
+        noting.done();
+        assert!(kept.is_amiss(), "that may have come later");
+        kept.begin_anew().done();
+        assert!(!kept.is_amiss());
     }
 }

@@ -9,6 +9,7 @@ mod fence;
 mod history;
 mod keeper;
 mod kept;
+mod notes;
 mod record;
 mod refusal;
 pub mod replay;
@@ -25,9 +26,8 @@ use confab_shared::lifecycle::spawn_vital;
 use confab_shared::redis::keyspace::Keyspace;
 use confab_shared::redis::scripts;
 use fred::clients::Client;
-use fred::interfaces::{HashesInterface, KeysInterface};
+use fred::types::FromValue;
 use fred::types::scripts::Script;
-use fred::types::{FromValue, Value};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -43,6 +43,7 @@ pub use comeback::Adopted;
 pub use fence::ClaimLost;
 pub use history::Histories;
 pub use kept::Kept;
+pub use notes::NoteError;
 pub use record::{EnteredRoom, Record};
 pub use refusal::Refusal;
 
@@ -79,6 +80,7 @@ struct Shared {
     metrics: Arc<Metrics>,
     adopt: Script,
     settle: Script,
+    note: Script,
     refresh: Script,
     rewrite: Script,
     release: Script,
@@ -123,6 +125,7 @@ impl Recovery {
                 metrics: parts.metrics,
                 adopt: scripts::session_adopt(),
                 settle: scripts::session_settle(),
+                note: scripts::session_note(),
                 refresh: scripts::session_refresh(),
                 rewrite: scripts::session_rewrite(),
                 release: scripts::session_release(),
@@ -174,12 +177,8 @@ impl Recovery {
         let pid = URL_SAFE_NO_PAD.encode(Uuid::new_v4().as_bytes());
         let seen = self.shared.hub.offset().await?;
         let kept = Kept::new(pid.clone(), sid, 0, socket, seen, BTreeMap::new());
-        let pipeline = self.shared.redis.pipeline();
-        let key = self.shared.keyspace.session(&pid);
-        let () = pipeline.hset(&key, self.fields(&kept)).await?;
-        let () = pipeline.pexpire(&key, self.time_to_live(), None).await?;
-        let kept_there = self.shared.metrics.redis.time("record", pipeline.all());
-        let _: Vec<Value> = kept_there.await?;
+        // Nobody else can have a record of this name.
+        let _written: bool = self.write_whole(&kept, &self.fields(&kept)).await?;
         self.shared.kept.lock().insert(pid.clone(), kept.clone());
         Ok((kept, Some(pid)))
     }
@@ -190,8 +189,9 @@ impl Recovery {
         Kept::new(String::new(), sid, 0, socket, nowhere, nothing)
     }
 
-    /// Keeps a socket whose record was adopted: with the rooms it is still in. The others leave the record.
-    pub async fn keep_adopted(
+    /// Keeps a socket whose record was adopted, with the rooms it is still in. Whoever asks has to [`release`](Self::release) it in the end, and
+    /// so gets it at once; what is left to do then is to [`settle`](Self::settle).
+    pub fn keep_adopted(
         &self,
         pid: &str,
         adopted: &Adopted,
@@ -199,12 +199,6 @@ impl Recovery {
         rooms: BTreeMap<ConversationId, EnteredRoom>,
     ) -> Result<Arc<Kept>, ClaimLost> {
         let record = &adopted.record;
-        let left: Vec<String> = record
-            .rooms
-            .keys()
-            .filter(|room| !rooms.contains_key(room))
-            .map(|room| Record::room_field(*room))
-            .collect();
         let kept = Kept::new(
             pid.to_owned(),
             &record.sid,
@@ -224,61 +218,7 @@ impl Recovery {
         if let Some(former) = former {
             former.supersede();
         }
-        if !left.is_empty() || record.nodes().any(|node| node != self.shared.node) {
-            let settled = self.on_record::<i64>(&self.shared.settle, &kept, left);
-            if let Err(error) = settled.await {
-                // Memberships are looked at again whenever the socket is recovered, and nodes that have nothing of it say so.
-                tracing::debug!(%error, "rooms or nodes that a socket has left are still in its record");
-            }
-        }
         Ok(kept)
-    }
-
-    /// A socket has entered a room. To be waited for before the client is told: what it was told has to
-    /// survive this node.
-    pub async fn joined(
-        &self,
-        kept: &Kept,
-        conversation: ConversationId,
-        entered: EnteredRoom,
-    ) -> Result<(), fred::error::Error> {
-        kept.rooms.lock().insert(conversation, entered);
-        let field = Record::room_field(conversation);
-        self.write(kept, &field, &entered.to_string()).await
-    }
-
-    /// A socket has left a room.
-    pub async fn left(
-        &self,
-        kept: &Kept,
-        conversation: ConversationId,
-    ) -> Result<(), fred::error::Error> {
-        kept.rooms.lock().remove(&conversation);
-        if kept.pid.is_empty() {
-            return Ok(());
-        }
-        let key = self.shared.keyspace.session(&kept.pid);
-        let field = Record::room_field(conversation);
-        self.shared.redis.hdel(key, field).await
-    }
-
-    /// A socket's dialect is settled.
-    pub async fn speaks(&self, kept: &Kept, dialect: &str) -> Result<(), fred::error::Error> {
-        self.write(kept, "dialect", dialect).await
-    }
-
-    async fn write(&self, kept: &Kept, field: &str, value: &str) -> Result<(), fred::error::Error> {
-        if kept.pid.is_empty() {
-            return Ok(());
-        }
-        let key = self.shared.keyspace.session(&kept.pid);
-        let pipeline = self.shared.redis.pipeline();
-        let () = pipeline.hset(&key, (field, value)).await?;
-        // The record may have vanished with Redis's memory; what is left of it then must not stay for ever.
-        let () = pipeline.pexpire(&key, self.time_to_live(), None).await?;
-        let written = self.shared.metrics.redis.time("record", pipeline.all());
-        let _: Vec<Value> = written.await?;
-        Ok(())
     }
 
     /// Runs a script on a socket's record that looks first whose turn it is. `arguments` are those behind the node and its turn.
@@ -291,7 +231,8 @@ impl Recovery {
         let keys = vec![self.shared.keyspace.session(&kept.pid)];
         let mut all = vec![self.shared.node.to_string(), kept.turn.to_string()];
         all.extend(arguments);
-        let done = script.evalsha_with_reload(&self.shared.redis, keys, all);
+        // Boxed: whoever enters a room has room for it only while it waits.
+        let done = Box::pin(script.evalsha_with_reload(&self.shared.redis, keys, all));
         self.shared.metrics.redis.time("record", done).await
     }
 

@@ -15,6 +15,7 @@ mod browsers;
 mod connections;
 mod draining;
 mod engineio;
+mod entering;
 mod http;
 mod ingress;
 mod insides;

@@ -22,6 +22,7 @@ use confab_shared::testing::on_fresh_database;
 use fred::interfaces::ClientLike;
 
 use watcher::Watcher;
+pub(crate) use watcher::frames;
 use world::{LARGEST_GROUP, World, hurried, mortal, until};
 
 /// A tenth of what it may take until everybody's view is right after a gateway's death.

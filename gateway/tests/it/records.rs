@@ -60,6 +60,16 @@ async fn refresh(redis: &Client, node: &str, turn: &str, seen: &str) -> String {
         .unwrap()
 }
 
+async fn note(redis: &Client, node: &str, turn: &str, value: Option<&str>) -> String {
+    let script = scripts::session_note();
+    let mut arguments = vec![node, turn, "60000", "r:joined"];
+    arguments.extend(value);
+    script
+        .evalsha_with_reload(redis, vec![KEY], arguments)
+        .await
+        .unwrap()
+}
+
 fn of<const N: usize>(fields: [(&str, &str); N]) -> BTreeMap<String, String> {
     let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned()));
     fields.into()
@@ -123,6 +133,35 @@ async fn a_record_is_refreshed_by_whoever_has_it() {
     assert!(redis.pttl::<i64, _>(KEY).await.unwrap() > 10_000);
     assert_eq!(refresh(&redis, "new", "2", "9-0").await, "ok");
     assert_eq!(record(&redis).await["seen"], "9-0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_record_says_is_said_by_whoever_has_it() {
+    let (_server, redis) = Redis::start().await;
+    for value in [Some("9"), None] {
+        assert_eq!(note(&redis, "new", "2", value).await, "none");
+        assert!(record(&redis).await.is_empty(), "nothing without an owner");
+    }
+    rewrite(&redis, "new", "2").await;
+    let () = redis.pexpire(KEY, 10_000, None).await.unwrap();
+    let theirs = record(&redis).await;
+    for (node, turn, found) in [
+        ("former", "1", "taken"),
+        ("new", "1", "taken"),
+        ("other", "2", "taken"),
+        ("later", "3", "none"),
+    ] {
+        for value in [Some("9"), None] {
+            assert_eq!(note(&redis, node, turn, value).await, found);
+            assert_eq!(record(&redis).await, theirs);
+            assert!(redis.pttl::<i64, _>(KEY).await.unwrap() <= 10_000);
+        }
+    }
+    assert_eq!(note(&redis, "new", "2", Some("9s")).await, "ok");
+    assert_eq!(record(&redis).await["r:joined"], "9s");
+    assert!(redis.pttl::<i64, _>(KEY).await.unwrap() > 10_000);
+    assert_eq!(note(&redis, "new", "2", None).await, "ok");
+    assert_eq!(record(&redis).await.get("r:joined"), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

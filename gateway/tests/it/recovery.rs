@@ -5,14 +5,20 @@ mod bench;
 
 use std::collections::BTreeMap;
 
-use confab_gateway::dialect::Namespace;
-use confab_gateway::recovery::{RecoveryError, Refusal};
-use confab_shared::id::{NodeId, Partition, UserId};
+use confab_gateway::dialect::{Called, Namespace};
+use confab_gateway::recovery::{EnteredRoom, NoteError, RecoveryError, Refusal};
+use confab_shared::id::{ConversationId, NodeId, Partition, Seq, UserId};
 use confab_shared::redis::scripts;
 use fred::interfaces::{HashesInterface, KeysInterface};
 
 use crate::registry::keyspace;
 use bench::{Bench, EVERYTHING, Visitor, socket, until};
+
+/// Where a room stood when it was entered.
+const SOMEWHERE: EnteredRoom = EnteredRoom {
+    floor: Seq(7),
+    called: Called::ById,
+};
 
 /// For how long a record goes on from here, in milliseconds.
 async fn left(bench: &Bench, visitor: &Visitor) -> i64 {
@@ -105,6 +111,46 @@ async fn records_that_cannot_be_refreshed_hold_up_no_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn records_that_cannot_be_refreshed_hold_up_none_beside_them() {
+    let bench = Bench::new().await;
+    let node = bench.node().await;
+    // More of one partition than are refreshed at a time, several times over.
+    let mut visitors: Vec<Visitor> = Vec::new();
+    while visitors.len() < 200 {
+        let visitor = node.connect().await;
+        if keyspace().home(&visitor.pid) == Partition(0) {
+            visitors.push(visitor);
+        } else {
+            node.recovery.release(&visitor.kept, true);
+        }
+    }
+    let (broken, well) = visitors.split_at(60);
+    for visitor in broken {
+        let key = keyspace().session(&visitor.pid);
+        let _: i64 = bench.redis.del(&key).await.unwrap();
+        let () = (bench.redis.set(key, "no hash", None, None, false))
+            .await
+            .unwrap();
+    }
+    for visitor in well {
+        let key = keyspace().session(&visitor.pid);
+        let _: i64 = bench.redis.pexpire(key, 100_000, None).await.unwrap();
+    }
+    until("a record beside broken ones is not refreshed", async || {
+        for visitor in &visitors {
+            visitor.answers();
+        }
+        for visitor in well {
+            if left(&bench, visitor).await <= 100_000 {
+                return false;
+            }
+        }
+        true
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_another_node_has_is_not_written_anew() {
     let bench = Bench::new().await;
     let node = bench.node().await;
@@ -135,6 +181,63 @@ async fn a_socket_ends_whose_record_another_node_has() {
     })
     .await;
     assert_eq!(bench.record(&visitor.pid).await, theirs);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_noted_in_a_record_that_another_node_has() {
+    let bench = Bench::new().await;
+    let node = bench.node().await;
+    for attempt in 0..3 {
+        let visitor = node.connect().await;
+        // Unheard here.
+        taken_over(&bench, &visitor).await;
+        let theirs = bench.record(&visitor.pid).await;
+        let (kept, room) = (&visitor.kept, ConversationId::generate());
+        let noted = match attempt {
+            0 => node.recovery.joined(kept, room, SOMEWHERE).await,
+            1 => node.recovery.left(kept, visitor.room).await,
+            _ => node.recovery.speaks(kept, "rooms").await,
+        };
+        assert!(matches!(noted, Err(NoteError::Lost(_))), "{noted:?}");
+        assert_eq!(bench.record(&visitor.pid).await, theirs);
+        assert!(visitor.is_superseded());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_found_in_a_room_is_noted_there_unless_that_was_done() {
+    let bench = Bench::new().await;
+    let node = bench.node_of("near").await;
+    let visitor = node.connect().await;
+    let (kept, room) = (&visitor.kept, ConversationId::generate());
+    let field = format!("r:{room}");
+    bench.allow("near", "resetkeys").await;
+    assert!(node.recovery.joined(kept, room, SOMEWHERE).await.is_err());
+    bench.allow("near", EVERYTHING).await;
+    node.recovery.was_in(kept, room).await.unwrap();
+    assert_eq!(bench.record(&visitor.pid).await[&field], "7");
+    let key = keyspace().session(&visitor.pid);
+    let _: i64 = bench.redis.hdel(key, &field).await.unwrap();
+    node.recovery.was_in(kept, room).await.unwrap();
+    assert_eq!(bench.record(&visitor.pid).await.get(&field), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_be_noted_is_written_later() {
+    let bench = Bench::new().await;
+    let node = bench.node_of("near").await;
+    let visitor = node.connect().await;
+    let field = format!("r:{}", visitor.room);
+    assert!(bench.record(&visitor.pid).await.contains_key(&field));
+    bench.allow("near", "resetkeys").await;
+    let left = node.recovery.left(&visitor.kept, visitor.room).await;
+    assert!(matches!(left, Err(NoteError::Redis(_))), "{left:?}");
+    bench.allow("near", EVERYTHING).await;
+    until("a room that was left stays in the record", async || {
+        !bench.record(&visitor.pid).await.contains_key(&field)
+    })
+    .await;
+    assert!(!visitor.is_superseded());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -177,11 +280,11 @@ async fn who_tries_next_asks_every_node_that_may_still_have_something_of_a_socke
     let former: Vec<&str> = between["former"].split_whitespace().collect();
     assert_eq!(former, [ghost.id.to_string(), one.id.to_string()]);
     let socket = socket(user);
-    let kept = other
-        .recovery
-        .keep_adopted(pid, &adopted.unwrap(), &socket, BTreeMap::new())
-        .await;
-    assert!(kept.is_ok());
+    let adopted = adopted.unwrap();
+    let kept = (other.recovery)
+        .keep_adopted(pid, &adopted, &socket, BTreeMap::new())
+        .unwrap();
+    other.recovery.settle(&adopted, &kept).await;
     let record = bench.record(pid).await;
     assert_eq!(
         (record["node"].as_str(), record["turn"].as_str()),

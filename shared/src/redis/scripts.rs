@@ -92,6 +92,11 @@ pub fn session_settle() -> Script {
     Script::from_lua(include_str!("scripts/session_settle.lua"))
 }
 
+/// Notes something in a socket's record, or strikes it out, if the record is still the caller's.
+pub fn session_note() -> Script {
+    Script::from_lua(include_str!("scripts/session_note.lua"))
+}
+
 /// Keeps a socket's record from lapsing, if it is still the caller's.
 pub fn session_refresh() -> Script {
     Script::from_lua(include_str!("scripts/session_refresh.lua"))

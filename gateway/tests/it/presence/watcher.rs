@@ -60,7 +60,7 @@ impl Watcher {
 }
 
 /// The payloads of frames, one after the other.
-fn frames(mut bytes: &[u8]) -> Vec<String> {
+pub(crate) fn frames(mut bytes: &[u8]) -> Vec<String> {
     let mut texts = Vec::new();
     while let [_, length, rest @ ..] = bytes {
         let (header, length) = match length {

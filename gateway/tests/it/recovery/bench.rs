@@ -186,7 +186,8 @@ impl Node {
         Visitor {
             pid: pid.unwrap(),
             socket,
-            _kept: kept,
+            kept,
+            room,
         }
     }
 }
@@ -202,7 +203,9 @@ pub(super) fn socket(user: UserId) -> SocketRef {
 pub(super) struct Visitor {
     pub(super) pid: String,
     pub(super) socket: SocketRef,
-    _kept: Arc<Kept>,
+    pub(super) kept: Arc<Kept>,
+    /// Where it is.
+    pub(super) room: ConversationId,
 }
 
 impl Visitor {
