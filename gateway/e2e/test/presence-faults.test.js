@@ -224,4 +224,5 @@ test(`${PEOPLE} people and ${WATCHERS} watchers`, { timeout: 960_000 }, async (t
       await restart(last);
     }
   });
+  told(`something stood still ${await still.count()} times`);
 });

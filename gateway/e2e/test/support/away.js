@@ -79,7 +79,7 @@ export async function comeBack(socket, url) {
  * A test in which clients are recovered. A gateway that cannot say for too long whether something is still changing has its client begin anew, and
  * counts that: where one was kept waiting like this, the test is done again.
  */
-export const recoverably = (body, gateways) => (t) => unlessCounted(3, unsettled(gateways), () => body(t));
+export const recoverably = (body, gateways) => (t) => unlessCounted(t, 3, unsettled(gateways), () => body(t));
 
 /** How often since the first time that it was asked a gateway of the cluster, or of `gateways`, had somebody begin anew because it could not wait. */
 export const unsettled = (gateways) => growth('confab_gateway_resumes_total', { outcome: 'unsettled' }, gateways);

@@ -84,7 +84,7 @@ export async function untilRefused(call) {
  */
 export const counted = (gateways, body) => async (t) => {
   const failedOpen = growth('confab_gateway_rate_limit_decisions_total', { outcome: 'failed_open' }, () => gateways);
-  await unlessCounted(6, failedOpen, () => body(t));
+  await unlessCounted(t, 6, failedOpen, () => body(t));
 };
 
 /** `count` calls of each socket, in turn. */

@@ -20,16 +20,17 @@ export async function attempts(most, what, round) {
 }
 
 /**
- * Runs `act`. If it fails, and `counted()`, what programs say of how often they were kept waiting for too long, has grown since it began, it is
- * run again, `most` times in all; else what it throws is thrown.
+ * Runs `act` for the test `t`. If it fails, and `counted()`, what programs say of how often they were kept waiting for too long, has grown since it
+ * began, that is noted, and it is run again, `most` times in all; else what it throws is thrown.
  */
-export async function unlessCounted(most, counted, act) {
+export async function unlessCounted(t, most, counted, act) {
   for (let attempt = 1; ; attempt += 1) {
     const before = await counted();
     try {
       return await act();
     } catch (error) {
       if (attempt === most || (await counted()) === before) throw error;
+      t.diagnostic(`again, as programs were kept waiting: ${error.message}`);
     }
   }
 }

@@ -45,6 +45,6 @@ export function stalls(t) {
     count,
     since: (when) => last().then(() => seen.some(({ to }) => to > when)),
     before: (when, ms) => seen.some(({ from, to }) => from <= when && to >= when - ms),
-    unless: (body) => (t) => unlessCounted(3, count, () => body(t)),
+    unless: (body) => (t) => unlessCounted(t, 3, count, () => body(t)),
   };
 }
