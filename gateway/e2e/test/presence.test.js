@@ -9,7 +9,7 @@ import { client, guest, refuses, sendTo } from './support/dialects.js';
 import { logIn } from './support/namespaced.js';
 import { attempts } from './support/patience.js';
 import { people, slug, unique } from './support/people.js';
-import { changes, CONVERGED_MS, course, found, heardNothing, hears, LINGER_MS, news, online, shown } from './support/presence.js';
+import { changes, CONVERGED_MS, course, found, heardNothing, hears, ids, isTold, LINGER_MS, news, online, shown } from './support/presence.js';
 import { as, ok } from './support/rest.js';
 import { entered } from './support/rooms.js';
 import { connect, emitAck, heard, once, opened, dial, quiet, succeed } from './support/socket.js';
@@ -23,14 +23,6 @@ const SILENCE_MS = LINGER_MS + 2_500;
 
 /** People of one test: presence is about a person, so tests that run at once share none. */
 const cast = (...names) => people(...names)();
-const ids = (...users) => users.map(({ id }) => id).sort();
-/** Waits until `socket` is told that just these are online. It may have been told of others before: once more, if its gateway stood still. */
-async function isTold(socket, ...users) {
-  const expected = ids(...users).join();
-  let told;
-  do told = [...(await once(socket, 'onlineUsers'))].sort().join();
-  while (told !== expected);
-}
 const hide = (user, isOnline, gateway = 0) => as(user, 'PUT', '/auth/online-status', { isOnline }, { gateway });
 
 /** Waits until `watcher`'s own presence has settled: who is told of others is told who is there first. */

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { until } from './away.js';
 import { as, ok } from './rest.js';
 import { id, keys, time } from './shapes.js';
-import { quiet, received } from './socket.js';
+import { once, quiet, received } from './socket.js';
 
 /** How long somebody who went still counts as online, and how long it may take at the most until all know better. */
 export const LINGER_MS = 5_000;
@@ -81,6 +81,17 @@ export const course = (socket, user) => changes(socket, user).map(({ isOnline })
 export async function hears(socket, user, ...expected) {
   await until(() => course(socket, user).length >= expected.length, `${expected.join(', ')} of ${user.username}`).catch(() => {});
   assert.deepEqual(course(socket, user), expected, `what was told of ${user.username}`);
+}
+
+/** The ids of `users`, in their order. */
+export const ids = (...users) => users.map((user) => user.id).sort();
+
+/** Waits until `socket` is told that just these are online. It may have been told of others before: once more, if its gateway stood still. */
+export async function isTold(socket, ...users) {
+  const expected = ids(...users).join();
+  let told;
+  do told = [...(await once(socket, 'onlineUsers'))].sort().join();
+  while (told !== expected);
 }
 
 /** Asserts that nobody told `socket` of anybody's presence, in no dialect's words. */
