@@ -9,8 +9,8 @@ STATE_FILE=$DEV_DIR/state.json
 LAYOUT_FILE=$DEV_DIR/layout
 SETTINGS_FILE=$DEV_DIR/settings
 
-# Longest graceful stops: a gateway spreads its clients' reconnections over 30 s, a worker finishes its batch in 10 s.
-readonly GATEWAY_STOP=35 WORKER_STOP=15 SERVICE_STOP=30 READY_LIMIT=180
+# Longest graceful stops: a gateway is gone after 30 s, a worker finishes its batch in 10 s, and the machine may keep both waiting.
+readonly GATEWAY_STOP=60 WORKER_STOP=30 SERVICE_STOP=30 READY_LIMIT=180
 
 gateway_port() { echo $((GATEWAY_PORT + $1)); }
 gateway_scheme() { if [[ $TLS == no ]]; then echo http; else echo https; fi; }

@@ -139,7 +139,7 @@ fake_roll() { # EXPECTED_STATUS EXPECTED_RESTARTS [NAME=VALUE…] -- ARGUMENT…
     shift
     rm -f "$UNITS_DIR"/fake/pid-*
     : >"$UNITS_DIR/fake/restarted"
-    env PATH="$UNITS_DIR/fake:$PATH" FAKE="$UNITS_DIR/fake" "${environment[@]}" deploy/roll --pause 0 --timeout 1 "$@" >"$UNITS_DIR/roll.txt" 2>&1 || status=$?
+    env PATH="$UNITS_DIR/fake:$PATH" FAKE="$UNITS_DIR/fake" "${environment[@]}" deploy/roll --pause 0 --timeout 60 "$@" >"$UNITS_DIR/roll.txt" 2>&1 || status=$?
     [[ $status == "$expected" ]] || wrong "roll $* (${environment[*]}) left with $status: $(<"$UNITS_DIR/roll.txt")" || return
     [[ $(tr '\n' ' ' 2>/dev/null <"$UNITS_DIR/fake/restarted" | sed 's/confab-//g; s/\.service//g; s/ $//') == "$restarts" ]] ||
         wrong "roll $* restarted: $(<"$UNITS_DIR/fake/restarted")"

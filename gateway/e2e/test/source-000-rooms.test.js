@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { cut, recovers, stays, until } from './support/away.js';
+import { cut, recoverably, recovers, stays, until } from './support/away.js';
 import { state } from './support/cluster.js';
 import { client, complaint, guest, refuses, roomsMessage, userStatus } from './support/dialects.js';
 import { nobody, people, slug, unique } from './support/people.js';
@@ -245,7 +245,7 @@ test('who disconnects has left; so has who is cut off and stays away', { timeout
   assert.equal(statuses(a, 'LEAVE').length, 2);
 });
 
-test('who comes back at once is recovered, is in its room and hears what it missed', limit, async (t) => {
+test('who comes back at once is recovered, is in its room and hears what it missed', limit, recoverably(async (t) => {
   const { ann, ben } = await cast();
   const roomId = slug();
   const [a, b] = await Promise.all([client(t, 'rooms', ann), client(t, 'rooms', ben, { gateway: 1, ...stays })]);
@@ -258,7 +258,7 @@ test('who comes back at once is recovered, is in its room and hears what it miss
   await barrier(a, roomId, a, b);
   assert.deepEqual(heard(b, 'message', (message) => message.id === missed.id), [missed]);
   await say(b, roomId);
-});
+}));
 
 test('a full room is a CONFLICT, until somebody leaves', limit, async (t) => {
   const { ann, ben, cat } = await cast();

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { cut, recovers, stays, until } from './support/away.js';
+import { cut, recoverably, recovers, stays, until } from './support/away.js';
 import { state } from './support/cluster.js';
 import { client, complaint, directMessage, refuses, sendTo } from './support/dialects.js';
 import { documentedIo, quietConsole } from './support/documented.js';
@@ -304,7 +304,7 @@ test('the React component: history, then what is sent and received, and another 
   assert.equal(again.text(), 'Send', 'nothing was said to the third one');
 });
 
-test('who was away and comes back has missed nothing, on any gateway', limit, async (t) => {
+test('who was away and comes back has missed nothing, on any gateway', limit, recoverably(async (t) => {
   const { john, jane, johns } = await strangers(t);
   const b = await client(t, 'direct', jane, stays);
   const sent = [await sendTo(johns[0], jane, 'before')];
@@ -319,9 +319,9 @@ test('who was away and comes back has missed nothing, on any gateway', limit, as
     assert.deepEqual(heard(b, 'receive_message').map((message) => message.id), sent, 'each once, in order');
   }
   assert.deepEqual((await history(b, john)).map((message) => message.id), sent);
-});
+}));
 
-test('a first message that came while one was away is among what was missed', limit, async (t) => {
+test('a first message that came while one was away is among what was missed', limit, recoverably(async (t) => {
   const [john, jane] = await Promise.all([register('john'), register('jane')]);
   const { ann } = await cast();
   const [a, sender] = await Promise.all([client(t, 'direct', ann), client(t, 'direct', john)]);
@@ -334,9 +334,9 @@ test('a first message that came while one was away is among what was missed', li
   await recovers(b, id);
   await until(() => heard(b, 'receive_message').some((message) => message.id === missed), 'the first message');
   assert.equal(heard(b, 'receive_message', (message) => message.id === missed).length, 1);
-});
+}));
 
-test('who is cut off right after a first contact hears it once', limit, async (t) => {
+test('who is cut off right after a first contact hears it once', limit, recoverably(async (t) => {
   const [john, ...receivers] = await Promise.all(Array.from({ length: 11 }, (_, index) => register(index === 0 ? 'john' : 'jane')));
   const [sender] = await Promise.all(state.gateways.map((_, gateway) => client(t, 'direct', john, { gateway, direct: true })));
   for (const [index, jane] of receivers.entries()) {
@@ -353,7 +353,7 @@ test('who is cut off right after a first contact hears it once', limit, async (t
     await once(b, 'receive_message', saying('after'));
     assert.deepEqual(heard(b, 'receive_message').map((message) => message.id), sent, JSON.stringify(received(b)));
   }
-});
+}));
 
 test('a `direct` client may come to /chat as well, if it says so or speaks first', limit, async (t) => {
   const { ann, ben } = await cast();

@@ -2,14 +2,14 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { cut, next, stays } from './support/away.js';
+import { comeBack, cut, next, stays } from './support/away.js';
 import { jwtSecret } from './support/cluster.js';
 import { complaint, guest, namespacedUser, notification, refuses } from './support/dialects.js';
 import { resign, seconds } from './support/jwt.js';
 import { barrier, come, enter, logIn, publicRoom, say } from './support/namespaced.js';
 import { people, register } from './support/people.js';
 import { as, ok } from './support/rest.js';
-import { heard, once, opened } from './support/socket.js';
+import { heard, once } from './support/socket.js';
 
 const cast = people('ann', 'ben');
 const limit = { timeout: 360_000 };
@@ -88,7 +88,7 @@ test('who logged in late comes back as who it was, if it connected with no token
   await barrier(a, room.id, a, b);
   await cut(b);
   const missed = await say(a, room.id);
-  await opened(b);
+  await comeBack(b);
   if (b.recovered) {
     await barrier(a, room.id, a, b);
     assert.deepEqual(heard(b, 'chat:message', (message) => message.id === missed.id), [missed]);

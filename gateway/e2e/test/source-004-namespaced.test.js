@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { cut, recovers, stays, until } from './support/away.js';
+import { cut, recoverably, recovers, stays, until } from './support/away.js';
 import { chatRoom, complaint, guest, namespacedUser, notification, refuses } from './support/dialects.js';
 import { documentedIo, quietConsole } from './support/documented.js';
 import { barrier, come, enter, logIn, publicRoom, say, saying } from './support/namespaced.js';
@@ -82,7 +82,7 @@ test('chat:room:create with participants tells each of them, and nobody else may
   assert.equal(heard(c, 'chat:message', ({ id }) => id === message.id).length, 0);
 });
 
-test('chat:room:leave: the room’s id comes back, and nothing more from the room', limit, async (t) => {
+test('chat:room:leave: the room’s id comes back, and nothing more from the room', limit, recoverably(async (t) => {
   const { ann, ben } = await cast();
   const [a, b] = await Promise.all([come(t, ann), come(t, ben, { gateway: 1, ...stays })]);
   const room = await publicRoom(a);
@@ -103,9 +103,9 @@ test('chat:room:leave: the room’s id comes back, and nothing more from the roo
   await enter(b, room.id);
   await barrier(a, room.id, a, b);
   assert.equal(heard(b, 'chat:message', (message) => message.id === unheard.id).length, 0);
-});
+}));
 
-test('who comes back is in its rooms and the lobby, and heard what it missed', limit, async (t) => {
+test('who comes back is in its rooms and the lobby, and heard what it missed', limit, recoverably(async (t) => {
   const { ann, ben } = await cast();
   const a = await come(t, ann);
   const b = await come(t, ben, { gateway: 1, ...stays });
@@ -122,7 +122,7 @@ test('who comes back is in its rooms and the lobby, and heard what it missed', l
   const ids = missed.map((message) => message.id);
   assert.deepEqual(heard(b, 'chat:message', (message) => ids.includes(message.id)), missed);
   await say(b, undefined);
-});
+}));
 
 test('what is malformed or not there is a system:error', limit, async (t) => {
   const { ann } = await cast();

@@ -9,7 +9,7 @@ import { Room } from './room.js';
 import { ofRoom } from './settings.js';
 import { post, visit } from './visit.js';
 
-/** What settling, comparing and leaving may take beside SETTLE, in seconds. */
+/** What comparing and leaving may take beside SETTLE, which passes twice at the most, in seconds. */
 const AFTERWARDS = 60;
 
 /** How many values of one time are taken at the most: k6 keeps every one, and sorts them every two seconds. */
@@ -35,7 +35,7 @@ export function chat({ script, question, settings: asked, from, stages, cuts = [
     scenarios: {
       rooms: {
         executor: 'per-vu-iterations', exec: 'room', vus: settings.rooms, iterations: 1,
-        maxDuration: `${Math.ceil(settings.ramp + seconds + settings.settle + AFTERWARDS)}s`, gracefulStop: '0s',
+        maxDuration: `${Math.ceil(settings.ramp + seconds + 2 * settings.settle + AFTERWARDS)}s`, gracefulStop: '0s',
       },
       ...guests,
       ...scenarios,

@@ -13,7 +13,7 @@ import { sleep } from './timers.js';
 
 /** How much of a room's history is compared at the end: pages of a hundred. */
 const PAGES = 20;
-/** How long what is stored may take to come to everybody, in ms. */
+/** How long what is stored may take to come to everybody, in ms, if settling is not to take longer. */
 const CATCH_UP = 5000;
 const LOOK_AGAIN = 50;
 /** How long a visit or a request that has just begun may take to send its message, in ms. */
@@ -152,8 +152,8 @@ export class Room {
     const there = (member) => member.present && member.transport === carrier;
     await until(() => this._flying === 0 && this._ledger.quiet() && this._members.every(there), this._settings.settle * 1000);
     const { messages, complete } = await this._stored();
-    // What is stored by now has little time left to come.
-    if (messages) await until(() => this._ledger.caughtUp(messages), CATCH_UP);
+    // What is stored by now is to come as well: another room's VU, or a request, may have been late with it.
+    if (messages) await until(() => this._ledger.caughtUp(messages), Math.max(CATCH_UP, this._settings.settle * 1000));
     this._over = true;
     for (const member of this._members) {
       metrics.expected.add(there(member), { what: 'transport' });

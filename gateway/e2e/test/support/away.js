@@ -3,11 +3,16 @@
 import assert from 'node:assert/strict';
 import { PATIENCE_MS } from './cluster.js';
 import { endDeafness, isDeaf } from './deaf.js';
+import { growth } from './metrics.js';
+import { unlessCounted } from './patience.js';
 import { heard, opened, quiet } from './socket.js';
 import { storedMessages } from './truth.js';
 
 /** For `connect`: the client stays away until the test sends it back. */
 export const stays = { reconnection: false };
+
+/** How soon a client comes again that could not be let in. */
+const AGAIN_MS = 100;
 
 /** For `connect`: the client comes back by itself, soon. */
 export const returns = { reconnection: true, reconnectionDelay: 20, reconnectionDelayMax: 250, timeout: 10_000 };
@@ -51,12 +56,33 @@ export async function broken(socket, act) {
   return answers;
 }
 
-/** Opens a cut `socket` again, at `url` if one is given, and says whether it was recovered. */
+/**
+ * Opens a cut `socket` again, at `url` if one is given, and says whether it was recovered. Like every client it comes again when it is told that
+ * its session cannot be looked up now.
+ */
 export async function comeBack(socket, url) {
-  if (url !== undefined) socket.io.uri = url;
-  await opened(socket);
+  const { io } = socket;
+  const was = io.reconnection();
+  if (url !== undefined) io.uri = url;
+  io.reconnection(true);
+  io.reconnectionDelay(AGAIN_MS);
+  io.reconnectionDelayMax(2 * AGAIN_MS);
+  try {
+    await opened(socket);
+  } finally {
+    io.reconnection(was);
+  }
   return socket.recovered;
 }
+
+/**
+ * A test in which clients are recovered. A gateway that cannot say for too long whether something is still changing has its client begin anew, and
+ * counts that: where one was kept waiting like this, the test is done again.
+ */
+export const recoverably = (body, gateways) => (t) => unlessCounted(t, 3, unsettled(gateways), () => body(t));
+
+/** How often since the first time that it was asked a gateway of the cluster, or of `gateways`, had somebody begin anew because it could not wait. */
+export const unsettled = (gateways) => growth('confab_gateway_resumes_total', { outcome: 'unsettled' }, gateways);
 
 /**
  * Waits until `socket` is recovered when it comes back. After Redis lost its memory nobody is before something was announced, and for a

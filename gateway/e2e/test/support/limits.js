@@ -3,7 +3,8 @@
 import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
 import { plain } from './documented.js';
-import { scrape } from './metrics.js';
+import { growth } from './metrics.js';
+import { unlessCounted } from './patience.js';
 import { failed, ok } from './rest.js';
 import { keys } from './shapes.js';
 import { emitAck, once } from './socket.js';
@@ -82,19 +83,8 @@ export async function untilRefused(call) {
  * says nothing for a second: where the machine made them do so, the test is done again with other people.
  */
 export const counted = (gateways, body) => async (t) => {
-  const failedOpen = async () => {
-    const told = await Promise.all(gateways.map(({ internal }) => scrape(internal)));
-    return told.reduce((sum, each) => sum + each.sum('confab_gateway_rate_limit_decisions_total', { outcome: 'failed_open' }), 0);
-  };
-  for (let attempt = 1; ; attempt += 1) {
-    const before = await failedOpen();
-    try {
-      await body(t);
-      return;
-    } catch (error) {
-      if (attempt === 3 || (await failedOpen()) === before) throw error;
-    }
-  }
+  const failedOpen = growth('confab_gateway_rate_limit_decisions_total', { outcome: 'failed_open' }, () => gateways);
+  await unlessCounted(t, 6, failedOpen, () => body(t));
 };
 
 /** `count` calls of each socket, in turn. */

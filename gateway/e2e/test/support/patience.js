@@ -1,8 +1,11 @@
-// What tells a slow machine from a wrong answer: rounds of which one must do, and how late this very process was.
+// What tells a slow machine from a wrong answer: rounds of which one must do, what was counted meanwhile, and how late this very process was.
 
 import { performance } from 'node:perf_hooks';
 
 const TICK_MS = 50;
+
+/** What stalls of the programs under test may add to a promise of some seconds, however many of them come together. */
+export const STALLS_MS = 15_000;
 
 /**
  * Runs `round` until it hands something back, at most `most` times: that. A round in which the machine was too slow for what it is about
@@ -14,6 +17,22 @@ export async function attempts(most, what, round) {
     if (outcome) return outcome;
   }
   throw new Error(`${what}: in none of ${most} rounds`);
+}
+
+/**
+ * Runs `act` for the test `t`. If it fails, and `counted()`, what programs say of how often they were kept waiting for too long, has grown since it
+ * began, that is noted, and it is run again, `most` times in all; else what it throws is thrown.
+ */
+export async function unlessCounted(t, most, counted, act) {
+  for (let attempt = 1; ; attempt += 1) {
+    const before = await counted();
+    try {
+      return await act();
+    } catch (error) {
+      if (attempt === most || (await counted()) === before) throw error;
+      t.diagnostic(`again, as programs were kept waiting: ${error.message}`);
+    }
+  }
 }
 
 /** From now on, by how much this process was late in all: a promise of so many seconds is looked at by whoever is late himself. */

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { until } from './away.js';
 import { as, ok } from './rest.js';
 import { id, keys, time } from './shapes.js';
-import { quiet, received } from './socket.js';
+import { once, quiet, received } from './socket.js';
 
 /** How long somebody who went still counts as online, and how long it may take at the most until all know better. */
 export const LINGER_MS = 5_000;
@@ -35,7 +35,10 @@ function onlineStatus(value, event) {
   assert.deepEqual([value.isOnline, value.userType], [event === 'status:online', 'user'], event);
 }
 
-/** All that `socket` was told of presence, in whichever dialect's words, checked: `{snapshot, at}` or `{userId, isOnline, when, at}`. */
+/**
+ * All that `socket` was told of presence, in whichever dialect's words, checked: `{snapshot, at}` or `{userId, isOnline, when, at}`, with `isState`
+ * where a dialect has no snapshots and is told of each user instead.
+ */
 export function news(socket) {
   return received(socket).flatMap(({ event, args, at }) => {
     if (!WORDS.has(event)) return [];
@@ -50,7 +53,7 @@ export function news(socket) {
       return [{ userId: value.userId, isOnline: value.status === 'online', when: Date.parse(value.timestamp), at }];
     }
     onlineStatus(value, event);
-    return [{ userId: value.userId, isOnline: value.isOnline, when: Date.parse(value.lastSeen), at }];
+    return [{ userId: value.userId, isOnline: value.isOnline, isState: true, when: Date.parse(value.lastSeen), at }];
   });
 }
 
@@ -65,8 +68,11 @@ export function online(socket) {
   return ids;
 }
 
-/** The changes of `user` that `socket` was told of, in order. */
-export const changes = (socket, user) => news(socket).filter(({ userId }) => userId === user.id);
+/** The changes of `user` that `socket` was told of, in order. Whoever is told everything again, after its gateway stood still, is told no change. */
+export const changes = (socket, user) =>
+  news(socket)
+    .filter(({ userId }) => userId === user.id)
+    .filter(({ isOnline, isState }, index, all) => !isState || isOnline !== (all[index - 1]?.isOnline ?? false));
 
 /** The same as words: `['online', 'offline']`. */
 export const course = (socket, user) => changes(socket, user).map(({ isOnline }) => (isOnline ? 'online' : 'offline'));
@@ -75,6 +81,17 @@ export const course = (socket, user) => changes(socket, user).map(({ isOnline })
 export async function hears(socket, user, ...expected) {
   await until(() => course(socket, user).length >= expected.length, `${expected.join(', ')} of ${user.username}`).catch(() => {});
   assert.deepEqual(course(socket, user), expected, `what was told of ${user.username}`);
+}
+
+/** The ids of `users`, in their order. */
+export const ids = (...users) => users.map((user) => user.id).sort();
+
+/** Waits until `socket` is told that just these are online. It may have been told of others before: once more, if its gateway stood still. */
+export async function isTold(socket, ...users) {
+  const expected = ids(...users).join();
+  let told;
+  do told = [...(await once(socket, 'onlineUsers'))].sort().join();
+  while (told !== expected);
 }
 
 /** Asserts that nobody told `socket` of anybody's presence, in no dialect's words. */

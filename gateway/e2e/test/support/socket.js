@@ -55,7 +55,7 @@ export function dial(t, { gateway = 0, direct = false, url, namespace = '/chat',
   );
 }
 
-/** Opens `socket` and waits until its namespace accepted it. */
+/** Opens `socket` and waits until its namespace accepted it. One that comes again by itself may find nobody at first. */
 export function opened(socket) {
   return settled(socket, 'connect', 'connect_error', (error) => new Error(`refused: ${error.message}`, { cause: error }));
 }
@@ -73,7 +73,9 @@ function settled(socket, wanted, other, complaint) {
       act(value);
     };
     const won = finish((value) => resolve(value ?? socket));
-    const lost = finish((value) => reject(complaint(value)));
+    const isFinal = () => wanted !== 'connect' || !socket.active || !socket.io.reconnection();
+    const over = finish((value) => reject(complaint(value)));
+    const lost = (value) => { if (isFinal()) over(value); };
     const timer = setTimeout(() => finish(reject)(new Error(`neither ${wanted} nor ${other} in time`)), PATIENCE_MS);
     socket.on(wanted, won).on(other, lost);
     socket.connect();

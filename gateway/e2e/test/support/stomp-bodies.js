@@ -50,9 +50,10 @@ export async function say(speaker, roomId, heardBy, content = unique()) {
   return body;
 }
 
-/** A last message in a room that all `listeners` wait for: what was to come before it has come. */
+/** A last message in a room that all `listeners` wait for: what was to come before it has come. What it says. */
 export async function barrier(speaker, roomId, ...listeners) {
   const content = unique('barrier');
   await speaker.send(`/app/chat/${roomId}/sendMessage`, { content });
   await Promise.all(listeners.map((listener) => listener.next(saying(content))));
+  return content;
 }
