@@ -155,7 +155,7 @@ impl Pulse {
     ) -> Result<(Position, i64), Error> {
         let channel = channel(self.keyspace, self.node, order);
         let keys = vec![self.keyspace.position(order), channel];
-        let said = script.evalsha_with_reload(&self.redis, keys, vec![number.to_string()]);
+        let said = scripts::run(script, &self.redis, keys, vec![number.to_string()]);
         let (position, heard): (String, i64) = self.metrics.redis.time("tick", said).await?;
         let position = position
             .parse()

@@ -59,9 +59,7 @@ pub async fn memory_names(
     let names = partitions.map(async |partition| {
         let fresh = Uuid::new_v4().simple().to_string();
         let keys = vec![keyspace.memory(partition), keyspace.position(partition)];
-        script
-            .evalsha_with_reload::<String, _, _>(redis, keys, vec![fresh])
-            .await
+        scripts::run::<String, _, _>(&script, redis, keys, vec![fresh]).await
     });
     try_join_all(names).await
 }

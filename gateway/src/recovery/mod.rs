@@ -291,7 +291,7 @@ impl Recovery {
         let keys = vec![self.shared.keyspace.session(&kept.pid)];
         let mut all = vec![self.shared.node.to_string(), kept.turn.to_string()];
         all.extend(arguments);
-        let done = script.evalsha_with_reload(&self.shared.redis, keys, all);
+        let done = scripts::run(script, &self.shared.redis, keys, all);
         self.shared.metrics.redis.time("record", done).await
     }
 

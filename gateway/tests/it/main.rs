@@ -29,6 +29,7 @@ mod raw;
 mod records;
 mod recovery;
 mod registry;
+mod scripts;
 mod socketio;
 mod sockjs;
 mod stomp;

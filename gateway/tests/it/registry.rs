@@ -92,8 +92,7 @@ async fn name_memory(redis: &Client) {
         keyspace().memory(Partition(0)),
         keyspace().position(Partition(0)),
     ];
-    let _name: String = scripts::epoch()
-        .evalsha_with_reload(redis, keys, vec!["name"])
+    let _name: String = scripts::run(&scripts::epoch(), redis, keys, vec!["name"])
         .await
         .unwrap();
 }
