@@ -62,7 +62,11 @@ impl Insides {
             &stop,
         );
         let traces = Traces::default();
-        let orders = Orders::ONE;
+        let orders = if keyspace.is_clustered() {
+            Orders::of_partitions(keyspace.orders())
+        } else {
+            Orders::ONE
+        };
         let (hub, requests) =
             Hub::start(&config.hub, orders, true, &metrics, &traces, &vitals, &stop);
         let parts = backplane::Parts {

@@ -10,6 +10,7 @@
 
 mod abandoned;
 mod admission;
+mod backplane;
 mod bounds;
 mod browsers;
 mod connections;
