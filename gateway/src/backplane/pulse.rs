@@ -72,7 +72,8 @@ pub(super) async fn listen(
     try_join_all(heard).await.map(|_| ())
 }
 
-fn channel(keyspace: Keyspace, node: NodeId, order: Partition) -> String {
+/// The node's own channel in one order.
+pub(super) fn channel(keyspace: Keyspace, node: NodeId, order: Partition) -> String {
     if keyspace.is_clustered() {
         keyspace.node_on(order, node)
     } else {

@@ -1,13 +1,16 @@
 //! A node on a Redis that refuses something of one partition, like a cluster of which one server is out of order: the others are as well as ever.
 
+mod cluster;
+
 use std::time::Duration;
 
-use confab_shared::id::Partition;
+use confab_shared::id::{Partition, UserId};
 use confab_shared::redis::RedisConfig;
 use confab_shared::redis::keyspace::Keyspace;
 use fred::clients::Client;
 use fred::interfaces::{ClientLike, KeysInterface};
 use fred::types::{CustomCommand, Value};
+use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tokio::time::timeout;
 
@@ -53,16 +56,20 @@ impl Server {
     }
 
     async fn node(&self) -> Insides {
-        let nowhere = PgPoolOptions::new()
-            .connect_lazy("postgres://127.0.0.1:1/none")
-            .unwrap();
         let config = RedisConfig {
             username: "gateway".into(),
             password: "secret".into(),
             ..self.redis.config()
         };
-        Insides::start(&config, on_cluster(), nowhere).await
+        Insides::start(&config, on_cluster(), nowhere()).await
     }
+}
+
+/// No PostgreSQL.
+fn nowhere() -> PgPool {
+    PgPoolOptions::new()
+        .connect_lazy("postgres://127.0.0.1:1/none")
+        .unwrap()
 }
 
 fn on_cluster() -> Keyspace {
@@ -91,4 +98,28 @@ async fn a_memory_that_is_lost_is_noticed_though_another_cannot_be_asked() {
     timeout(PATIENCE, node.backplane.memory_lost())
         .await
         .unwrap();
+}
+
+fn living_at(home: Partition) -> UserId {
+    loop {
+        let user = UserId::generate();
+        if on_cluster().home_of_user(user) == home {
+            return user;
+        }
+    }
+}
+
+#[tokio::test]
+async fn whoever_connects_does_not_wait_for_others_who_cannot_be_listened_to() {
+    let server = Server::start().await;
+    let node = server.node().await;
+    server.refuse(&["~*", "&confab:{3}:node:*"]).await;
+    let listened = node.backplane.clone();
+    let refused = tokio::spawn(async move { listened.listen_to(living_at(ILL)).await });
+    until(|| node.metrics.redis.failures("subscribe") > 0).await;
+    let others = node.backplane.listen_to(living_at(WELL));
+    timeout(PATIENCE, others).await.unwrap().unwrap();
+    assert!(!refused.is_finished());
+    server.allow(&["~*", "&*"]).await;
+    timeout(PATIENCE, refused).await.unwrap().unwrap().unwrap();
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use confab_gateway::backplane::{self, Backplane, GatewayMessage, OnlineInbox};
+use confab_gateway::backplane::{self, Backplane, GatewayMessage, NoticeItem, OnlineInbox};
 use confab_gateway::config::{DEFAULTS, GatewayConfig};
 use confab_gateway::hub::Hub;
 use confab_gateway::hub::places::Orders;
@@ -25,6 +25,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A node's insides. Notices that come are shown to nobody.
 pub(crate) struct Insides {
+    /// Dropped before all else: a vital part that ended by itself would take the test with it.
+    pub(crate) stopping: DropGuard,
     pub(crate) id: NodeId,
     pub(crate) config: GatewayConfig,
     pub(crate) redis: Client,
@@ -35,8 +37,6 @@ pub(crate) struct Insides {
     pub(crate) messages: mpsc::UnboundedReceiver<GatewayMessage>,
     pub(crate) online: OnlineInbox,
     pub(crate) stop: CancellationToken,
-    /// A vital part that ended by itself would take the test with it.
-    pub(crate) stopping: DropGuard,
 }
 
 impl Insides {
@@ -84,7 +84,13 @@ impl Insides {
             .await
             .unwrap();
         let mut notices = inbox.notices;
-        tokio::spawn(async move { while notices.recv().await.is_some() {} });
+        tokio::spawn(async move {
+            while let Some(notice) = notices.recv().await {
+                if let NoticeItem::Flush(done) = notice {
+                    let _ = done.send(());
+                }
+            }
+        });
         let stopping = stop.clone().drop_guard();
         Self {
             id,
