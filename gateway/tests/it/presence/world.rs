@@ -57,12 +57,13 @@ pub(super) fn mortal() -> Timing {
 
 /// A node without listeners.
 pub(super) struct Gateway {
+    /// Dropped before all else: a vital part that ended by itself would take the test with it.
+    stopping: DropGuard,
     pub(super) id: NodeId,
     pub(super) presence: Presence,
     pub(super) metrics: Arc<Metrics>,
     hub: Hub,
     redis: Client,
-    stopping: DropGuard,
 }
 
 /// Everything that a test is about.

@@ -113,11 +113,12 @@ impl Ghost {
 
 /// A node without listeners.
 pub(super) struct Node {
+    /// Dropped before all else: a vital part that ended by itself would take the test with it.
+    _stopping: DropGuard,
     pub(super) id: NodeId,
     pub(super) recovery: Recovery,
     pub(super) backplane: Backplane,
     pub(super) hub: Hub,
-    _stopping: DropGuard,
 }
 
 impl Node {
