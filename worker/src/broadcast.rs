@@ -99,9 +99,7 @@ impl Broadcast {
         }
         let (mut pause, begun) = (Pause::default(), Instant::now());
         loop {
-            let call =
-                self.fan_out
-                    .evalsha_with_reload(&self.client, keys.clone(), arguments.clone());
+            let call = scripts::run(&self.fan_out, &self.client, keys.clone(), arguments.clone());
             match self.metrics.redis.time("fan_out", call).await {
                 Ok(position) if String::as_str(&position) == "lost" => return FanOut::Lost,
                 Ok::<String, _>(_) => return FanOut::Announced,
@@ -184,9 +182,7 @@ impl Broadcast {
         keys: Vec<String>,
         arguments: Vec<Value>,
     ) -> Result<(), fred::error::Error> {
-        let call = self
-            .notify
-            .evalsha_with_reload(&self.client, keys, arguments);
+        let call = scripts::run(&self.notify, &self.client, keys, arguments);
         let _position: String = self.metrics.redis.time("notify", call).await?;
         Ok(())
     }

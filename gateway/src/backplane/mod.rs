@@ -3,7 +3,9 @@
 //! It is a hint, never the truth. Whenever something may have been lost (the connection broke, messages came faster than they were
 //! read, Redis lost its memory) everything this node shows is compared with PostgreSQL; a slow sweep does so in any case.
 
+mod channels;
 mod counting;
+mod listening;
 mod messages;
 mod passing;
 mod pulse;

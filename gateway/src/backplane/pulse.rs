@@ -72,7 +72,8 @@ pub(super) async fn listen(
     try_join_all(heard).await.map(|_| ())
 }
 
-fn channel(keyspace: Keyspace, node: NodeId, order: Partition) -> String {
+/// The node's own channel in one order.
+pub(super) fn channel(keyspace: Keyspace, node: NodeId, order: Partition) -> String {
     if keyspace.is_clustered() {
         keyspace.node_on(order, node)
     } else {
@@ -162,7 +163,7 @@ impl Pulse {
     ) -> Result<(Position, i64), Error> {
         let channel = channel(self.keyspace, self.node, order);
         let keys = vec![self.keyspace.position(order), channel];
-        let said = script.evalsha_with_reload(&self.redis, keys, vec![number.to_string()]);
+        let said = scripts::run(script, &self.redis, keys, vec![number.to_string()]);
         let (position, heard): (String, i64) = self.metrics.redis.time("tick", said).await?;
         let position = position
             .parse()

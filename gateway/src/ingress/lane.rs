@@ -166,10 +166,8 @@ impl Lane {
         arguments.push(longest.to_string().into());
         arguments.push(run_id(&self.epoch).into());
         arguments.extend(batch.payloads.iter().cloned().map(Value::Bytes));
-        let (status, detail): (String, String) = self
-            .script
-            .evalsha_with_reload(&self.redis, self.keys.to_vec(), arguments)
-            .await?;
+        let (status, detail): (String, String) =
+            scripts::run(&self.script, &self.redis, self.keys.to_vec(), arguments).await?;
         if status == "epoch" {
             return Ok(Appended::OtherEpoch);
         }
@@ -188,10 +186,8 @@ impl Lane {
             tracing::warn!(partition = %self.partition, "redis lost its memory; waiting commands are added again");
         }
         let fresh = Uuid::new_v4().simple().to_string();
-        self.epoch = self
-            .naming
-            .evalsha_with_reload(&self.redis, self.memory.to_vec(), vec![fresh])
-            .await?;
+        self.epoch =
+            scripts::run(&self.naming, &self.redis, self.memory.to_vec(), vec![fresh]).await?;
         Ok(())
     }
 }

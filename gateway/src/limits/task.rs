@@ -335,10 +335,7 @@ impl Asker {
             arguments.extend_from_slice(&self.classes[*class as usize]);
             arguments.push(Value::from(wanted.to_string()));
         }
-        let answers: Vec<String> = self
-            .script
-            .evalsha_with_reload(&self.redis, keys, arguments)
-            .await?;
+        let answers: Vec<String> = scripts::run(&self.script, &self.redis, keys, arguments).await?;
         Ok(answers
             .iter()
             .map(|answer| Answered::read(answer))

@@ -85,10 +85,8 @@ impl Noted {
             entering.quiet_until.to_string(),
             former.join(","),
         ];
-        let (answer, _present): (String, Value) = self
-            .enter
-            .evalsha_with_reload(&self.redis, self.keys(room), arguments)
-            .await?;
+        let (answer, _present): (String, Value) =
+            scripts::run(&self.enter, &self.redis, self.keys(room), arguments).await?;
         Ok(answer != "full")
     }
 
@@ -104,10 +102,8 @@ impl Noted {
             announcement(room, "exited"),
             user.map(|user| user.to_string()).unwrap_or_default(),
         ];
-        let _present: i64 = self
-            .exit
-            .evalsha_with_reload(&self.redis, self.keys(room), arguments)
-            .await?;
+        let _present: i64 =
+            scripts::run(&self.exit, &self.redis, self.keys(room), arguments).await?;
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use confab_shared::id::{ConversationId, Partition, Seq, UserId};
+use confab_shared::redis::scripts;
 
 use super::fence::Claim;
 use super::history::{self, Histories, Wanted};
@@ -55,15 +56,13 @@ impl Recovery {
             self.time_to_live().to_string(),
             MOST_FORMER.to_string(),
         ];
-        let (answer, fields): (String, Vec<String>) = self
-            .shared
-            .adopt
-            .evalsha_with_reload(
-                &self.shared.redis,
-                vec![self.shared.keyspace.session(pid)],
-                arguments,
-            )
-            .await?;
+        let (answer, fields): (String, Vec<String>) = scripts::run(
+            &self.shared.adopt,
+            &self.shared.redis,
+            vec![self.shared.keyspace.session(pid)],
+            arguments,
+        )
+        .await?;
         if answer != "ok" {
             return Err(Refusal::Unknown.into());
         }

@@ -232,7 +232,7 @@ impl Recovery {
         let mut all = vec![self.shared.node.to_string(), kept.turn.to_string()];
         all.extend(arguments);
         // Boxed: whoever enters a room has room for it only while it waits.
-        let done = Box::pin(script.evalsha_with_reload(&self.shared.redis, keys, all));
+        let done = Box::pin(scripts::run(script, &self.shared.redis, keys, all));
         self.shared.metrics.redis.time("record", done).await
     }
 

@@ -160,7 +160,7 @@ impl RedisClaims {
         let keys = self.keys(name);
         let script = scripts::session_claim();
         let asked =
-            script.evalsha_with_reload::<String, _, _>(&self.redis, keys, self.arguments(settled));
+            scripts::run::<String, _, _>(&script, &self.redis, keys, self.arguments(settled));
         let holder = self.answered(Box::pin(asked)).await?;
         Ok(holder_of(name, &holder))
     }
@@ -288,8 +288,7 @@ impl Claims for RedisClaims {
     fn release(&self, name: SessionName) -> BoxFuture<'_, Result<(), DirectoryUnavailable>> {
         Box::pin(async move {
             let (script, key) = (scripts::lease_release(), self.keyspace.session_claim(name));
-            let asked =
-                script.evalsha_with_reload::<i64, _, _>(&self.redis, key, self.node.to_string());
+            let asked = scripts::run::<i64, _, _>(&script, &self.redis, key, self.node.to_string());
             self.answered(Box::pin(asked)).await.map(|_: i64| ())
         })
     }

@@ -126,9 +126,13 @@ async fn renew(
 /// Registers the node among the gateways for this long, so that they can be counted.
 async fn register(redis: &Client, node: NodeId, term: Duration) -> Result<(), fred::error::Error> {
     let arguments = vec![node.to_string(), term.as_millis().to_string()];
-    let _live: Vec<String> = scripts::gateway_register()
-        .evalsha_with_reload(redis, Keyspace::gateways(), arguments)
-        .await?;
+    let _live: Vec<String> = scripts::run(
+        &scripts::gateway_register(),
+        redis,
+        Keyspace::gateways(),
+        arguments,
+    )
+    .await?;
     Ok(())
 }
 
@@ -146,12 +150,8 @@ pub async fn census(redis: &Client) -> Result<Census, fred::error::Error> {
     let script = scripts::registered();
     let nobody = Vec::<String>::new;
     Ok(Census {
-        gateways: script
-            .evalsha_with_reload(redis, Keyspace::gateways(), nobody())
-            .await?,
-        workers: script
-            .evalsha_with_reload(redis, Keyspace::workers(), nobody())
-            .await?,
+        gateways: scripts::run(&script, redis, Keyspace::gateways(), nobody()).await?,
+        workers: scripts::run(&script, redis, Keyspace::workers(), nobody()).await?,
     })
 }
 
@@ -227,7 +227,7 @@ pub(super) async fn is_settled(
     home: Partition,
 ) -> Result<bool, fred::error::Error> {
     let (script, none) = (scripts::epoch_age(), Vec::<String>::new());
-    let asked = script.evalsha_with_reload::<u64, _, _>(redis, keyspace.memory(home), none);
+    let asked = scripts::run::<u64, _, _>(&script, redis, keyspace.memory(home), none);
     let age = asked.await?;
     Ok(Duration::from_micros(age) >= SETTLED)
 }

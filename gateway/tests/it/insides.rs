@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use confab_gateway::backplane::{self, Backplane, GatewayMessage, OnlineInbox};
+use confab_gateway::backplane::{self, Backplane, GatewayMessage, NoticeItem, OnlineInbox};
 use confab_gateway::config::{DEFAULTS, GatewayConfig};
 use confab_gateway::hub::Hub;
 use confab_gateway::hub::places::Orders;
@@ -62,7 +62,11 @@ impl Insides {
             &stop,
         );
         let traces = Traces::default();
-        let orders = Orders::ONE;
+        let orders = if keyspace.is_clustered() {
+            Orders::of_partitions(keyspace.orders())
+        } else {
+            Orders::ONE
+        };
         let (hub, requests) =
             Hub::start(&config.hub, orders, true, &metrics, &traces, &vitals, &stop);
         let parts = backplane::Parts {
@@ -80,7 +84,13 @@ impl Insides {
             .await
             .unwrap();
         let mut notices = inbox.notices;
-        tokio::spawn(async move { while notices.recv().await.is_some() {} });
+        tokio::spawn(async move {
+            while let Some(notice) = notices.recv().await {
+                if let NoticeItem::Flush(done) = notice {
+                    let _ = done.send(());
+                }
+            }
+        });
         let stopping = stop.clone().drop_guard();
         Self {
             id,

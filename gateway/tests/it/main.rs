@@ -10,6 +10,7 @@
 
 mod abandoned;
 mod admission;
+mod backplane;
 mod bounds;
 mod browsers;
 mod connections;
@@ -30,6 +31,7 @@ mod raw;
 mod records;
 mod recovery;
 mod registry;
+mod scripts;
 mod socketio;
 mod sockjs;
 mod stomp;

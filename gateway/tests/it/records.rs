@@ -17,8 +17,7 @@ async fn record(redis: &Client) -> BTreeMap<String, String> {
 async fn release(redis: &Client, node: &str, turn: &str, window: &str) -> i64 {
     let script = scripts::session_release();
     let arguments = vec![node, turn, window];
-    script
-        .evalsha_with_reload(redis, vec![KEY], arguments)
+    scripts::run(&script, redis, vec![KEY], arguments)
         .await
         .unwrap()
 }
@@ -27,8 +26,7 @@ async fn rewrite(redis: &Client, node: &str, turn: &str) -> i64 {
     let script = scripts::session_rewrite();
     let mut arguments = vec![node, turn, "60000", "node", node, "turn", turn];
     arguments.extend(["seen", "2-0", "r:joined", "7"]);
-    script
-        .evalsha_with_reload(redis, vec![KEY], arguments)
+    scripts::run(&script, redis, vec![KEY], arguments)
         .await
         .unwrap()
 }
@@ -36,8 +34,7 @@ async fn rewrite(redis: &Client, node: &str, turn: &str) -> i64 {
 async fn adopt(redis: &Client, node: &str) -> (String, Vec<String>) {
     let script = scripts::session_adopt();
     let arguments = vec!["ann", "/", node, "60000", "2"];
-    script
-        .evalsha_with_reload(redis, vec![KEY], arguments)
+    scripts::run(&script, redis, vec![KEY], arguments)
         .await
         .unwrap()
 }
@@ -45,8 +42,7 @@ async fn adopt(redis: &Client, node: &str) -> (String, Vec<String>) {
 async fn settle(redis: &Client, node: &str, turn: &str) -> i64 {
     let script = scripts::session_settle();
     let arguments = vec![node, turn, "r:left"];
-    script
-        .evalsha_with_reload(redis, vec![KEY], arguments)
+    scripts::run(&script, redis, vec![KEY], arguments)
         .await
         .unwrap()
 }
@@ -54,8 +50,7 @@ async fn settle(redis: &Client, node: &str, turn: &str) -> i64 {
 async fn refresh(redis: &Client, node: &str, turn: &str, seen: &str) -> String {
     let script = scripts::session_refresh();
     let arguments = vec![node, turn, "60000", seen];
-    script
-        .evalsha_with_reload(redis, vec![KEY], arguments)
+    scripts::run(&script, redis, vec![KEY], arguments)
         .await
         .unwrap()
 }
@@ -64,8 +59,7 @@ async fn note(redis: &Client, node: &str, turn: &str, value: Option<&str>) -> St
     let script = scripts::session_note();
     let mut arguments = vec![node, turn, "60000", "r:joined"];
     arguments.extend(value);
-    script
-        .evalsha_with_reload(redis, vec![KEY], arguments)
+    scripts::run(&script, redis, vec![KEY], arguments)
         .await
         .unwrap()
 }

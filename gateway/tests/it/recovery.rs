@@ -38,14 +38,14 @@ async fn taken_over(bench: &Bench, visitor: &Visitor) -> NodeId {
         "8",
     ];
     let arguments: Vec<String> = arguments.map(str::to_owned).into();
-    let (answer, _): (String, Vec<String>) = scripts::session_adopt()
-        .evalsha_with_reload(
-            &bench.redis,
-            vec![keyspace().session(&visitor.pid)],
-            arguments,
-        )
-        .await
-        .unwrap();
+    let (answer, _): (String, Vec<String>) = scripts::run(
+        &scripts::session_adopt(),
+        &bench.redis,
+        vec![keyspace().session(&visitor.pid)],
+        arguments,
+    )
+    .await
+    .unwrap();
     assert_eq!(answer, "ok");
     node
 }

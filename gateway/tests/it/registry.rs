@@ -97,8 +97,11 @@ async fn acl(redis: &Client, words: &str) {
 
 /// How often Redis has refused what somebody may not do.
 async fn refusals(redis: &Client) -> u64 {
-    let stats: String = Script::from_lua("return redis.call('INFO', 'errorstats')")
-        .evalsha_with_reload(redis, Vec::<String>::new(), Vec::<String>::new())
+    let (script, none) = (
+        Script::from_lua("return redis.call('INFO', 'errorstats')"),
+        Vec::<String>::new(),
+    );
+    let stats: String = scripts::run(&script, redis, none.clone(), none)
         .await
         .unwrap();
     let count = (stats.lines()).find_map(|line| line.strip_prefix("errorstat_NOPERM:count="));
@@ -146,8 +149,7 @@ async fn name_memory(redis: &Client) {
         keyspace().memory(Partition(0)),
         keyspace().position(Partition(0)),
     ];
-    let _name: String = scripts::epoch()
-        .evalsha_with_reload(redis, keys, vec!["name"])
+    let _name: String = scripts::run(&scripts::epoch(), redis, keys, vec!["name"])
         .await
         .unwrap();
 }

@@ -93,11 +93,13 @@ impl Online {
             if begins { "new" } else { "" }.to_owned(),
             LAPSED.to_string(),
         ];
-        let answer: Vec<String> = self
-            .scripts
-            .beat
-            .evalsha_with_reload(&self.redis, Keyspace::stays(), arguments)
-            .await?;
+        let answer: Vec<String> = scripts::run(
+            &self.scripts.beat,
+            &self.redis,
+            Keyspace::stays(),
+            arguments,
+        )
+        .await?;
         let (first, lapsed) = answer.split_first().ok_or_else(unexpected)?;
         Ok(Beat {
             is_good: first == "good",
@@ -158,9 +160,7 @@ impl Online {
         let calls = batches(users).map(|(slot, users)| async move {
             let keys = self.of_stay(slot, stay);
             let arguments: Vec<String> = fixed.iter().cloned().chain(texts(&users)).collect();
-            script
-                .evalsha_with_reload::<Vec<String>, _, _>(&self.redis, keys, arguments)
-                .await
+            scripts::run::<Vec<String>, _, _>(script, &self.redis, keys, arguments).await
         });
         let told = try_join_all(calls).await?;
         Ok(told
@@ -175,13 +175,13 @@ impl Online {
         let script = &self.scripts.reap;
         let calls = UserSlot::all().map(|slot| async move {
             let arguments = vec![stay.to_string(), BATCH.to_string()];
-            script
-                .evalsha_with_reload::<Vec<String>, _, _>(
-                    &self.redis,
-                    self.of_stay(slot, stay),
-                    arguments,
-                )
-                .await
+            scripts::run::<Vec<String>, _, _>(
+                script,
+                &self.redis,
+                self.of_stay(slot, stay),
+                arguments,
+            )
+            .await
         });
         let (mut taken, mut told) = (0, Vec::new());
         for answer in try_join_all(calls).await? {
@@ -198,9 +198,7 @@ impl Online {
         let calls = batches(users).map(|(slot, users)| async move {
             let keys = vec![self.keyspace.online(slot), self.keyspace.unsaid(slot)];
             let arguments: Vec<String> = texts(&users).collect();
-            let answer: Vec<String> = script
-                .evalsha_with_reload(&self.redis, keys, arguments)
-                .await?;
+            let answer: Vec<String> = scripts::run(script, &self.redis, keys, arguments).await?;
             let (position, read) = answer.split_first().ok_or_else(unexpected)?;
             let position = position.parse().map_err(|_| unexpected())?;
             let read = users.iter().zip(read.chunks_exact(2));
@@ -228,12 +226,7 @@ impl Online {
                 .filter_map(|user| Some([user.to_string(), (*entries.get(user)?).to_owned()]))
                 .flatten()
                 .collect();
-            script
-                .evalsha_with_reload::<i64, _, _>(
-                    &self.redis,
-                    self.keyspace.unsaid(slot),
-                    arguments,
-                )
+            scripts::run::<i64, _, _>(script, &self.redis, self.keyspace.unsaid(slot), arguments)
                 .await
         });
         try_join_all(calls).await.map(|_| ())
@@ -244,13 +237,13 @@ impl Online {
         let script = &self.scripts.owed;
         let calls = UserSlot::all().map(|slot| async move {
             let arguments = vec![age.as_micros().to_string(), BATCH.to_string()];
-            script
-                .evalsha_with_reload::<Vec<String>, _, _>(
-                    &self.redis,
-                    self.keyspace.unsaid(slot),
-                    arguments,
-                )
-                .await
+            scripts::run::<Vec<String>, _, _>(
+                script,
+                &self.redis,
+                self.keyspace.unsaid(slot),
+                arguments,
+            )
+            .await
         });
         let users = try_join_all(calls).await?;
         Ok(users
@@ -265,11 +258,13 @@ impl Online {
     pub async fn appear(&self, user: UserId) -> Result<bool, Error> {
         let slot = UserSlot::of(user);
         let keys = vec![self.keyspace.online(slot), self.keyspace.unsaid(slot)];
-        let owed: i64 = self
-            .scripts
-            .appear
-            .evalsha_with_reload(&self.redis, keys, vec![user.to_string()])
-            .await?;
+        let owed: i64 = scripts::run(
+            &self.scripts.appear,
+            &self.redis,
+            keys,
+            vec![user.to_string()],
+        )
+        .await?;
         Ok(owed > 0)
     }
 
@@ -278,9 +273,8 @@ impl Online {
         let script = &self.scripts.look;
         let calls = batches(users).map(|(slot, users)| async move {
             let arguments: Vec<String> = texts(&users).collect();
-            let answer: Vec<Option<String>> = script
-                .evalsha_with_reload(&self.redis, self.keyspace.online(slot), arguments)
-                .await?;
+            let answer: Vec<Option<String>> =
+                scripts::run(script, &self.redis, self.keyspace.online(slot), arguments).await?;
             Ok::<_, Error>((users, answer))
         });
         let mut look = Look::default();

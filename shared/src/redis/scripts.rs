@@ -1,6 +1,37 @@
 //! The Lua scripts, each in its own file with a header that names its keys, arguments and answers.
 
+use fred::clients::Client;
+use fred::error::Error;
+use fred::interfaces::LuaInterface;
 use fred::types::scripts::Script;
+use fred::types::{FromValue, MultipleKeys, MultipleValues};
+
+/// Runs a script by its name. A server that does not know it is sent the text, and knows it from then on.
+///
+/// That concerns the server alone that has the keys. The library's own way tells every server of a cluster, and sends nothing else to any
+/// of them until all have answered.
+pub async fn run<R, K, V>(
+    script: &Script,
+    redis: &Client,
+    keys: K,
+    arguments: V,
+) -> Result<R, Error>
+where
+    R: FromValue,
+    K: Into<MultipleKeys> + Send,
+    V: TryInto<MultipleValues> + Send,
+    V::Error: Into<Error> + Send,
+{
+    let keys = keys.into();
+    let arguments = arguments.try_into().map_err(Into::into)?;
+    let known = redis.evalsha(script.sha1().clone(), keys.clone(), arguments.clone());
+    match (known.await, script.lua()) {
+        (Err(error), Some(text)) if error.details().starts_with("NOSCRIPT") => {
+            redis.eval(text.clone(), keys, arguments).await
+        }
+        (answer, _) => answer,
+    }
+}
 
 /// Appends commands to an ingress stream if Redis still remembers what the caller put there before.
 pub fn ingress_append() -> Script {

@@ -57,10 +57,7 @@ impl IngressReader {
     /// Reads at most `count` new entries.
     pub(super) async fn read(&self, partition: Partition, count: usize) -> Result<Reading, Error> {
         let arguments = vec![self.worker.clone(), WORKERS.to_owned(), count.to_string()];
-        let answer = self
-            .read
-            .evalsha_with_reload(&self.client, keys(partition), arguments)
-            .await?;
+        let answer = scripts::run(&self.read, &self.client, keys(partition), arguments).await?;
         parse(answer)
     }
 
@@ -72,10 +69,7 @@ impl IngressReader {
             count.to_string(),
             self.suspicion.to_string(),
         ];
-        let answer = self
-            .claim
-            .evalsha_with_reload(&self.client, keys(partition), arguments)
-            .await?;
+        let answer = scripts::run(&self.claim, &self.client, keys(partition), arguments).await?;
         parse(answer)
     }
 
@@ -84,10 +78,13 @@ impl IngressReader {
         let mut arguments = Vec::with_capacity(ids.len() + 1);
         arguments.push(WORKERS);
         arguments.extend_from_slice(ids);
-        let _acknowledged: i64 = self
-            .ack
-            .evalsha_with_reload(&self.client, Keyspace::ingress(partition), arguments)
-            .await?;
+        let _acknowledged: i64 = scripts::run(
+            &self.ack,
+            &self.client,
+            Keyspace::ingress(partition),
+            arguments,
+        )
+        .await?;
         Ok(())
     }
 }

@@ -108,10 +108,8 @@ impl Looker {
             Keyspace::dead(partition),
             Keyspace::lease(partition),
         ];
-        let (length, lag, oldest, dead, owned): (i64, i64, u64, i64, i64) = self
-            .script
-            .evalsha_with_reload(&self.redis, keys, vec![WORKERS])
-            .await?;
+        let (length, lag, oldest, dead, owned): (i64, i64, u64, i64, i64) =
+            scripts::run(&self.script, &self.redis, keys, vec![WORKERS]).await?;
         Ok(Depth {
             length,
             lag,

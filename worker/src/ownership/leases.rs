@@ -66,17 +66,13 @@ impl Leases {
     /// Says that this worker lives, and learns who else does.
     pub(super) async fn register(&self) -> Result<Vec<String>, Error> {
         let arguments = vec![self.worker.clone(), self.ttl_ms().to_string()];
-        self.register
-            .evalsha_with_reload(&self.client, Keyspace::workers(), arguments)
-            .await
+        scripts::run(&self.register, &self.client, Keyspace::workers(), arguments).await
     }
 
     pub(super) async fn unregister(&self) -> Result<(), Error> {
         let arguments = vec![self.worker.clone(), "0".to_owned()];
-        let _live: Vec<String> = self
-            .register
-            .evalsha_with_reload(&self.client, Keyspace::workers(), arguments)
-            .await?;
+        let _live: Vec<String> =
+            scripts::run(&self.register, &self.client, Keyspace::workers(), arguments).await?;
         Ok(())
     }
 
@@ -103,22 +99,24 @@ impl Leases {
     /// Extends a lease. False: it is not ours.
     pub(super) async fn renew(&self, partition: Partition) -> Result<bool, Error> {
         let arguments = vec![self.worker.clone(), self.ttl_ms().to_string()];
-        let renewed: i64 = self
-            .renew
-            .evalsha_with_reload(&self.client, Keyspace::lease(partition), arguments)
-            .await?;
+        let renewed: i64 = scripts::run(
+            &self.renew,
+            &self.client,
+            Keyspace::lease(partition),
+            arguments,
+        )
+        .await?;
         Ok(renewed == 1)
     }
 
     pub(super) async fn release(&self, partition: Partition) -> Result<(), Error> {
-        let _released: i64 = self
-            .release
-            .evalsha_with_reload(
-                &self.client,
-                Keyspace::lease(partition),
-                vec![self.worker.clone()],
-            )
-            .await?;
+        let _released: i64 = scripts::run(
+            &self.release,
+            &self.client,
+            Keyspace::lease(partition),
+            vec![self.worker.clone()],
+        )
+        .await?;
         Ok(())
     }
 }

@@ -22,8 +22,7 @@ pub(super) async fn name_memory(redis: &Client, age: Duration) -> Arc<str> {
         keyspace().memory(Partition(0)),
         keyspace().position(Partition(0)),
     ];
-    let name: String = scripts::epoch()
-        .evalsha_with_reload(redis, keys, vec!["name"])
+    let name: String = scripts::run(&scripts::epoch(), redis, keys, vec!["name"])
         .await
         .unwrap();
     let (began, rest) = name.split_once(':').unwrap();
@@ -39,10 +38,14 @@ pub(super) async fn name_memory(redis: &Client, age: Duration) -> Arc<str> {
 
 /// How often Redis has been given a command.
 pub(super) async fn calls(redis: &Client, command: &str) -> u64 {
-    let stats: String = Script::from_lua("return redis.call('INFO', 'commandstats')")
-        .evalsha_with_reload(redis, Vec::<String>::new(), Vec::<String>::new())
-        .await
-        .unwrap();
+    let stats: String = scripts::run(
+        &Script::from_lua("return redis.call('INFO', 'commandstats')"),
+        redis,
+        Vec::<String>::new(),
+        Vec::<String>::new(),
+    )
+    .await
+    .unwrap();
     let line = stats
         .lines()
         .find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
