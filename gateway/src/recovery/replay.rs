@@ -240,8 +240,14 @@ impl Replay {
             };
             replay.rooms.insert(conversation, track);
             replay.place(conversation);
-            // An exception says how far it was shown, so that its events may come later than where they were announced.
-            let joining = joinings.get(&conversation).filter(|_| !regular);
+            // An exception says how far it was shown, so that its events may come later than where they were announced. But what ends with the
+            // user's removal, after which it came in again, was before that.
+            let ended = missed.last().is_some_and(|(_, event)| {
+                let is_own =
+                    matches!(event.fact, Fact::MemberRemoved { user: gone, .. } if gone == user);
+                is_own && event.seq < replay.told.get(&conversation).copied()
+            });
+            let joining = joinings.get(&conversation).filter(|_| !regular && !ended);
             let from = joining.copied().unwrap_or_default();
             let events = missed.into_iter();
             replay.items.extend(
